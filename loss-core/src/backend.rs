@@ -1,0 +1,44 @@
+//! All that a plugin supplies.
+
+use crate::expr::{Algebra, Table};
+use crate::{LossError, Plan};
+
+/// A tensor library that can sum up what a loss needs.
+///
+/// # Laws
+/// [`Backend::statistics`] returns, in the order of [`Plan::statistics`], arrays of `[N, K]` (`[N, 1]` for the valid size) whose
+/// sums skip ignored pixels and pixels of weight 0 entirely, whatever their logits are.
+pub trait Backend: Algebra {
+    /// What the library calls an array of logits.
+    type Logits: ?Sized;
+    /// Labels or soft targets, with weights, ignored labels and priors.
+    type Target: ?Sized;
+
+    /// Reads the logits once.
+    ///
+    /// # Errors
+    /// [`LossError`] for arguments that do not fit, labels or logits out of range, and failures of the library.
+    fn statistics(&self, logits: &Self::Logits, target: &Self::Target, plan: &Plan) -> Result<Vec<Self::Array>, LossError>;
+}
+
+/// A backend that takes the gradient by hand, for libraries without autodiff of their own.
+///
+/// # Laws
+/// Linear in `upstream`; exactly zero at pixels that are not valid; under softmax it sums to zero over classes at every pixel.
+pub trait LogitGradient: Backend {
+    /// Reads the logits once more and returns ∂loss/∂logits, given the loss's derivative for each statistic: one array per entry
+    /// of [`Plan::statistics`], or `None` where it is zero.
+    ///
+    /// # Errors
+    /// As [`Backend::statistics`].
+    fn logit_gradient(
+        &self,
+        logits: &Self::Logits,
+        target: &Self::Target,
+        plan: &Plan,
+        upstream: &[Option<Table>],
+    ) -> Result<Self::Gradient, LossError>;
+
+    /// Where the gradient is put.
+    type Gradient;
+}

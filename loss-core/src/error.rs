@@ -1,0 +1,181 @@
+//! What can go wrong, with both sides of every disagreement named.
+
+use crate::Activation;
+
+/// Every failure of this library. One line each; backend failures carry their source.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LossError {
+    /// An array has no elements.
+    #[error("{what} are empty: shape {shape:?}")]
+    Empty {
+        /// Which array.
+        what: &'static str,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+    /// Logits need a sample and a class axis.
+    #[error("logits need at least the axes [N, K], got shape {shape:?}")]
+    LogitsRank {
+        /// The shape given.
+        shape: Vec<usize>,
+    },
+    /// The target does not fit the logits.
+    #[error("{what} have shape {got:?}, but logits of shape {logits:?} need {expected:?}")]
+    ShapeMismatch {
+        /// Which array.
+        what: &'static str,
+        /// Shape of the logits.
+        logits: Vec<usize>,
+        /// Shape that fits them.
+        expected: Vec<usize>,
+        /// Shape given.
+        got: Vec<usize>,
+    },
+    /// An activation that does not exist for this number of classes.
+    #[error("softmax needs at least two classes, got {classes}; a single channel is binary: use sigmoid")]
+    TooFewClasses {
+        /// Number of channels given.
+        classes: usize,
+    },
+    /// A label that is neither a class nor ignored.
+    #[error("label {label} at {position:?} is outside 0..{classes} and not ignored")]
+    LabelOutOfRange {
+        /// The label.
+        label: i64,
+        /// Number of labels allowed.
+        classes: usize,
+        /// Index into the target.
+        position: Vec<usize>,
+    },
+    /// A soft target or a pixel weight outside its range.
+    #[error("{what} {value} at {position:?} is outside {expected}")]
+    ValueOutOfRange {
+        /// Which array.
+        what: &'static str,
+        /// The value.
+        value: f64,
+        /// The range, in words.
+        expected: &'static str,
+        /// Index into that array.
+        position: Vec<usize>,
+    },
+    /// NaN or infinity among the logits of a valid pixel.
+    #[error("logit {value} at {position:?} is not finite and its pixel is not ignored")]
+    NonFiniteLogit {
+        /// The value.
+        value: f64,
+        /// Index into the logits.
+        position: Vec<usize>,
+    },
+    /// A number of values that is not the number of classes.
+    #[error("{got} values given per class, but there are {classes} classes")]
+    ClassCount {
+        /// Number of classes of the logits.
+        classes: usize,
+        /// Number of values given.
+        got: usize,
+    },
+    /// A class index that does not exist.
+    #[error("class {class} is asked for, but there are {classes} classes")]
+    ClassIndex {
+        /// The index.
+        class: usize,
+        /// Number of classes of the logits.
+        classes: usize,
+    },
+    /// An option of a term outside its range.
+    #[error("{term}: {option} = {value} is not allowed; expected {expected}")]
+    OptionOutOfRange {
+        /// Name of the term.
+        term: &'static str,
+        /// Name of the option.
+        option: &'static str,
+        /// Value given.
+        value: String,
+        /// The range, in words.
+        expected: &'static str,
+    },
+    /// A prior that is not a distribution over classes.
+    #[error("a prior for softmax must sum to 1, got {sum}")]
+    PriorNotDistribution {
+        /// Its sum.
+        sum: f64,
+    },
+    /// A term asks for an input that the call did not give.
+    #[error("the loss takes a prior per sample and class (target=given), and none was given with the target")]
+    MissingPrior,
+    /// Text that names no term.
+    #[error("unknown loss `{name}`{}", suggestion(.nearest))]
+    UnknownTerm {
+        /// The name.
+        name: String,
+        /// The nearest name that exists.
+        nearest: Option<String>,
+    },
+    /// Text that names no option of a term.
+    #[error("{term} has no option `{option}`{}", suggestion(.nearest))]
+    UnknownOption {
+        /// Name of the term.
+        term: String,
+        /// The option.
+        option: String,
+        /// The nearest option that exists.
+        nearest: Option<String>,
+    },
+    /// Text that is not a loss.
+    #[error("at column {column} of `{text}`: expected {expected}, found {found}")]
+    Syntax {
+        /// The whole text.
+        text: String,
+        /// Column, from 1.
+        column: usize,
+        /// What could stand there.
+        expected: &'static str,
+        /// What stands there.
+        found: String,
+    },
+    /// A loss without terms.
+    #[error("the loss has no terms")]
+    NoTerms,
+    /// A weight that is not a finite number.
+    #[error("the weight {weight} of a term is not finite")]
+    Weight {
+        /// The weight.
+        weight: f64,
+    },
+    /// An activation that this term cannot work with.
+    #[error("{term}: {option} is not defined for {activation}")]
+    NotForActivation {
+        /// Name of the term.
+        term: &'static str,
+        /// The option or the term itself.
+        option: &'static str,
+        /// The activation.
+        activation: Activation,
+    },
+    /// An element type, device or layout that a backend does not read.
+    #[error("{what}: {got} is not supported; expected {expected}")]
+    Unsupported {
+        /// Which argument.
+        what: &'static str,
+        /// What was given.
+        got: String,
+        /// What can be read.
+        expected: &'static str,
+    },
+    /// A failure inside a tensor library.
+    #[error("{backend} failed in {operation}: {source}")]
+    Backend {
+        /// Name of the library.
+        backend: &'static str,
+        /// What was being done.
+        operation: &'static str,
+        /// The library's own error.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+fn suggestion(nearest: &Option<String>) -> String {
+    nearest.as_ref().map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
+}

@@ -1,0 +1,80 @@
+//! Whether logits, target and weights fit each other: checked once, before any work, the same for every backend.
+
+use crate::{Activation, LossError};
+
+/// What a target is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetKind {
+    /// Class indices, `[N, *spatial]`.
+    Labels,
+    /// A share of every class in `[0, 1]`, `[N, K, *spatial]`.
+    Soft,
+}
+
+/// Samples, classes and pixels of logits `[N, K, *spatial]`, whatever their number of spatial axes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// Samples N.
+    pub samples: usize,
+    /// Classes (channels) K.
+    pub classes: usize,
+    /// Pixels S of one sample, spatial axes flattened; 1 where there is none.
+    pub pixels: usize,
+}
+
+impl Geometry {
+    /// Checks shapes and the activation, and returns the three lengths.
+    ///
+    /// # Errors
+    /// [`LossError::LogitsRank`], [`LossError::Empty`], [`LossError::TooFewClasses`], [`LossError::ShapeMismatch`].
+    pub fn new(
+        logits: &[usize],
+        target: (TargetKind, &[usize]),
+        weights: Option<&[usize]>,
+        activation: Activation,
+    ) -> Result<Self, LossError> {
+        let [samples, classes, spatial @ ..] = logits else {
+            return Err(LossError::LogitsRank { shape: logits.to_vec() });
+        };
+        let without_classes: Vec<usize> = std::iter::once(*samples).chain(spatial.iter().copied()).collect();
+        let (kind, target) = target;
+        let expected = if kind == TargetKind::Labels { without_classes.as_slice() } else { logits };
+        let what = if kind == TargetKind::Labels { "labels" } else { "soft targets" };
+        fits(what, logits, expected, target)?;
+        if let Some(weights) = weights {
+            fits("pixel weights", logits, &without_classes, weights)?;
+        }
+        if logits.contains(&0) {
+            return Err(LossError::Empty { what: "logits", shape: logits.to_vec() });
+        }
+        if activation == Activation::Softmax && *classes < 2 {
+            return Err(LossError::TooFewClasses { classes: *classes });
+        }
+        Ok(Self { samples: *samples, classes: *classes, pixels: spatial.iter().product() })
+    }
+
+    /// How many labels there are: K, or two where a single channel stands for both.
+    #[must_use]
+    pub fn labels(&self) -> usize {
+        self.classes.max(2)
+    }
+
+    /// The index that a flat position has in an array of this shape.
+    #[must_use]
+    pub fn position(shape: &[usize], flat: usize) -> Vec<usize> {
+        let mut rest = flat;
+        let mut position = vec![0; shape.len()];
+        for (at, &length) in position.iter_mut().zip(shape).rev() {
+            let length = length.max(1);
+            (*at, rest) = (rest % length, rest / length);
+        }
+        position
+    }
+}
+
+fn fits(what: &'static str, logits: &[usize], expected: &[usize], got: &[usize]) -> Result<(), LossError> {
+    if expected == got {
+        return Ok(());
+    }
+    Err(LossError::ShapeMismatch { what, logits: logits.to_vec(), expected: expected.to_vec(), got: got.to_vec() })
+}

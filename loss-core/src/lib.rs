@@ -1,0 +1,60 @@
+//! Segmentation losses as expressions over region statistics.
+//!
+//! Cross-Entropy and Dice both split into a **ground-truth matching** term, which pulls the predicted region onto the true one, and a
+//! **region-size penalty**, which biases how large the predicted region is (Liu et al., "Do We Really Need Dice?", arXiv 2104.08717).
+//! This crate keeps the two apart: a [`GroundTruthMatching`] term is handed only what lies [inside the true regions](InsideTruth), a
+//! [`RegionSizePenalty`] only [sizes](RegionSizes), and an [`Overlap`] term, which sees both, must say how it splits.
+//!
+//! Every term is an [expression](expr::Expr) over a handful of [statistics](Statistic) per sample and class. From that follow its
+//! gradient, the [plan](Plan) of what a backend must sum up, and its evaluation on any [backend](Backend). No tensor library is needed
+//! here: add `segloss` with a backend feature to compute with arrays.
+//!
+//! ```
+//! use loss_core::{Loss, RegionSizePenalty, RegionSizes, Temperature, expr::{Expr, Scalar}, matching, penalty};
+//! use loss_core::matching::CrossEntropy;
+//!
+//! /// Proportions above a cap cost the square of what is above.
+//! struct SizeCap(Vec<f64>);
+//!
+//! impl RegionSizePenalty for SizeCap {
+//!     fn penalty(&self, sizes: &RegionSizes) -> Expr<Scalar> {
+//!         (sizes.predicted(Temperature::ONE) - Expr::classes(&self.0)).relu().squared().sum_classes().mean_samples()
+//!     }
+//! }
+//!
+//! let loss = matching(CrossEntropy::new()) + 0.5 * penalty(SizeCap(vec![1.0, 0.05]));
+//! assert_eq!(loss.to_string(), "ce + 0.5 * size_cap");
+//! ```
+
+mod backend;
+mod compose;
+mod error;
+mod evaluation;
+pub mod expr;
+mod geometry;
+mod options;
+mod plan;
+mod program;
+mod regions;
+mod schedule;
+pub mod spec;
+mod statistics;
+mod term;
+
+pub mod matching;
+pub mod overlap;
+pub mod penalty;
+
+pub use backend::{Backend, LogitGradient};
+pub use compose::{Loss, Role, Term, matching, overlap, penalty};
+pub use error::LossError;
+pub use evaluation::{Evaluation, RegionReport, TermEvaluation};
+pub use geometry::{Geometry, TargetKind};
+pub use options::{AbsentClass, ClassOptions, Form, Pooling};
+pub use plan::Plan;
+pub use program::{Detail, Inputs, Outputs, Program, TermOutputs};
+pub use regions::{AllRegions, InsideTruth, RegionSizes};
+pub use schedule::Schedule;
+pub use spec::{PRESETS, catalogue};
+pub use statistics::{Activation, Side, Statistic, Temperature};
+pub use term::{Decomposition, GroundTruthMatching, Overlap, RegionSizePenalty, SplitOf};

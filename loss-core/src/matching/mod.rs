@@ -1,0 +1,9 @@
+//! Terms that pull the predicted region onto the true one. One term a file.
+
+mod cross_entropy;
+mod focal;
+mod log_recall;
+
+pub use cross_entropy::CrossEntropy;
+pub use focal::Focal;
+pub use log_recall::LogRecall;

@@ -1,0 +1,152 @@
+//! Options that several terms share, and what they do to an expression.
+
+use crate::LossError;
+use crate::expr::{Broadcast, Classes, Expr, Regions, Samples, Scalar};
+use crate::regions::class_indicator;
+
+/// Over what the statistics are summed before the formula is applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pooling {
+    /// Over the whole batch: one value per class.
+    Batch,
+    /// Per sample; then the mean over all samples, in which a sample without a valid pixel counts as 0.
+    Sample,
+}
+
+impl Pooling {
+    /// A statistic at the level on which the formula is applied.
+    #[must_use]
+    pub fn regions(self, statistic: Expr<Regions>) -> Expr<Regions> {
+        match self {
+            Self::Batch => statistic.sum_samples().broadcast(),
+            Self::Sample => statistic,
+        }
+    }
+
+    /// The same for a value per sample.
+    #[must_use]
+    pub fn samples(self, statistic: Expr<Samples>) -> Expr<Samples> {
+        match self {
+            Self::Batch => statistic.sum_samples().broadcast(),
+            Self::Sample => statistic,
+        }
+    }
+
+    /// Reduces contributions that were divided by a pooled divisor but not summed over samples themselves.
+    pub(crate) fn total(self, contributions: &Expr<Regions>) -> Expr<Scalar> {
+        let per_sample = contributions.sum_classes();
+        match self {
+            Self::Batch => per_sample.sum_samples(),
+            Self::Sample => per_sample.mean_samples(),
+        }
+    }
+}
+
+/// What a class without a true pixel (in the sample, or in the batch when pooled over it) contributes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AbsentClass {
+    /// Nothing, but it counts in the mean over classes: the authors' rule.
+    Zero,
+    /// Nothing, and it does not count in the mean.
+    Skip,
+    /// It is scored like any other class: false positives are penalised.
+    Count,
+}
+
+/// How a score in `[0, 1]` becomes a loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// `1 − score`
+    Linear,
+    /// `−log(max(score, 1e-7))`
+    Log,
+}
+
+impl Form {
+    /// Least score inside the logarithm, and least denominator of a score (theory: Dice / LogDice).
+    pub(crate) const FLOOR: f64 = 1e-7;
+
+    /// The loss of a score.
+    pub(crate) fn of<A: Broadcast<A, Output = A>>(self, score: &Expr<A>) -> Expr<A> {
+        match self {
+            Self::Linear => 1.0 - score.clone(),
+            Self::Log => -score.max(Self::FLOOR).ln(),
+        }
+    }
+}
+
+/// Which classes a term looks at.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ClassOptions {
+    pub(crate) only: Option<Vec<usize>>,
+    pub(crate) weights: Option<Vec<f64>>,
+}
+
+impl ClassOptions {
+    /// Only these classes (for example without the background).
+    ///
+    /// # Errors
+    /// [`LossError::OptionOutOfRange`] for an empty or repeating list; [`LossError::ClassIndex`] when the loss meets its logits.
+    pub fn only(mut self, classes: &[usize]) -> Result<Self, LossError> {
+        self.only = Some(classes.to_vec());
+        self.check("classes").map(|()| self)
+    }
+
+    /// One weight ≥ 0 per class.
+    ///
+    /// # Errors
+    /// [`LossError::OptionOutOfRange`] for weights that are negative, not finite or all zero; [`LossError::ClassCount`] when the
+    /// loss meets its logits.
+    pub fn weighted(mut self, weights: &[f64]) -> Result<Self, LossError> {
+        self.weights = Some(weights.to_vec());
+        self.check("classes").map(|()| self)
+    }
+
+    pub(crate) fn check(&self, term: &'static str) -> Result<(), LossError> {
+        if let Some(only) = &self.only {
+            let repeats = only.iter().enumerate().any(|(i, class)| only[..i].contains(class));
+            if only.is_empty() || repeats {
+                return Err(out_of_range(term, "classes", format!("{only:?}"), "a list of different class indices"));
+            }
+        }
+        check_weights(term, self.weights.as_deref())
+    }
+
+    /// c_k: the weight of each class, 0 for those that do not count.
+    pub(crate) fn expr(&self) -> Expr<Classes> {
+        let weights = weights_expr(self.weights.as_deref());
+        match &self.only {
+            Some(only) => weights * class_indicator(only),
+            None => weights,
+        }
+    }
+}
+
+pub(crate) fn weights_expr(weights: Option<&[f64]>) -> Expr<Classes> {
+    weights.map_or_else(|| Expr::constant(1.0), Expr::classes)
+}
+
+pub(crate) fn check_weights(term: &'static str, weights: Option<&[f64]>) -> Result<(), LossError> {
+    let fits = |w: &[f64]| w.iter().all(|w| w.is_finite() && *w >= 0.0) && w.iter().any(|w| *w > 0.0);
+    match weights {
+        Some(w) if !fits(w) => {
+            Err(out_of_range(term, "class_weights", format!("{w:?}"), "finite weights >= 0, one of them above 0"))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn out_of_range(term: &'static str, option: &'static str, value: String, expected: &'static str) -> LossError {
+    LossError::OptionOutOfRange { term, option, value, expected }
+}
+
+/// Refuses a value outside its range, in the one wording for all terms.
+pub(crate) fn require(
+    fits: bool,
+    term: &'static str,
+    option: &'static str,
+    value: f64,
+    expected: &'static str,
+) -> Result<(), LossError> {
+    if fits { Ok(()) } else { Err(out_of_range(term, option, crate::spec::number(value), expected)) }
+}

@@ -1,0 +1,252 @@
+//! What Dice, Tversky, Jaccard and recall share: a ratio of masses per class, its form, its split and its mean.
+
+use crate::compose::Term;
+use crate::expr::{Expr, Regions, Samples, Scalar};
+use crate::options::{AbsentClass, ClassOptions, Form, Pooling, require};
+use crate::spec::Visitor;
+use crate::{Activation, AllRegions, Decomposition, LossError, SplitOf, Temperature};
+
+/// A score `numerator / max(denominator, 1e-7)` per class.
+pub(crate) struct RatioScore {
+    pub(crate) numerator: Expr<Regions>,
+    pub(crate) denominator: Expr<Regions>,
+}
+
+impl RatioScore {
+    pub(crate) fn score(&self) -> Expr<Regions> {
+        self.numerator.clone() / self.denominator.max(Form::FLOOR)
+    }
+}
+
+/// Values per class, and how they are averaged.
+pub(crate) struct ClassMean {
+    /// Zero for classes that contribute nothing.
+    pub(crate) elements: Expr<Regions>,
+    /// c_k for each class that counts.
+    counted: Expr<Regions>,
+}
+
+impl ClassMean {
+    pub(crate) fn new(
+        values: Expr<Regions>,
+        target: &Expr<Regions>,
+        valid: &Expr<Samples>,
+        absent: AbsentClass,
+        classes: &ClassOptions,
+    ) -> Self {
+        let weights: Expr<Regions> = classes.expr().broadcast();
+        let present = target.positive();
+        let (contributes, counted) = match absent {
+            AbsentClass::Zero => (present, weights),
+            AbsentClass::Skip => (present.clone(), weights * present),
+            AbsentClass::Count => (valid.positive().broadcast(), weights),
+        };
+        Self { elements: values * contributes, counted }
+    }
+
+    /// Σ_k c_k v_k / Σ_k c_k per sample; then the mean over samples.
+    pub(crate) fn of(&self, elements: &Expr<Regions>) -> Expr<Scalar> {
+        (self.counted.clone() * elements.clone()).sum_classes().ratio(&self.counted.sum_classes()).mean_samples()
+    }
+
+    pub(crate) fn value(&self) -> Expr<Scalar> {
+        self.of(&self.elements)
+    }
+}
+
+/// Options of every term that is a ratio per class.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RatioOptions {
+    pub(crate) form: Form,
+    pub(crate) pooling: Pooling,
+    pub(crate) smooth_numerator: f64,
+    pub(crate) smooth_denominator: f64,
+    pub(crate) temperature: Temperature,
+    pub(crate) absent: AbsentClass,
+    pub(crate) classes: ClassOptions,
+    pub(crate) activation: Option<Activation>,
+}
+
+impl Default for RatioOptions {
+    fn default() -> Self {
+        Self {
+            form: Form::Linear,
+            pooling: Pooling::Batch,
+            smooth_numerator: 0.0,
+            smooth_denominator: 0.0,
+            temperature: Temperature::ONE,
+            absent: AbsentClass::Zero,
+            classes: ClassOptions::default(),
+            activation: None,
+        }
+    }
+}
+
+/// A score per class of the pooled masses: all that differs between Dice, Tversky and Jaccard.
+pub(crate) trait Ratio {
+    fn options(&self) -> &RatioOptions;
+
+    /// Numerator and denominator before smoothing, and the numerator of a prediction that covers the true region (I = T). The
+    /// masses handed in are pooled already.
+    fn ratio(&self, masses: &Masses) -> (RatioScore, Expr<Regions>);
+
+    fn masses(&self, regions: &AllRegions) -> Masses {
+        let options = self.options();
+        let regions = regions.under(options.activation);
+        let pool = |statistic| options.pooling.regions(statistic);
+        let temperature = options.temperature;
+        Masses {
+            valid: options.pooling.samples(regions.valid_size()),
+            target: pool(regions.target_size()),
+            predicted: pool(regions.sizes().predicted_size(temperature)),
+            both: pool(regions.inside().intersection(temperature)),
+            squares: pool(regions.squared_mass() + regions.squared_target()),
+        }
+    }
+
+    fn smoothed(&self, masses: &Masses) -> (RatioScore, Expr<Regions>) {
+        let options = self.options();
+        let (score, covered) = self.ratio(masses);
+        let score = RatioScore {
+            numerator: score.numerator + options.smooth_numerator,
+            denominator: score.denominator + options.smooth_denominator,
+        };
+        (score, covered + options.smooth_numerator)
+    }
+
+    fn mean(&self, regions: &AllRegions) -> ClassMean {
+        let masses = self.masses(regions);
+        let (score, _) = self.smoothed(&masses);
+        self.average(&masses, self.options().form.of(&score.score()))
+    }
+
+    fn average(&self, masses: &Masses, values: Expr<Regions>) -> ClassMean {
+        ClassMean::new(values, &masses.target, &masses.valid, self.options().absent, &self.options().classes)
+    }
+
+    /// −log(score) = −log(numerator / covered) [matching] + log(denominator / M) [size] − log(covered / M) [constant], where
+    /// `covered` is the numerator at I = T. Where the score is below its floor, the matching part is what remains.
+    fn split(&self, regions: &AllRegions) -> Decomposition {
+        let masses = self.masses(regions);
+        let (score, covered) = self.smoothed(&masses);
+        let size = score.denominator.max(Form::FLOOR).ratio(&masses.valid).ln();
+        let constant = -covered.max(Form::FLOOR).ratio(&masses.valid).ln();
+        let whole = Form::Log.of(&score.score());
+        let matching = whole - size.clone() - constant.clone();
+        let mean = |values| self.average(&masses, values).value();
+        let of = if self.options().form == Form::Log { SplitOf::Value } else { SplitOf::Logarithm };
+        Decomposition { matching: mean(matching), size: mean(size), constant: mean(constant), of }
+    }
+}
+
+/// Pooled masses.
+pub(crate) struct Masses {
+    pub(crate) valid: Expr<Samples>,
+    pub(crate) target: Expr<Regions>,
+    pub(crate) predicted: Expr<Regions>,
+    pub(crate) both: Expr<Regions>,
+    pub(crate) squares: Expr<Regions>,
+}
+
+impl RatioOptions {
+    pub(crate) fn visit(&mut self, visitor: &mut Visitor<'_>) -> Result<(), LossError> {
+        visitor.option("form", "1 - score, or -log(score)", &mut self.form)?;
+        visitor.option("pooling", "over what masses are summed before the score", &mut self.pooling)?;
+        visitor.option("smooth_numerator", "pixels added to the numerator", &mut self.smooth_numerator)?;
+        visitor.option("smooth_denominator", "pixels added to the denominator", &mut self.smooth_denominator)?;
+        visitor.option("temperature", "temperature of the probabilities", &mut self.temperature)?;
+        visitor.option("absent", "what a class without a true pixel contributes", &mut self.absent)?;
+        visitor.option("classes", "which classes count", &mut self.classes.only)?;
+        visitor.option("class_weights", "weight of each class", &mut self.classes.weights)?;
+        visitor.option("activation", "the loss's own, or another", &mut self.activation)
+    }
+
+    pub(crate) fn check(&self, term: &'static str) -> Result<(), LossError> {
+        for (option, value) in [("smooth_numerator", self.smooth_numerator), ("smooth_denominator", self.smooth_denominator)] {
+            require(value >= 0.0 && value.is_finite(), term, option, value, "a finite number >= 0")?;
+        }
+        self.classes.check(term)
+    }
+}
+
+/// The setters and trait implementations that every ratio term has.
+macro_rules! ratio_term {
+    ($type:ident) => {
+        impl $type {
+            /// `1 − score`, or `−log(score)`.
+            #[must_use]
+            pub fn form(mut self, form: $crate::Form) -> Self {
+                self.options.form = form;
+                self
+            }
+
+            /// Over what masses are summed before the score: the batch (default), or each sample by itself.
+            #[must_use]
+            pub fn pooling(mut self, pooling: $crate::Pooling) -> Self {
+                self.options.pooling = pooling;
+                self
+            }
+
+            /// Pixels added to the numerator and to the denominator of the score.
+            ///
+            /// # Errors
+            /// [`LossError::OptionOutOfRange`] unless both are finite and ≥ 0.
+            pub fn smooth(mut self, numerator: f64, denominator: f64) -> Result<Self, LossError> {
+                (self.options.smooth_numerator, self.options.smooth_denominator) = (numerator, denominator);
+                $crate::spec::Describe::check(&self).map(|()| self)
+            }
+
+            /// Temperature of the probabilities.
+            ///
+            /// # Errors
+            /// [`LossError::OptionOutOfRange`] where another option needs temperature 1.
+            pub fn temperature(mut self, temperature: $crate::Temperature) -> Result<Self, LossError> {
+                self.options.temperature = temperature;
+                $crate::spec::Describe::check(&self).map(|()| self)
+            }
+
+            /// What a class without a true pixel contributes.
+            #[must_use]
+            pub fn absent(mut self, absent: $crate::AbsentClass) -> Self {
+                self.options.absent = absent;
+                self
+            }
+
+            /// Which classes count, and how much.
+            #[must_use]
+            pub fn classes(mut self, classes: $crate::ClassOptions) -> Self {
+                self.options.classes = classes;
+                self
+            }
+
+            /// Another activation than the loss's own.
+            #[must_use]
+            pub fn activation(mut self, activation: $crate::Activation) -> Self {
+                self.options.activation = Some(activation);
+                self
+            }
+        }
+
+        impl $crate::Overlap for $type {
+            fn overlap(&self, regions: &$crate::AllRegions) -> $crate::expr::Expr<$crate::expr::Scalar> {
+                self.mean(regions).value()
+            }
+
+            fn elements(&self, regions: &$crate::AllRegions) -> Option<$crate::expr::Expr<$crate::expr::Regions>> {
+                Some(self.mean(regions).elements)
+            }
+
+            fn decompose(&self, regions: &$crate::AllRegions) -> $crate::Decomposition {
+                self.split(regions)
+            }
+
+            $crate::term::described!();
+        }
+    };
+}
+pub(crate) use ratio_term;
+
+/// A ratio term in its role.
+pub(crate) fn overlap_term(term: impl crate::Overlap) -> Term {
+    Term::Overlap(std::sync::Arc::new(term))
+}

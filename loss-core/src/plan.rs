@@ -1,0 +1,47 @@
+//! What a backend has to sum up: derived from the leaves of the expressions, never written by hand.
+
+use crate::{LossError, Statistic};
+
+/// The statistics a loss needs of its logits and target, each once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    classes: usize,
+    statistics: Vec<Statistic>,
+}
+
+impl Plan {
+    /// A plan for the given statistics, repeated ones dropped.
+    ///
+    /// # Errors
+    /// [`LossError::TooFewClasses`] where a softmax is asked of a single channel.
+    pub fn new(classes: usize, statistics: impl IntoIterator<Item = Statistic>) -> Result<Self, LossError> {
+        let mut unique: Vec<Statistic> = Vec::new();
+        for statistic in statistics {
+            if statistic.activation() == Some(crate::Activation::Softmax) && classes < 2 {
+                return Err(LossError::TooFewClasses { classes });
+            }
+            if !unique.contains(&statistic) {
+                unique.push(statistic);
+            }
+        }
+        Ok(Self { classes, statistics: unique })
+    }
+
+    /// Number of classes K.
+    #[must_use]
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// The statistics, in the order in which a backend returns them.
+    #[must_use]
+    pub fn statistics(&self) -> &[Statistic] {
+        &self.statistics
+    }
+
+    /// Columns of a statistic: K, or 1 for the valid size.
+    #[must_use]
+    pub fn columns(&self, statistic: &Statistic) -> usize {
+        if *statistic == Statistic::ValidSize { 1 } else { self.classes }
+    }
+}

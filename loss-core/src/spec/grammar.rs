@@ -1,0 +1,298 @@
+//! The text form of a loss:
+//!
+//! ```text
+//! loss     = product { ("+" | "-") product } [ "with" setting { "," setting } ]
+//! product  = [ "-" ] factor { "*" factor }            one of the factors is a loss, the others are weights
+//! factor   = number | "grow" "(" number { "," name "=" number } ")" | "(" loss ")" | name [ "(" options ")" ]
+//! setting  = "activation" "=" word | "ignore" "=" ( number | list )
+//! ```
+
+use super::{OptionValue, Value, Vocabulary};
+use crate::{Activation, Loss, LossError, Schedule};
+
+#[derive(Clone, Debug, PartialEq)]
+enum Token {
+    Number(f64),
+    Name(String),
+    Sign(char),
+    End,
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    tokens: Vec<(usize, Token)>,
+    at: usize,
+    depth: usize,
+    vocabulary: &'a Vocabulary,
+}
+
+/// A product while it is being read.
+enum Factor {
+    Weight(Schedule),
+    Loss(Loss),
+}
+
+/// Nesting that no person writes, and that a thread's stack easily holds.
+const DEPTH: usize = 64;
+
+pub(crate) fn parse(text: &str, vocabulary: &Vocabulary) -> Result<Loss, LossError> {
+    let tokens = tokens(text)?;
+    let mut parser = Parser { text, tokens, at: 0, depth: 0, vocabulary };
+    let mut loss = parser.sum()?;
+    if parser.take_name("with") {
+        loss = parser.settings(loss)?;
+    }
+    if parser.peek() != &Token::End {
+        return Err(parser.error("`+`, `-`, `*`, `with` or the end"));
+    }
+    Ok(loss)
+}
+
+fn tokens(text: &str) -> Result<Vec<(usize, Token)>, LossError> {
+    let mut out = Vec::new();
+    let mut rest = text.char_indices().peekable();
+    while let Some(&(start, c)) = rest.peek() {
+        let mut take = |fits: &dyn Fn(char, char) -> bool| {
+            let (mut end, mut last) = (start, c);
+            while let Some(&(i, c)) = rest.peek() {
+                if i > start && !fits(last, c) {
+                    break;
+                }
+                (end, last) = (i + c.len_utf8(), c);
+                rest.next();
+            }
+            &text[start..end]
+        };
+        if c.is_whitespace() {
+            rest.next();
+        } else if c.is_ascii_digit() || c == '.' {
+            let word =
+                take(&|last, c| c.is_ascii_alphanumeric() || c == '.' || (matches!(last, 'e' | 'E') && matches!(c, '+' | '-')));
+            let value = word.parse::<f64>().ok().filter(|v| v.is_finite());
+            let value = value.ok_or_else(|| syntax(text, start, "a finite number", word))?;
+            out.push((start, Token::Number(value)));
+        } else if c.is_alphabetic() || c == '_' {
+            let word = take(&|_, c| c.is_alphanumeric() || c == '_');
+            out.push((start, Token::Name(word.to_owned())));
+        } else if "+-*()[],=".contains(c) {
+            rest.next();
+            out.push((start, Token::Sign(c)));
+        } else {
+            return Err(syntax(text, start, "a name, a number or one of + - * ( ) [ ] , =", &c.to_string()));
+        }
+    }
+    out.push((text.len(), Token::End));
+    Ok(out)
+}
+
+fn syntax(text: &str, at: usize, expected: &'static str, found: &str) -> LossError {
+    let column = text[..at].chars().count() + 1;
+    LossError::Syntax { text: text.to_owned(), column, expected, found: format!("`{found}`") }
+}
+
+impl Parser<'_> {
+    fn peek(&self) -> &Token {
+        self.tokens.get(self.at).map_or(&Token::End, |(_, token)| token)
+    }
+
+    fn error(&self, expected: &'static str) -> LossError {
+        let (at, token) = self.tokens.get(self.at).cloned().unwrap_or((self.text.len(), Token::End));
+        let end = self.tokens.get(self.at + 1).map_or(self.text.len(), |(next, _)| *next);
+        match token {
+            Token::End => LossError::Syntax {
+                text: self.text.to_owned(),
+                column: self.text.chars().count() + 1,
+                expected,
+                found: "the end".into(),
+            },
+            _ => syntax(self.text, at, expected, self.text[at..end].trim_end()),
+        }
+    }
+
+    fn take(&mut self, sign: char) -> bool {
+        let found = self.peek() == &Token::Sign(sign);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn take_name(&mut self, name: &str) -> bool {
+        let found = matches!(self.peek(), Token::Name(given) if given == name);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn expect(&mut self, sign: char, expected: &'static str) -> Result<(), LossError> {
+        if self.take(sign) { Ok(()) } else { Err(self.error(expected)) }
+    }
+
+    fn name(&mut self, expected: &'static str) -> Result<String, LossError> {
+        match self.peek().clone() {
+            Token::Name(name) => {
+                self.at += 1;
+                Ok(name)
+            }
+            _ => Err(self.error(expected)),
+        }
+    }
+
+    fn number(&mut self) -> Result<f64, LossError> {
+        let sign = if self.take('-') { -1.0 } else { 1.0 };
+        match *self.peek() {
+            Token::Number(value) => {
+                self.at += 1;
+                Ok(sign * value)
+            }
+            _ => Err(self.error("a number")),
+        }
+    }
+
+    fn sum(&mut self) -> Result<Loss, LossError> {
+        self.depth += 1;
+        if self.depth > DEPTH {
+            return Err(self.error("fewer nested parentheses"));
+        }
+        let mut loss = self.product()?;
+        loop {
+            let sign = if self.take('+') {
+                1.0
+            } else if self.take('-') {
+                -1.0
+            } else {
+                break;
+            };
+            loss = loss + sign * self.product()?;
+        }
+        self.depth -= 1;
+        Ok(loss)
+    }
+
+    fn product(&mut self) -> Result<Loss, LossError> {
+        let mut weights = Vec::new();
+        if self.take('-') {
+            weights.push(Schedule::Constant(-1.0));
+        }
+        let mut loss = None;
+        loop {
+            let start = self.at;
+            match self.factor()? {
+                Factor::Weight(weight) => weights.push(weight),
+                Factor::Loss(_) if loss.is_some() => {
+                    self.at = start;
+                    return Err(self.error("a number: two losses cannot be multiplied"));
+                }
+                Factor::Loss(factor) => loss = Some(factor),
+            }
+            if !self.take('*') {
+                break;
+            }
+        }
+        let loss = loss.ok_or_else(|| self.error("`*` and a loss"))?;
+        weights.into_iter().try_fold(loss, |loss, weight| loss.scheduled(weight))
+    }
+
+    fn factor(&mut self) -> Result<Factor, LossError> {
+        if self.take('(') {
+            let loss = self.sum()?;
+            self.expect(')', "`)`")?;
+            return Ok(Factor::Loss(loss));
+        }
+        if matches!(self.peek(), Token::Number(_) | Token::Sign('-')) {
+            return self.number().map(|value| Factor::Weight(Schedule::Constant(value)));
+        }
+        let name = self.name("a loss, a number or `(`")?;
+        if name.eq_ignore_ascii_case("grow") {
+            return self.grow().map(Factor::Weight);
+        }
+        let options = if self.take('(') { self.options()? } else { Vec::new() };
+        self.vocabulary.term(&name, options).map(|term| Factor::Loss(term.into()))
+    }
+
+    fn grow(&mut self) -> Result<Schedule, LossError> {
+        self.expect('(', "`(`")?;
+        let initial = self.number()?;
+        let (mut factor, mut every, mut cap) = (1.0, 1.0, 100.0);
+        while self.take(',') {
+            let name = self.name("factor, every or cap")?;
+            self.expect('=', "`=`")?;
+            let value = self.number()?;
+            match name.as_str() {
+                "factor" => factor = value,
+                "every" => every = value,
+                "cap" => cap = value,
+                _ => {
+                    let nearest = None;
+                    return Err(LossError::UnknownOption { term: "grow".into(), option: name, nearest });
+                }
+            }
+        }
+        self.expect(')', "`,` or `)`")?;
+        Schedule::grow(initial, factor, every, cap)
+    }
+
+    fn options(&mut self) -> Result<Vec<(String, Value)>, LossError> {
+        let mut options = Vec::new();
+        while !self.take(')') {
+            if !options.is_empty() {
+                self.expect(',', "`,` or `)`")?;
+            }
+            let name = self.name("the name of an option")?;
+            self.expect('=', "`=`")?;
+            options.push((name, self.value()?));
+        }
+        Ok(options)
+    }
+
+    fn value(&mut self) -> Result<Value, LossError> {
+        if self.take('[') {
+            let mut list = Vec::new();
+            while !self.take(']') {
+                if !list.is_empty() {
+                    self.expect(',', "`,` or `]`")?;
+                }
+                list.push(self.number()?);
+            }
+            return Ok(Value::List(list));
+        }
+        if let Token::Name(word) = self.peek().clone() {
+            self.at += 1;
+            return Ok(Value::Word(word));
+        }
+        self.number().map(Value::Number)
+    }
+
+    fn settings(&mut self, mut loss: Loss) -> Result<Loss, LossError> {
+        loop {
+            let name = self.name("activation or ignore")?;
+            self.expect('=', "`=`")?;
+            let start = self.at;
+            let value = self.value()?;
+            loss = match (name.as_str(), &value) {
+                ("activation", value) => {
+                    let activation = Activation::read(value).ok_or_else(|| self.error_at(start, Activation::EXPECTED))?;
+                    loss.with_activation(activation)
+                }
+                ("ignore", Value::Number(_) | Value::List(_)) => {
+                    let labels = if let Value::List(list) = value { list } else { vec![f64::read(&value).unwrap_or(0.0)] };
+                    if labels.iter().any(|l| l.fract() != 0.0 || l.abs() > 1e15) {
+                        return Err(self.error_at(start, "whole numbers"));
+                    }
+                    labels.iter().fold(loss, |loss, &label| loss.with_ignore_index(label as i64))
+                }
+                ("ignore", _) => return Err(self.error_at(start, "a label or a list of labels")),
+                _ => {
+                    let known = ["activation", "ignore"];
+                    let nearest = known.into_iter().find(|k| k.chars().next() == name.chars().next()).map(str::to_owned);
+                    return Err(LossError::UnknownOption { term: "with".into(), option: name, nearest });
+                }
+            };
+            if !self.take(',') {
+                return Ok(loss);
+            }
+        }
+    }
+
+    fn error_at(&mut self, at: usize, expected: &'static str) -> LossError {
+        self.at = at;
+        self.error(expected)
+    }
+}

@@ -1,0 +1,146 @@
+//! The handful of numbers per sample and class that a loss is a function of.
+
+use std::fmt::{Display, Formatter};
+
+use crate::LossError;
+use crate::expr::PixelFunction;
+
+/// How logits become probabilities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Activation {
+    /// Over the class axis: the classes exclude each other. Needs K ≥ 2.
+    #[default]
+    Softmax,
+    /// Each channel by itself: K two-class problems; binary segmentation is K = 1.
+    Sigmoid,
+}
+
+impl Display for Activation {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Softmax => "softmax",
+            Self::Sigmoid => "sigmoid",
+        })
+    }
+}
+
+/// The factor τ > 0 on the logits before the activation. High values approach the hard prediction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Temperature(u64);
+
+impl Temperature {
+    /// τ = 1: plain probabilities.
+    pub const ONE: Self = Self(1.0f64.to_bits());
+    /// τ = 10: what the authors use for size penalties.
+    pub const TEN: Self = Self(10.0f64.to_bits());
+
+    /// A temperature.
+    ///
+    /// # Errors
+    /// [`LossError::OptionOutOfRange`] unless `0 < value ≤ 10⁶`.
+    pub fn new(value: f64) -> Result<Self, LossError> {
+        if value > 0.0 && value <= 1e6 {
+            Ok(Self(value.to_bits()))
+        } else {
+            Err(LossError::OptionOutOfRange {
+                term: "temperature",
+                option: "temperature",
+                value: value.to_string(),
+                expected: "a number in (0, 1e6]",
+            })
+        }
+    }
+
+    /// The factor.
+    #[must_use]
+    pub fn value(self) -> f64 {
+        f64::from_bits(self.0)
+    }
+}
+
+/// Which part of a two-class problem: only sigmoid channels have a background of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The class itself: p, y.
+    Region,
+    /// What is not the class: 1 − p, 1 − y (sigmoid).
+    Background,
+}
+
+/// A sum over the valid pixels of one sample, for each class; every summand carries the pixel's weight w (1 by default).
+///
+/// y is the target in `[0, 1]`, p the probability. All but the two target sums depend on the logits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Statistic {
+    /// M = Σ w, `[N, 1]`
+    ValidSize,
+    /// T = Σ w y
+    TargetSize,
+    /// Σ w y² (differs from T for soft targets)
+    SquaredTarget,
+    /// P(τ) = Σ w p(τ)
+    PredictedSize(Activation, Temperature),
+    /// I(τ) = Σ w y p(τ)
+    Intersection(Activation, Temperature),
+    /// Q = Σ w p²
+    SquaredMass(Activation),
+    /// L = Σ w y log p; on the background side Σ w (1 − y) log(1 − p)
+    LogLikelihood(Activation, Side),
+    /// A = Σ w log p; on the background side Σ w log(1 − p)
+    LogMass(Activation, Side),
+    /// F = Σ w y φ(log p); on the background side Σ w (1 − y) φ(log(1 − p))
+    PixelSum(Activation, Side, PixelFunction),
+}
+
+impl Statistic {
+    /// Whether a gradient flows from it to the logits.
+    #[must_use]
+    pub fn depends_on_logits(&self) -> bool {
+        !matches!(self, Self::ValidSize | Self::TargetSize | Self::SquaredTarget)
+    }
+
+    /// The activation whose probabilities it sums; `None` for sums over the target alone.
+    #[must_use]
+    pub fn activation(&self) -> Option<Activation> {
+        match self {
+            Self::ValidSize | Self::TargetSize | Self::SquaredTarget => None,
+            Self::PredictedSize(a, _)
+            | Self::Intersection(a, _)
+            | Self::SquaredMass(a)
+            | Self::LogLikelihood(a, _)
+            | Self::LogMass(a, _)
+            | Self::PixelSum(a, _, _) => Some(*a),
+        }
+    }
+}
+
+impl Display for Statistic {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        let (name, temperature, side) = match self {
+            Self::ValidSize => ("M", None, None),
+            Self::TargetSize => ("T", None, None),
+            Self::SquaredTarget => ("Y2", None, None),
+            Self::PredictedSize(_, t) => ("P", Some(*t), None),
+            Self::Intersection(_, t) => ("I", Some(*t), None),
+            Self::SquaredMass(_) => ("Q", None, None),
+            Self::LogLikelihood(_, side) => ("L", None, Some(*side)),
+            Self::LogMass(_, side) => ("A", None, Some(*side)),
+            Self::PixelSum(_, side, _) => ("F", None, Some(*side)),
+        };
+        f.write_str(name)?;
+        if side == Some(Side::Background) {
+            f.write_str("'")?;
+        }
+        if self.activation() == Some(Activation::Sigmoid) {
+            f.write_str("σ")?;
+        }
+        if let Self::PixelSum(_, _, function) = self {
+            write!(f, "[{function:?}]")?;
+        }
+        match temperature {
+            Some(t) if t != Temperature::ONE => write!(f, "({})", crate::spec::number(t.value())),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What stands beside the logits: target, weights, ignored labels.
+
+use loss_core::{Activation, Geometry, LossError, TargetKind};
+
+/// Class indices, `[N, S]`.
+#[derive(Clone, Copy, Debug)]
+pub enum Labels<'a> {
+    /// Bytes.
+    U8(&'a [u8]),
+    /// 32-bit integers.
+    I32(&'a [i32]),
+    /// 64-bit integers.
+    I64(&'a [i64]),
+}
+
+/// Soft targets or pixel weights.
+#[derive(Clone, Copy, Debug)]
+pub enum Shares<'a> {
+    /// Single precision.
+    F32(&'a [f32]),
+    /// Double precision.
+    F64(&'a [f64]),
+}
+
+impl Shares<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::F32(v) => v.len(),
+            Self::F64(v) => v.len(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn at(&self, index: usize) -> f64 {
+        match self {
+            Self::F32(v) => f64::from(v[index]),
+            Self::F64(v) => v[index],
+        }
+    }
+}
+
+/// What the logits are compared with.
+#[derive(Clone, Copy, Debug)]
+pub enum Target<'a> {
+    /// `[N, S]`
+    Labels(Labels<'a>),
+    /// `[N, K, S]`
+    Soft(Shares<'a>),
+}
+
+/// A target that fits logits of a shape, row-major.
+#[derive(Clone, Debug)]
+pub struct Problem<'a> {
+    pub(crate) geometry: Geometry,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) target: Target<'a>,
+    pub(crate) weights: Option<Shares<'a>>,
+    pub(crate) ignore: &'a [i64],
+}
+
+impl<'a> Problem<'a> {
+    /// Checks that all fits.
+    ///
+    /// `logits`, `target` and `weights` come with their shapes: `[N, K, *spatial]`, `[N, *spatial]` (soft: as the logits),
+    /// `[N, *spatial]`.
+    ///
+    /// # Errors
+    /// Those of [`Geometry::new`], and [`LossError::ShapeMismatch`] where a slice is not as long as its shape says.
+    pub fn new(
+        logits: &[usize],
+        (target, target_shape): (Target<'a>, &[usize]),
+        weights: Option<(Shares<'a>, &[usize])>,
+        ignore: &'a [i64],
+        activation: Activation,
+    ) -> Result<Self, LossError> {
+        let (kind, length) = match target {
+            Target::Labels(Labels::U8(v)) => (TargetKind::Labels, v.len()),
+            Target::Labels(Labels::I32(v)) => (TargetKind::Labels, v.len()),
+            Target::Labels(Labels::I64(v)) => (TargetKind::Labels, v.len()),
+            Target::Soft(shares) => (TargetKind::Soft, shares.len()),
+        };
+        let geometry = Geometry::new(logits, (kind, target_shape), weights.map(|(_, shape)| shape), activation)?;
+        slice_fits("target", target_shape, length)?;
+        if let Some((weights, shape)) = weights {
+            slice_fits("pixel weights", shape, weights.len())?;
+        }
+        Ok(Self { geometry, shape: logits.to_vec(), target, weights: weights.map(|(w, _)| w), ignore })
+    }
+
+    /// Samples, classes, pixels.
+    #[must_use]
+    pub fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    pub(crate) fn logits_fit(&self, length: usize) -> Result<(), LossError> {
+        slice_fits("logits", &self.shape, length)
+    }
+
+    /// Index into an array of labels or weights, `[N, *spatial]`.
+    pub(crate) fn pixel_position(&self, sample: usize, pixel: usize) -> Vec<usize> {
+        let mut shape = self.shape.clone();
+        shape.remove(1);
+        Geometry::position(&shape, sample * self.geometry.pixels + pixel)
+    }
+
+    /// Index into an array of logits or soft targets, `[N, K, *spatial]`.
+    pub(crate) fn logit_position(&self, sample: usize, class: usize, pixel: usize) -> Vec<usize> {
+        let Geometry { classes, pixels, .. } = self.geometry;
+        Geometry::position(&self.shape, (sample * classes + class) * pixels + pixel)
+    }
+}
+
+fn slice_fits(what: &'static str, shape: &[usize], length: usize) -> Result<(), LossError> {
+    let expected: usize = shape.iter().product();
+    if expected == length {
+        return Ok(());
+    }
+    Err(LossError::ShapeMismatch { what, logits: shape.to_vec(), expected: vec![expected], got: vec![length] })
+}
