@@ -1,1 +1,31 @@
-//! placeholder
+//! Segmentation losses on [Burn](burn) tensors, on any device, with autodiff.
+//!
+//! ```
+//! use backend_burn::{BurnLoss, BurnTarget};
+//! use burn::tensor::{Device, Int, Tensor};
+//! use loss_core::Loss;
+//!
+//! let device = Device::flex().autodiff();
+//! let loss: Loss = "ce + 0.5 * l1".parse()?;
+//! let logits = Tensor::<3>::from_data([[[2.0f32, 0.5], [0.0, 1.5]]], &device).require_grad();
+//! let labels = Tensor::<2, Int>::from_data([[0, 1]], &device);
+//! let out = loss.forward(logits.clone(), &BurnTarget::labels(labels))?;
+//! let gradients = out.total.backward();
+//! assert_eq!(logits.grad(&gradients).unwrap().dims(), [1, 2, 2]);
+//! # Ok::<(), loss_core::LossError>(())
+//! ```
+//!
+//! On Burn's CPU backend (Flex, feature `flex`) a loss is one operation with a hand-written backward: two reads of the logits, and
+//! nothing of their size beside the gradient. Elsewhere it is composed of ordinary operations, differentiated by Burn, and never
+//! waits for the device. [`BurnLoss::forward_by`] takes either path where both exist.
+
+#[cfg(feature = "flex")]
+mod fused;
+mod loss;
+#[cfg(feature = "train")]
+pub mod metric;
+mod operations;
+mod target;
+
+pub use loss::{BurnLoss, Forward, Path, TermTensors};
+pub use target::BurnTarget;

@@ -26,8 +26,11 @@ pub trait Backend: Algebra {
 /// # Laws
 /// Linear in `upstream`; exactly zero at pixels that are not valid; under softmax it sums to zero over classes at every pixel.
 pub trait LogitGradient: Backend {
-    /// Reads the logits once more and returns ∂loss/∂logits, given the loss's derivative for each statistic: one array per entry
-    /// of [`Plan::statistics`], or `None` where it is zero.
+    /// Where the gradient is put.
+    type Gradient: ?Sized;
+
+    /// Reads the logits once more and writes ∂loss/∂logits, given the loss's derivative for each statistic: one table per entry of
+    /// [`Plan::statistics`], or `None` where it is zero.
     ///
     /// # Errors
     /// As [`Backend::statistics`].
@@ -37,8 +40,6 @@ pub trait LogitGradient: Backend {
         target: &Self::Target,
         plan: &Plan,
         upstream: &[Option<Table>],
-    ) -> Result<Self::Gradient, LossError>;
-
-    /// Where the gradient is put.
-    type Gradient;
+        gradient: &mut Self::Gradient,
+    ) -> Result<(), LossError>;
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::expr::Table;
 use crate::program::Outputs;
-use crate::{Inputs, Loss, Role, SplitOf};
+use crate::{Backend, Detail, Geometry, Inputs, LogitGradient, Loss, LossError, Role, SplitOf};
 
 /// The value of a loss with everything that explains it.
 #[derive(Clone, Debug, Serialize)]
@@ -15,6 +15,15 @@ pub struct Evaluation {
     pub terms: Vec<TermEvaluation>,
     /// The classes, pooled over the batch.
     pub regions: Vec<RegionReport>,
+}
+
+/// The value of a loss: what a training step needs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Value {
+    /// Weighted sum of the terms.
+    pub total: f64,
+    /// Value of each term, before its weight.
+    pub terms: Vec<f64>,
 }
 
 /// One term of a loss.
@@ -52,6 +61,62 @@ pub struct RegionReport {
 }
 
 impl Loss {
+    /// Value of the loss with its parts, on a backend that keeps its small arrays on the host.
+    ///
+    /// # Errors
+    /// What the loss, the backend or the input gives cause for.
+    pub fn evaluate_on<B: Backend<Array = Table>>(
+        &self,
+        backend: &B,
+        (logits, target): (&B::Logits, &B::Target),
+        geometry: Geometry,
+        prior: Option<&Table>,
+    ) -> Result<Evaluation, LossError> {
+        let program = self.program(geometry.classes, Detail::Parts)?;
+        let statistics = backend.statistics(logits, target, program.plan())?;
+        let inputs = self.inputs(geometry.samples, prior.cloned());
+        Ok(self.evaluation(&program.outputs(backend, &statistics, &inputs)?))
+    }
+
+    /// Total and values of the terms; and, written to `gradient` where one is given, the gradient of the total.
+    ///
+    /// # Errors
+    /// As [`Loss::evaluate_on`].
+    pub fn value_on<B: LogitGradient<Array = Table>>(
+        &self,
+        backend: &B,
+        (logits, target): (&B::Logits, &B::Target),
+        geometry: Geometry,
+        prior: Option<&Table>,
+        gradient: Option<&mut B::Gradient>,
+    ) -> Result<Value, LossError> {
+        let program = self.program(geometry.classes, Detail::Total)?;
+        let statistics = backend.statistics(logits, target, program.plan())?;
+        let inputs = self.inputs(geometry.samples, prior.cloned());
+        let outputs = program.outputs(backend, &statistics, &inputs)?;
+        if let Some(gradient) = gradient {
+            let upstream = program.upstream(&statistics, &inputs, &[1.0])?;
+            backend.logit_gradient(logits, target, program.plan(), &upstream, gradient)?;
+        }
+        Ok(Value { total: outputs.total.first(), terms: outputs.terms.iter().map(|t| t.value.first()).collect() })
+    }
+
+    /// Each term per sample and class before its reduction, where it has such a form; one row where it is pooled over the batch.
+    ///
+    /// # Errors
+    /// As [`Loss::evaluate_on`].
+    pub fn elements_on<B: Backend<Array = Table>>(
+        &self,
+        backend: &B,
+        (logits, target): (&B::Logits, &B::Target),
+        geometry: Geometry,
+        prior: Option<&Table>,
+    ) -> Result<Vec<Option<Table>>, LossError> {
+        let program = self.program(geometry.classes, Detail::Parts)?;
+        let statistics = backend.statistics(logits, target, program.plan())?;
+        program.elements(&statistics, &self.inputs(geometry.samples, prior.cloned()))
+    }
+
     /// What a program needs beside statistics, at the present epoch.
     #[must_use]
     pub fn inputs(&self, samples: usize, prior: Option<Table>) -> Inputs {

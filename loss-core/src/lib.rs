@@ -48,7 +48,7 @@ pub mod penalty;
 pub use backend::{Backend, LogitGradient};
 pub use compose::{Loss, Role, Term, matching, overlap, penalty};
 pub use error::LossError;
-pub use evaluation::{Evaluation, RegionReport, TermEvaluation};
+pub use evaluation::{Evaluation, RegionReport, TermEvaluation, Value};
 pub use geometry::{Geometry, TargetKind};
 pub use options::{AbsentClass, ClassOptions, Form, Pooling};
 pub use plan::Plan;

@@ -53,7 +53,8 @@ impl<T> Outputs<T> {
         std::iter::once(&self.total).chain(terms)
     }
 
-    fn map<U>(&self, mut f: impl FnMut(&T) -> U) -> Outputs<U> {
+    /// The same outputs in another form; the scalars are visited in the order of [`Outputs::scalars`], then the report.
+    pub fn map<U>(&self, mut f: impl FnMut(&T) -> U) -> Outputs<U> {
         let total = f(&self.total);
         let terms = self.terms.iter().map(|t| TermOutputs {
             value: f(&t.value),

@@ -2,6 +2,7 @@
 
 use loss_core::expr::Table;
 use loss_core::{Activation, LossError, Plan, Side, Statistic};
+use num_traits::Zero;
 use rayon::prelude::*;
 
 use crate::block::{Block, Cut, sigmoid};
@@ -75,8 +76,6 @@ pub fn logit_gradient<E: Element>(
         .collect();
     results.into_iter().collect()
 }
-
-use num_traits::Zero;
 
 /// One sample's derivatives, as computed with.
 fn row<C: Real>(table: Option<&Table>, sample: usize, classes: usize) -> Vec<C> {

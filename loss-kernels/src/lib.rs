@@ -4,6 +4,7 @@
 //! taken in blocks that stay in the cache, blocks in segments whose number depends only on the shape: sums are added up in a fixed
 //! order, so results do not depend on the number of threads. Half-precision logits are computed in `f32`; all sums are `f64`.
 
+mod backend;
 mod block;
 mod element;
 mod gradient;
@@ -11,6 +12,7 @@ mod problem;
 mod real;
 mod statistics;
 
+pub use backend::Cpu;
 pub use element::Element;
 pub use gradient::logit_gradient;
 pub use problem::{Labels, Problem, Shares, Target};

@@ -1,0 +1,182 @@
+//! What a loss can do with Burn tensors.
+
+use burn::tensor::{DType, Tensor};
+use loss_core::expr::{HostAlgebra, Table};
+use loss_core::{Detail, Evaluation, Loss, LossError, Outputs, Plan, Role, SplitOf};
+
+use crate::operations::Operations;
+use crate::target::flatten;
+use crate::{BurnTarget, operations};
+
+/// How a loss was, or is to be, computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Path {
+    /// One operation with a hand-written backward, on the CPU (Flex).
+    Fused,
+    /// Ordinary Burn operations, differentiated by Burn: any device.
+    Operations,
+}
+
+/// A loss as tensors of shape `[1]` that gradients flow through.
+#[derive(Clone, Debug)]
+pub struct Forward {
+    /// Weighted sum of the terms.
+    pub total: Tensor<1>,
+    /// The terms in order.
+    pub terms: Vec<TermTensors>,
+    /// How it was computed.
+    pub path: Path,
+}
+
+/// One term of a loss, as tensors of shape `[1]`.
+#[derive(Clone, Debug)]
+pub struct TermTensors {
+    /// Its name.
+    pub name: String,
+    /// Its role.
+    pub role: Role,
+    /// Its present weight.
+    pub weight: f64,
+    /// Its value, before the weight.
+    pub value: Tensor<1>,
+    /// Part that pulls the predicted region onto the true one.
+    pub matching: Tensor<1>,
+    /// Part that biases the size of the predicted region.
+    pub size: Tensor<1>,
+    /// Part that does not depend on the prediction.
+    pub constant: Tensor<1>,
+    /// What the three parts add up to.
+    pub of: SplitOf,
+}
+
+/// Evaluation of a [`Loss`] on Burn tensors. Implemented for `Loss` alone.
+///
+/// Logits have the shape `[N, K, *spatial]` and any float type; half precision is computed in `f32`. Results are `f64` for `f64`
+/// logits, else `f32`. Every method returns a [`LossError`] for shapes, types and devices that do not fit. On the CPU labels and
+/// logits are checked too; elsewhere nothing waits for the device: a NaN logit makes the total NaN, and labels outside the classes
+/// count as none of them, unless [`BurnLoss::validate`] is called.
+pub trait BurnLoss {
+    /// Total and parts, ready for `.backward()`.
+    ///
+    /// # Errors
+    /// See the trait.
+    fn forward<const D: usize>(&self, logits: Tensor<D>, target: &BurnTarget) -> Result<Forward, LossError>;
+
+    /// The same along a chosen path.
+    ///
+    /// # Errors
+    /// [`LossError::Unsupported`] for [`Path::Fused`] where there is no kernel for the device; else as [`BurnLoss::forward`].
+    fn forward_by<const D: usize>(&self, path: Path, logits: Tensor<D>, target: &BurnTarget) -> Result<Forward, LossError>;
+
+    /// The total, every term with its parts, and the proportions of the classes, on the host. Waits for the device.
+    ///
+    /// # Errors
+    /// See the trait.
+    fn evaluate<const D: usize>(&self, logits: Tensor<D>, target: &BurnTarget) -> Result<Evaluation, LossError>;
+
+    /// Reads target and logits back and refuses labels, soft targets, weights and logits out of range. Waits for the device.
+    ///
+    /// # Errors
+    /// [`LossError::LabelOutOfRange`], [`LossError::ValueOutOfRange`], [`LossError::NonFiniteLogit`], with positions.
+    fn validate<const D: usize>(&self, logits: Tensor<D>, target: &BurnTarget) -> Result<(), LossError>;
+}
+
+impl BurnLoss for Loss {
+    fn forward<const D: usize>(&self, logits: Tensor<D>, target: &BurnTarget) -> Result<Forward, LossError> {
+        let path = if has_kernel(&logits) { Path::Fused } else { Path::Operations };
+        self.forward_by(path, logits, target)
+    }
+
+    fn forward_by<const D: usize>(&self, path: Path, logits: Tensor<D>, target: &BurnTarget) -> Result<Forward, LossError> {
+        check_type(logits.dtype())?;
+        let geometry = target.geometry(&logits.dims(), self.activation())?;
+        let outputs: Outputs<Tensor<1>> = match path {
+            #[cfg(feature = "flex")]
+            Path::Fused => crate::fused::forward(self, logits, target)?,
+            #[cfg(not(feature = "flex"))]
+            Path::Fused => return Err(no_kernel(&logits)),
+            Path::Operations => {
+                let program = self.program(geometry.classes, Detail::Parts)?;
+                let operations = Operations::for_logits(&logits);
+                let statistics = operations::statistics(&flatten(logits.clone()), target, program.plan(), self.ignored())?;
+                let inputs = self.inputs(geometry.samples, target.prior.clone());
+                let outputs = program.outputs(&operations, &statistics, &inputs)?;
+                let result = result_type(logits.dtype());
+                outputs.map(|value| value.clone().reshape([-1]).cast(result))
+            }
+        };
+        Ok(name(self, path, outputs))
+    }
+
+    fn evaluate<const D: usize>(&self, logits: Tensor<D>, target: &BurnTarget) -> Result<Evaluation, LossError> {
+        check_type(logits.dtype())?;
+        let geometry = target.geometry(&logits.dims(), self.activation())?;
+        let program = self.program(geometry.classes, Detail::Parts)?;
+        let statistics = tables(self, &logits, target, program.plan())?;
+        let inputs = self.inputs(geometry.samples, target.prior.clone());
+        Ok(self.evaluation(&program.outputs(&HostAlgebra, &statistics, &inputs)?))
+    }
+
+    fn validate<const D: usize>(&self, logits: Tensor<D>, target: &BurnTarget) -> Result<(), LossError> {
+        check_type(logits.dtype())?;
+        target.geometry(&logits.dims(), self.activation())?;
+        operations::validate(logits, target, self.ignored(), self.activation())
+    }
+}
+
+/// The statistics of a plan on the host, off the tape, by whichever path there is. Waits for the device.
+pub(crate) fn tables<const D: usize>(
+    loss: &Loss,
+    logits: &Tensor<D>,
+    target: &BurnTarget,
+    plan: &Plan,
+) -> Result<Vec<Table>, LossError> {
+    #[cfg(feature = "flex")]
+    if has_kernel(logits) {
+        return crate::fused::tables(loss, logits, target, plan);
+    }
+    let logits = flatten(logits.clone().without_autodiff());
+    let statistics = operations::statistics(&logits, target, plan, loss.ignored())?;
+    statistics.into_iter().map(operations::to_table).collect()
+}
+
+/// Puts names to outputs.
+fn name(loss: &Loss, path: Path, outputs: Outputs<Tensor<1>>) -> Forward {
+    let total = outputs.total;
+    let terms = loss.terms().zip(outputs.terms).map(|((weight, term), out)| {
+        let nothing = || total.clone().detach().zeros_like();
+        let [matching, size, constant] = out.parts.unwrap_or_else(|| [nothing(), nothing(), nothing()]);
+        TermTensors { name: term.name(), role: term.role(), weight, value: out.value, matching, size, constant, of: out.of }
+    });
+    let terms = terms.collect();
+    Forward { total, terms, path }
+}
+
+pub(crate) fn result_type(logits: DType) -> DType {
+    if logits == DType::F64 { DType::F64 } else { DType::F32 }
+}
+
+fn check_type(dtype: DType) -> Result<(), LossError> {
+    match dtype {
+        DType::F64 | DType::F32 | DType::F16 | DType::BF16 => Ok(()),
+        other => Err(LossError::Unsupported { what: "logits", got: format!("{other:?}"), expected: "F64, F32, F16 or BF16" }),
+    }
+}
+
+#[cfg(feature = "flex")]
+fn has_kernel<const D: usize>(logits: &Tensor<D>) -> bool {
+    crate::fused::primitive(logits.clone()).is_some()
+}
+
+#[cfg(not(feature = "flex"))]
+fn has_kernel<const D: usize>(_: &Tensor<D>) -> bool {
+    false
+}
+
+pub(crate) fn no_kernel<const D: usize>(tensor: &Tensor<D>) -> LossError {
+    LossError::Unsupported {
+        what: "the fused path",
+        got: format!("a tensor on {:?}", tensor.device()),
+        expected: "logits and target on the CPU (Flex), with the feature `flex`",
+    }
+}

@@ -1,0 +1,184 @@
+//! Metrics for the dashboard of burn-train: how large a class is predicted against how large it is, and its Dice.
+//!
+//! Both are pooled over the epoch: masses are added up over batches before the formula is applied. A step computes
+//! [`RegionCounts`] once, and its output hands them to the metrics.
+//!
+//! ```
+//! use backend_burn::metric::{ClassDice, ClassSize, RegionCounts};
+//! use burn::train::metric::Adaptor;
+//!
+//! #[derive(Clone)]
+//! struct Output { counts: RegionCounts }
+//!
+//! impl Adaptor<RegionCounts> for Output {
+//!     fn adapt(&self) -> RegionCounts { self.counts.clone() }
+//! }
+//! let metrics = (ClassSize::new(1), ClassDice::new(1));   // of class 1
+//! ```
+
+use std::sync::Arc;
+
+use burn::tensor::{Tensor, TensorReadError};
+use burn::train::metric::state::{FormatOptions, NumericMetricState};
+use burn::train::metric::{
+    Metric, MetricAttributes, MetricMetadata, MetricName, Numeric, NumericAttributes, NumericEntry, SerializedEntry,
+};
+use loss_core::expr::Table;
+use loss_core::{Loss, LossError, Plan, Statistic, Temperature};
+
+use crate::BurnTarget;
+use crate::loss::tables;
+
+/// Masses per class, summed over a batch.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RegionCounts {
+    valid: f64,
+    target: Vec<f64>,
+    predicted: Vec<f64>,
+    both: Vec<f64>,
+}
+
+impl RegionCounts {
+    /// Counts the hard prediction (the most likely class; with sigmoid, each channel above ½) of a batch. Activation and ignored
+    /// labels are those of the loss. Waits for the device.
+    ///
+    /// # Errors
+    /// As [`BurnLoss::evaluate`](crate::BurnLoss::evaluate).
+    pub fn new<const D: usize>(loss: &Loss, logits: &Tensor<D>, target: &BurnTarget) -> Result<Self, LossError> {
+        let geometry = target.geometry(&logits.dims(), loss.activation())?;
+        // So high a temperature that a probability is 0 or 1: the same sums count pixels.
+        let (activation, hard) = (loss.activation(), Temperature::new(1e6)?);
+        let wanted = [
+            Statistic::ValidSize,
+            Statistic::TargetSize,
+            Statistic::PredictedSize(activation, hard),
+            Statistic::Intersection(activation, hard),
+        ];
+        let plan = Plan::new(geometry.classes, wanted)?;
+        let tables = tables(loss, logits, target, &plan)?;
+        let [valid, target, predicted, both] = tables.as_slice() else { return Ok(Self::default()) };
+        Ok(Self {
+            valid: valid.values().iter().sum(),
+            target: over_samples(target),
+            predicted: over_samples(predicted),
+            both: over_samples(both),
+        })
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.valid += other.valid;
+        for (sums, more) in
+            [(&mut self.target, &other.target), (&mut self.predicted, &other.predicted), (&mut self.both, &other.both)]
+        {
+            sums.resize(sums.len().max(more.len()), 0.0);
+            sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+        }
+    }
+
+    /// Predicted minus true proportion of a class; 0 where no pixel is valid.
+    #[must_use]
+    pub fn size_difference(&self, class: usize) -> f64 {
+        let at = |sums: &[f64]| sums.get(class).copied().unwrap_or(0.0);
+        if self.valid > 0.0 { (at(&self.predicted) - at(&self.target)) / self.valid } else { 0.0 }
+    }
+
+    /// Dice of a class, 2I/(P+T); 1 where it is neither there nor predicted.
+    #[must_use]
+    pub fn dice(&self, class: usize) -> f64 {
+        let at = |sums: &[f64]| sums.get(class).copied().unwrap_or(0.0);
+        let sizes = at(&self.predicted) + at(&self.target);
+        if sizes > 0.0 { 2.0 * at(&self.both) / sizes } else { 1.0 }
+    }
+}
+
+fn over_samples(table: &Table) -> Vec<f64> {
+    let mut sums = vec![0.0; table.columns()];
+    for row in table.values().chunks_exact(table.columns().max(1)) {
+        sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+    }
+    sums
+}
+
+macro_rules! metric {
+    ($(#[$doc:meta])* $name:ident, $title:literal, $unit:literal, $higher:literal, |$counts:ident, $class:ident| $value:expr) => {
+        $(#[$doc])*
+        #[derive(Clone)]
+        pub struct $name {
+            name: MetricName,
+            class: usize,
+            epoch: RegionCounts,
+            state: NumericMetricState,
+        }
+
+        impl $name {
+            /// For one class.
+            #[must_use]
+            pub fn new(class: usize) -> Self {
+                let name = Arc::new(format!(concat!($title, " of class {}"), class));
+                Self { name, class, epoch: RegionCounts::default(), state: NumericMetricState::default() }
+            }
+
+            fn of(&self, $counts: &RegionCounts) -> f64 {
+                let $class = self.class;
+                $value
+            }
+
+            fn format(&self) -> FormatOptions {
+                FormatOptions::new(self.name()).unit($unit).precision(3)
+            }
+        }
+
+        impl Metric for $name {
+            type Input = RegionCounts;
+
+            fn name(&self) -> MetricName {
+                Arc::clone(&self.name)
+            }
+
+            fn attributes(&self) -> MetricAttributes {
+                NumericAttributes { unit: Some($unit.to_owned()), higher_is_better: $higher }.into()
+            }
+
+            fn update(&mut self, counts: &RegionCounts, _: &MetricMetadata) -> Result<SerializedEntry, TensorReadError> {
+                self.epoch.add(counts);
+                // The running value is that of all pixels so far, not a mean of the batches' values.
+                self.state.reset();
+                self.state.update(100.0 * self.of(&self.epoch), 1);
+                Ok(self.state.compute_update(self.format()))
+            }
+
+            fn compute(&mut self) -> Result<SerializedEntry, TensorReadError> {
+                Ok(self.state.compute_final(self.format()))
+            }
+
+            fn clear(&mut self) {
+                self.epoch = RegionCounts::default();
+                self.state.reset();
+            }
+        }
+
+        impl Numeric for $name {
+            fn value(&self) -> Option<NumericEntry> {
+                Some(self.state.current_value())
+            }
+
+            fn running_value(&self) -> Option<NumericEntry> {
+                Some(self.state.running_value())
+            }
+
+            fn final_value(&self) -> NumericEntry {
+                self.state.final_value()
+            }
+        }
+    };
+}
+
+metric! {
+    /// Predicted minus true proportion of a class, in percent of the valid pixels.
+    ClassSize, "Size difference", "%", false, |counts, class| counts.size_difference(class)
+}
+
+metric! {
+    /// Dice of a class, in percent.
+    ClassDice, "Dice", "%", true, |counts, class| counts.dice(class)
+}

@@ -1,0 +1,261 @@
+//! Statistics and algebra of ordinary Burn operations: any device, any autodiff, no host synchronisation.
+
+use burn::tensor::activation::{log_sigmoid, sigmoid};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use loss_core::expr::{Algebra, Op, Table};
+use loss_core::{Activation, LossError, Plan, Side, Statistic, Temperature};
+
+use crate::BurnTarget;
+use crate::target::Values;
+
+/// Interprets expressions with tensors of rank `D`: 2 for regions `[N, K]`, 3 for pixels `[N, K, S]`.
+pub(crate) struct Interpreter<const D: usize> {
+    device: Device,
+    dtype: DType,
+}
+
+/// The algebra of regions.
+pub(crate) type Operations = Interpreter<2>;
+
+impl Operations {
+    pub(crate) fn for_logits<const D: usize>(logits: &Tensor<D>) -> Self {
+        let device = logits.device();
+        Self { dtype: wide(&device), device }
+    }
+}
+
+/// The type that sums are kept in: `f64` where the device has it.
+fn wide(device: &Device) -> DType {
+    if device.supports_dtype(DType::F64) { DType::F64 } else { DType::F32 }
+}
+
+impl<const D: usize> Algebra for Interpreter<D> {
+    type Array = Tensor<D>;
+
+    fn constant(&self, table: &Table) -> Result<Tensor<D>, LossError> {
+        // Leading axes of length one make a table of any rank; only scalars occur beyond rank 2.
+        let mut shape = vec![1; D];
+        if let [.., rows, columns] = shape.as_mut_slice() {
+            (*rows, *columns) = (table.rows(), table.columns());
+        }
+        let data = TensorData::new(table.values().to_vec(), shape);
+        Ok(Tensor::from_data(data, (&self.device, self.dtype)))
+    }
+
+    fn apply(&self, op: Op, arguments: &[&Tensor<D>]) -> Result<Tensor<D>, LossError> {
+        let unsupported = || LossError::Unsupported {
+            what: "operation",
+            got: format!("{op:?}"),
+            expected: "one of the operations known to this version",
+        };
+        let x = arguments.first().map(|&x| x.clone()).ok_or_else(unsupported)?;
+        let y = || arguments.get(1).map(|&y| y.clone()).ok_or_else(unsupported);
+        Ok(match op {
+            Op::Neg => -x,
+            Op::Abs => x.abs(),
+            Op::Sign => x.sign(),
+            Op::Exp => x.exp(),
+            Op::ExpM1 => exp_m1(x),
+            Op::Ln => x.log(),
+            Op::Powf(_) => match op.exponent() {
+                Some(2.0) => x.clone() * x,
+                // Where x is 0 the derivative must be finite: see `Expr::powf`.
+                Some(exponent) => at_least(x, self.constant(&Table::scalar(1e-30))?).powf_scalar(exponent),
+                None => return Err(unsupported()),
+            },
+            Op::Add => x + y()?,
+            Op::Sub => x - y()?,
+            Op::Mul => x * y()?,
+            Op::Div => x / y()?,
+            Op::Max => at_least(x, y()?),
+            Op::Greater => {
+                let (x, y) = same_shape(x, y()?);
+                x.greater(y).float().cast(self.dtype)
+            }
+            Op::SumSamples => x.sum_dim(0),
+            Op::SumClasses => x.sum_dim(1),
+            _ => return Err(unsupported()),
+        })
+    }
+}
+
+fn same_shape<const D: usize>(x: Tensor<D>, y: Tensor<D>) -> (Tensor<D>, Tensor<D>) {
+    let (mut shape, other) = (x.dims(), y.dims());
+    shape.iter_mut().zip(other).for_each(|(length, other)| *length = (*length).max(other));
+    (x.expand(shape), y.expand(shape))
+}
+
+/// max(x, y) that keeps a NaN in x, the only sign of a non-finite logit on a device.
+fn at_least<const D: usize>(x: Tensor<D>, y: Tensor<D>) -> Tensor<D> {
+    let (x, y) = same_shape(x, y);
+    let lower = x.clone().lower_equal(y.clone());
+    x.mask_where(lower, y)
+}
+
+/// e^x − 1 without cancellation near 0, from tanh: e^x − 1 = tanh(x/2)·(e^x + 1).
+fn exp_m1<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    (x.clone() * 0.5).tanh() * (x.exp() + 1.0)
+}
+
+/// Logits and target, ready to be summed.
+struct Pixels {
+    /// `[N, K, S]`, 0 at pixels that are not valid.
+    logits: Tensor<3>,
+    /// y, `[N, K, S]`
+    target: Tensor<3>,
+    /// w, `[N, 1, S]`; 0 at pixels that are not valid.
+    weight: Tensor<3>,
+    /// Type that sums are kept in.
+    wide: DType,
+}
+
+impl Pixels {
+    fn new(logits: &Tensor<3>, target: &BurnTarget, ignore: &[i64]) -> Result<Self, LossError> {
+        let device = logits.device();
+        let [samples, classes, pixels] = logits.dims();
+        let compute = crate::loss::result_type(logits.dtype());
+        let mut weight: Tensor<3> = match &target.weights {
+            Some(weights) => weights.clone().cast(compute).unsqueeze_dim(1),
+            None => Tensor::ones([samples, 1, pixels], (&device, compute)),
+        };
+        let shares = match &target.values {
+            Values::Labels(labels) => {
+                // Wide enough for every label that can be ignored.
+                let int = if device.supports_dtype(DType::I64) { DType::I64 } else { DType::I32 };
+                let labels: Tensor<3, Int> = labels.clone().cast(int).unsqueeze_dim(1);
+                for &label in ignore {
+                    weight = weight.mask_fill(labels.clone().equal_elem(label), 0.0);
+                }
+                let first = i64::from(classes == 1);
+                let range = Tensor::<1, Int>::arange(first..first + classes as i64, (&device, int));
+                let range: Tensor<3, Int> = range.reshape([1, classes, 1]).expand([samples, classes, pixels]);
+                labels.expand([samples, classes, pixels]).equal(range).float().cast(compute)
+            }
+            Values::Soft(shares) => shares.clone().cast(compute),
+        };
+        let invalid = weight.clone().equal_elem(0.0).expand([samples, classes, pixels]);
+        // Filled, not multiplied: an ignored pixel may hold NaN.
+        let logits = logits.clone().cast(compute).mask_fill(invalid.clone(), 0.0);
+        Ok(Self { logits, target: shares.mask_fill(invalid, 0.0), weight, wide: wide(&device) })
+    }
+
+    fn sum(&self, values: Tensor<3>) -> Tensor<2> {
+        let [samples, classes, _] = values.dims();
+        values.cast(self.wide).sum_dim(2).reshape([samples, classes])
+    }
+
+    /// z − max_k z, whose exponentials cannot overflow.
+    fn shifted(&self) -> Tensor<3> {
+        self.logits.clone() - self.logits.clone().detach().max_dim(1)
+    }
+
+    fn probability(&self, activation: Activation, temperature: Temperature) -> Tensor<3> {
+        match activation {
+            Activation::Softmax => {
+                let exp = (self.shifted() * temperature.value()).exp();
+                exp.clone() / exp.sum_dim(1)
+            }
+            Activation::Sigmoid => sigmoid(self.logits.clone() * temperature.value()),
+        }
+    }
+
+    fn logarithm(&self, activation: Activation, side: Side) -> Tensor<3> {
+        match (activation, side) {
+            (Activation::Softmax, _) => {
+                let shifted = self.shifted();
+                shifted.clone() - shifted.exp().sum_dim(1).log()
+            }
+            (Activation::Sigmoid, Side::Region) => log_sigmoid(self.logits.clone()),
+            (Activation::Sigmoid, Side::Background) => log_sigmoid(-self.logits.clone()),
+        }
+    }
+
+    fn target_on(&self, side: Side) -> Tensor<3> {
+        match side {
+            Side::Region => self.target.clone(),
+            Side::Background => 1.0 - self.target.clone(),
+        }
+    }
+
+    fn statistic(&self, statistic: &Statistic) -> Result<Tensor<2>, LossError> {
+        let weight = || self.weight.clone();
+        let weighted_target = || weight() * self.target.clone();
+        let values = match statistic {
+            Statistic::ValidSize => weight(),
+            Statistic::TargetSize => weighted_target(),
+            Statistic::SquaredTarget => weighted_target() * self.target.clone(),
+            Statistic::PredictedSize(a, t) => weight() * self.probability(*a, *t),
+            Statistic::Intersection(a, t) => weighted_target() * self.probability(*a, *t),
+            Statistic::SquaredMass(a) => {
+                let p = self.probability(*a, Temperature::ONE);
+                weight() * p.clone() * p
+            }
+            Statistic::LogLikelihood(a, side) => weight() * self.target_on(*side) * self.logarithm(*a, *side),
+            Statistic::LogMass(a, side) => weight() * self.logarithm(*a, *side),
+            Statistic::PixelSum(a, side, function) => {
+                let log = self.logarithm(*a, *side);
+                let pixels = Interpreter::<3> { device: log.device(), dtype: log.dtype() };
+                weight() * self.target_on(*side) * function.apply(&pixels, &log)?
+            }
+            other => {
+                return Err(LossError::Unsupported {
+                    what: "statistic",
+                    got: other.to_string(),
+                    expected: "one of those known to this version",
+                });
+            }
+        };
+        Ok(self.sum(values))
+    }
+}
+
+/// The statistics of a plan, each `[N, K]` or `[N, 1]`, of logits `[N, K, S]`.
+pub(crate) fn statistics(
+    logits: &Tensor<3>,
+    target: &BurnTarget,
+    plan: &Plan,
+    ignore: &[i64],
+) -> Result<Vec<Tensor<2>>, LossError> {
+    let pixels = Pixels::new(logits, target, ignore)?;
+    plan.statistics().iter().map(|statistic| pixels.statistic(statistic)).collect()
+}
+
+fn read_error(source: impl std::error::Error + Send + Sync + 'static) -> LossError {
+    LossError::Backend { backend: "burn", operation: "reading a tensor back", source: Box::new(source) }
+}
+
+/// Brings an array to the host. Waits for the device.
+pub(crate) fn to_table(array: Tensor<2>) -> Result<Table, LossError> {
+    let [rows, columns] = array.dims();
+    Table::new(rows, columns, array.try_into_vec_as::<f64>().map_err(read_error)?)
+}
+
+/// Reads everything back and lets the kernels' own checks look at it.
+pub(crate) fn validate<const D: usize>(
+    logits: Tensor<D>,
+    target: &BurnTarget,
+    ignore: &[i64],
+    activation: Activation,
+) -> Result<(), LossError> {
+    let shape = logits.dims();
+    let classes = shape.get(1).copied().unwrap_or(0);
+    let labels: Vec<i64>;
+    let shares: Vec<f64>;
+    let values = match &target.values {
+        Values::Labels(tensor) => {
+            labels = tensor.clone().try_into_vec_as().map_err(read_error)?;
+            loss_kernels::Target::Labels(loss_kernels::Labels::I64(&labels))
+        }
+        Values::Soft(tensor) => {
+            shares = tensor.clone().try_into_vec_as().map_err(read_error)?;
+            loss_kernels::Target::Soft(loss_kernels::Shares::F64(&shares))
+        }
+    };
+    let weights: Option<Vec<f64>> = target.weights.clone().map(Tensor::try_into_vec_as).transpose().map_err(read_error)?;
+    let weights = weights.as_deref().zip(target.weights_shape());
+    let weights = weights.map(|(values, shape)| (loss_kernels::Shares::F64(values), shape));
+    let problem = loss_kernels::Problem::new(&shape, (values, target.shape()), weights, ignore, activation)?;
+    let logits: Vec<f64> = logits.without_autodiff().try_into_vec_as().map_err(read_error)?;
+    let plan = Plan::new(classes, [Statistic::ValidSize])?;
+    loss_kernels::statistics(&logits, &problem, &plan).map(|_| ())
+}

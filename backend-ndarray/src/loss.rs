@@ -1,0 +1,136 @@
+//! What a loss can do with ndarray views.
+
+use loss_core::expr::Table;
+use loss_core::{Evaluation, Loss, LossError, Value};
+use loss_kernels::Cpu;
+use ndarray::{Array, ArrayView, ArrayViewMut, Dimension};
+
+use crate::target::row_major;
+use crate::{Element, Target};
+
+/// A loss with its gradient.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValueAndGradient<E, D: Dimension> {
+    /// Total and terms.
+    pub value: Value,
+    /// Derivative of the total for every logit.
+    pub gradient: Array<E, D>,
+}
+
+/// Evaluation of a [`Loss`] on ndarray views. Implemented for `Loss` alone.
+///
+/// Logits have the shape `[N, K, *spatial]`. Every method returns a [`LossError`] for shapes that do not fit, labels outside the
+/// classes, non-finite logits at valid pixels, and terms that do not fit the classes or the activation.
+pub trait NdarrayLoss {
+    /// The total.
+    ///
+    /// # Errors
+    /// See the trait.
+    fn value<E: Element, D: Dimension>(&self, logits: ArrayView<'_, E, D>, target: &Target<'_>) -> Result<f64, LossError>;
+
+    /// Total and gradient.
+    ///
+    /// # Errors
+    /// See the trait.
+    fn value_and_gradient<E: Element, D: Dimension>(
+        &self,
+        logits: ArrayView<'_, E, D>,
+        target: &Target<'_>,
+    ) -> Result<ValueAndGradient<E, D>, LossError>;
+
+    /// Total and terms; the gradient is written to the caller's array of the logits' shape (any strides). On an error the array
+    /// may have been written in part.
+    ///
+    /// # Errors
+    /// See the trait.
+    fn value_and_gradient_into<E: Element, D: Dimension>(
+        &self,
+        logits: ArrayView<'_, E, D>,
+        target: &Target<'_>,
+        gradient: ArrayViewMut<'_, E, D>,
+    ) -> Result<Value, LossError>;
+
+    /// The total, every term with its matching, size and constant part, and the proportions of the classes.
+    ///
+    /// # Errors
+    /// See the trait.
+    fn evaluate<E: Element, D: Dimension>(
+        &self,
+        logits: ArrayView<'_, E, D>,
+        target: &Target<'_>,
+    ) -> Result<Evaluation, LossError>;
+
+    /// Every term per sample and class before its reduction, where it has such a form; one row where it is pooled over the batch.
+    ///
+    /// # Errors
+    /// See the trait.
+    fn elements<E: Element, D: Dimension>(
+        &self,
+        logits: ArrayView<'_, E, D>,
+        target: &Target<'_>,
+    ) -> Result<Vec<Option<Table>>, LossError>;
+}
+
+impl NdarrayLoss for Loss {
+    fn value<E: Element, D: Dimension>(&self, logits: ArrayView<'_, E, D>, target: &Target<'_>) -> Result<f64, LossError> {
+        let problem = target.problem(logits.shape(), self.ignored(), self.activation())?;
+        let values = row_major(&logits);
+        let data = (&*values, &problem);
+        self.value_on(&Cpu::default(), data, problem.geometry(), target.given_prior(), None).map(|value| value.total)
+    }
+
+    fn value_and_gradient<E: Element, D: Dimension>(
+        &self,
+        logits: ArrayView<'_, E, D>,
+        target: &Target<'_>,
+    ) -> Result<ValueAndGradient<E, D>, LossError> {
+        let zero = E::store(<E::Compute as loss_kernels::Real>::of(0.0));
+        let mut gradient = Array::from_elem(logits.raw_dim(), zero);
+        let value = self.value_and_gradient_into(logits, target, gradient.view_mut())?;
+        Ok(ValueAndGradient { value, gradient })
+    }
+
+    fn value_and_gradient_into<E: Element, D: Dimension>(
+        &self,
+        logits: ArrayView<'_, E, D>,
+        target: &Target<'_>,
+        mut gradient: ArrayViewMut<'_, E, D>,
+    ) -> Result<Value, LossError> {
+        if gradient.shape() != logits.shape() {
+            let (logits, got) = (logits.shape().to_vec(), gradient.shape().to_vec());
+            return Err(LossError::ShapeMismatch { what: "gradients", expected: logits.clone(), logits, got });
+        }
+        let problem = target.problem(logits.shape(), self.ignored(), self.activation())?;
+        let values = row_major(&logits);
+        let data = (&*values, &problem);
+        let into =
+            |out: &mut [E]| self.value_on(&Cpu::default(), data, problem.geometry(), target.given_prior(), Some(out));
+        if let Some(out) = gradient.as_slice_mut() {
+            return into(out);
+        }
+        let mut out = values.to_vec();
+        let value = into(&mut out)?;
+        gradient.iter_mut().zip(out).for_each(|(to, from)| *to = from);
+        Ok(value)
+    }
+
+    fn evaluate<E: Element, D: Dimension>(
+        &self,
+        logits: ArrayView<'_, E, D>,
+        target: &Target<'_>,
+    ) -> Result<Evaluation, LossError> {
+        let problem = target.problem(logits.shape(), self.ignored(), self.activation())?;
+        let values = row_major(&logits);
+        self.evaluate_on(&Cpu::default(), (&*values, &problem), problem.geometry(), target.given_prior())
+    }
+
+    fn elements<E: Element, D: Dimension>(
+        &self,
+        logits: ArrayView<'_, E, D>,
+        target: &Target<'_>,
+    ) -> Result<Vec<Option<Table>>, LossError> {
+        let problem = target.problem(logits.shape(), self.ignored(), self.activation())?;
+        let values = row_major(&logits);
+        self.elements_on(&Cpu::default(), (&*values, &problem), problem.geometry(), target.given_prior())
+    }
+}
