@@ -144,6 +144,16 @@ impl Pixels {
         values.cast(self.wide).sum_dim(2).reshape([samples, classes])
     }
 
+    /// Sum of logarithms, saturated where it would overflow; its gradient is that of the plain sum.
+    fn sum_logarithms(&self, values: Tensor<3>) -> Tensor<2> {
+        let count = values.dims()[2] as f64;
+        let limit = if self.wide == DType::F64 { 1e299 } else { 1e30 } / count;
+        // The mean cannot overflow where the values do not.
+        let mean = self.sum(values / count);
+        let beyond = mean.clone().detach().clamp(-limit, limit) - mean.clone().detach();
+        (mean + beyond) * count
+    }
+
     /// z − max_k z, whose exponentials cannot overflow.
     fn shifted(&self) -> Tensor<3> {
         self.logits.clone() - self.logits.clone().detach().max_dim(1)
@@ -205,7 +215,10 @@ impl Pixels {
                 });
             }
         };
-        Ok(self.sum(values))
+        Ok(match statistic {
+            Statistic::LogLikelihood(..) | Statistic::LogMass(..) | Statistic::PixelSum(..) => self.sum_logarithms(values),
+            _ => self.sum(values),
+        })
     }
 }
 

@@ -7,6 +7,10 @@ use rayon::prelude::*;
 use crate::block::{Block, Cut};
 use crate::{Element, Problem, Real};
 
+/// Sums of logarithms saturate here instead of overflowing: only `f64` logits near their own limit get this far, and the mean over
+/// any number of samples stays finite.
+const LARGEST_SUM: f64 = 1e299;
+
 /// Sums up every statistic of a plan, reading the logits `[N, K, S]` once.
 ///
 /// Returns one table per statistic, in the plan's order: `[N, K]`, or `[N, 1]` for the valid size.
@@ -43,7 +47,8 @@ pub fn statistics<E: Element>(logits: &[E], problem: &Problem<'_>, plan: &Plan) 
     }
     let table = |(i, statistic): (usize, &Statistic)| {
         let columns = plan.columns(statistic);
-        let values = totals.iter().flat_map(|row| &row[i * classes..i * classes + columns]).copied().collect();
+        let values = totals.iter().flat_map(|row| &row[i * classes..i * classes + columns]);
+        let values = values.map(|sum| sum.clamp(-LARGEST_SUM, LARGEST_SUM)).collect();
         Table::new(samples, columns, values)
     };
     plan.statistics().iter().enumerate().map(table).collect()

@@ -1,0 +1,169 @@
+//! What the suite asks of a backend.
+
+use std::fmt::{Display, Formatter};
+
+use half::{bf16, f16};
+use loss_core::expr::Table;
+use loss_core::{Evaluation, Loss, LossError};
+
+use crate::oracle;
+
+/// Type of the logits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dtype {
+    /// Double precision.
+    F64,
+    /// Single precision.
+    F32,
+    /// IEEE half precision.
+    F16,
+    /// Brain float.
+    Bf16,
+}
+
+impl Dtype {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::F64, Self::F32, Self::F16, Self::Bf16];
+
+    /// A number as this type holds it.
+    #[must_use]
+    pub fn round(self, value: f64) -> f64 {
+        match self {
+            Self::F64 => value,
+            Self::F32 => f64::from(value as f32),
+            Self::F16 => f16::from_f64(value).to_f64(),
+            Self::Bf16 => bf16::from_f64(value).to_f64(),
+        }
+    }
+
+    /// The largest finite number.
+    #[must_use]
+    pub fn largest(self) -> f64 {
+        match self {
+            Self::F64 => f64::MAX,
+            Self::F32 => f64::from(f32::MAX),
+            Self::F16 => f16::MAX.to_f64(),
+            Self::Bf16 => bf16::MAX.to_f64(),
+        }
+    }
+}
+
+impl Display for Dtype {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::F64 => "f64",
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+        })
+    }
+}
+
+/// Type of labels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Labels {
+    /// Bytes.
+    U8,
+    /// 32-bit integers.
+    I32,
+    /// 64-bit integers.
+    #[default]
+    I64,
+}
+
+/// Logits and target of a case. Loss settings (activation, ignored labels) are part of the [`Loss`].
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// Shape of the logits, `[N, K, *spatial]`.
+    pub shape: Vec<usize>,
+    /// Logits, row-major.
+    pub logits: Vec<f64>,
+    /// Labels `[N, *spatial]`, or soft targets of the logits' shape.
+    pub target: oracle::Target,
+    /// Shape of the target, where it is another than the one that fits.
+    pub target_shape: Option<Vec<usize>>,
+    /// Type of the labels.
+    pub labels: Labels,
+    /// Pixel weights `[N, *spatial]`.
+    pub weights: Option<Vec<f64>>,
+    /// Proportions `[N, K]` for penalties that are given theirs.
+    pub prior: Option<Vec<f64>>,
+    /// Whether logits and target are handed over as transposed, non-contiguous views.
+    pub strided: bool,
+}
+
+impl Input {
+    /// `[N, *spatial]`
+    #[must_use]
+    pub fn pixel_shape(&self) -> Vec<usize> {
+        let mut shape = self.shape.clone();
+        if shape.len() > 1 {
+            shape.remove(1);
+        }
+        shape
+    }
+
+    /// Shape that the target is handed over with.
+    #[must_use]
+    pub fn target_shape(&self) -> Vec<usize> {
+        let fitting = match self.target {
+            oracle::Target::Labels(_) => self.pixel_shape(),
+            oracle::Target::Soft(_) => self.shape.clone(),
+        };
+        self.target_shape.clone().unwrap_or(fitting)
+    }
+
+    /// N, K, S.
+    #[must_use]
+    pub fn lengths(&self) -> [usize; 3] {
+        let axis = |i: usize| self.shape.get(i).copied().unwrap_or(1);
+        [axis(0), axis(1), self.shape.iter().skip(2).product()]
+    }
+
+    /// The given prior as a table.
+    #[must_use]
+    pub fn prior_table(&self) -> Option<Table> {
+        let [samples, classes, _] = self.lengths();
+        self.prior.clone().and_then(|prior| Table::new(samples, classes, prior).ok())
+    }
+}
+
+/// What a backend computed.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// The total.
+    pub total: f64,
+    /// Per term: value, matching, size, constant; only the value where the backend's call gives no parts.
+    pub terms: Vec<Vec<f64>>,
+    /// Gradient of the total, row-major.
+    pub gradient: Vec<f64>,
+}
+
+/// A backend under test.
+pub trait Adapter: Sync {
+    /// Name in test names.
+    fn name(&self) -> &'static str;
+
+    /// Whether it reads logits of this type.
+    fn supports(&self, dtype: Dtype) -> bool {
+        let _ = dtype;
+        true
+    }
+
+    /// Whether its data is on the host, where labels and logits are checked.
+    fn checks_values(&self) -> bool {
+        true
+    }
+
+    /// Total, terms and gradient.
+    ///
+    /// # Errors
+    /// What the backend reports.
+    fn value_and_gradient(&self, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Output, LossError>;
+
+    /// The evaluation with parts and regions.
+    ///
+    /// # Errors
+    /// What the backend reports.
+    fn evaluate(&self, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Evaluation, LossError>;
+}

@@ -1,0 +1,144 @@
+use backend_burn::{BurnLoss, BurnTarget, Path};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use loss_core::{Evaluation, Loss, LossError};
+
+use crate::oracle;
+use crate::{Adapter, Dtype, Input, Labels, Output};
+
+/// `backend-burn` on the CPU: one operation with a hand-written backward.
+pub struct BurnFused;
+
+/// `backend-burn` with ordinary operations and Burn's autodiff.
+pub struct BurnOperations;
+
+fn float(dtype: Dtype) -> DType {
+    match dtype {
+        Dtype::F64 => DType::F64,
+        Dtype::F32 => DType::F32,
+        Dtype::F16 => DType::F16,
+        Dtype::Bf16 => DType::BF16,
+    }
+}
+
+/// A float tensor of rank `D`; `strided` stores it with its first and last axis exchanged.
+fn tensor<const D: usize>(shape: &[usize], values: &[f64], dtype: DType, strided: bool, device: &Device) -> Tensor<D> {
+    let tensor = Tensor::<D>::from_data(TensorData::new(values.to_vec(), shape.to_vec()), (device, dtype));
+    if strided && D > 1 {
+        // A copy in the other order, seen through exchanged axes.
+        let swapped = tensor.swap_dims(0, D - 1);
+        let data = swapped.into_data();
+        return Tensor::<D>::from_data(data, (device, dtype)).swap_dims(0, D - 1);
+    }
+    tensor
+}
+
+fn integers<const D: usize>(shape: &[usize], values: &[i64], kind: Labels, strided: bool, device: &Device) -> Tensor<D, Int> {
+    let dtype = match kind {
+        Labels::U8 => DType::U8,
+        Labels::I32 => DType::I32,
+        Labels::I64 => DType::I64,
+    };
+    let tensor = Tensor::<D, Int>::from_data(TensorData::new(values.to_vec(), shape.to_vec()), (device, dtype));
+    if strided && D > 1 {
+        let data = tensor.swap_dims(0, D - 1).into_data();
+        return Tensor::<D, Int>::from_data(data, (device, dtype)).swap_dims(0, D - 1);
+    }
+    tensor
+}
+
+/// Calls `$call` with a constant `D` equal to a rank known at run time.
+macro_rules! by_rank {
+    ($rank:expr, $d:ident => $call:expr) => {
+        match $rank {
+            1 => {
+                const $d: usize = 1;
+                $call
+            }
+            2 => {
+                const $d: usize = 2;
+                $call
+            }
+            3 => {
+                const $d: usize = 3;
+                $call
+            }
+            4 => {
+                const $d: usize = 4;
+                $call
+            }
+            _ => {
+                const $d: usize = 5;
+                $call
+            }
+        }
+    };
+}
+
+fn target(input: &Input, device: &Device) -> BurnTarget {
+    let shape = input.target_shape();
+    let mut target = match &input.target {
+        oracle::Target::Labels(labels) => {
+            by_rank!(shape.len(), D => BurnTarget::labels(integers::<D>(&shape, labels, input.labels, input.strided, device)))
+        }
+        oracle::Target::Soft(shares) => {
+            by_rank!(shape.len(), D => BurnTarget::soft(tensor::<D>(&shape, shares, DType::F64, input.strided, device)))
+        }
+    };
+    if let Some(weights) = &input.weights {
+        let shape = input.pixel_shape();
+        target = by_rank!(shape.len(), D => target.weights(tensor::<D>(&shape, weights, DType::F64, input.strided, device)));
+    }
+    match input.prior_table() {
+        Some(prior) => target.prior(prior),
+        None => target,
+    }
+}
+
+fn scalar(tensor: Tensor<1>) -> f64 {
+    tensor.into_scalar::<f64>()
+}
+
+fn forward<const D: usize>(path: Path, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Output, LossError> {
+    let device = Device::flex().autodiff();
+    let leaf = tensor::<D>(&input.shape, &input.logits, float(dtype), input.strided, &device).require_grad();
+    let out = loss.forward_by(path, leaf.clone(), &target(input, &Device::flex()))?;
+    assert_eq!(out.path, path, "the call took the path it was asked to take");
+    let gradients = out.total.backward();
+    let gradient = match leaf.grad(&gradients) {
+        Some(gradient) => gradient.into_data_as::<f64>().try_into_vec::<f64>().expect("converted to f64"),
+        None => vec![f64::NAN; input.logits.len()],
+    };
+    let terms = out.terms.into_iter().map(|t| [t.value, t.matching, t.size, t.constant].map(scalar).to_vec()).collect();
+    Ok(Output { total: scalar(out.total), terms, gradient })
+}
+
+fn evaluate<const D: usize>(loss: &Loss, input: &Input, dtype: Dtype) -> Result<Evaluation, LossError> {
+    let device = Device::flex();
+    let logits = tensor::<D>(&input.shape, &input.logits, float(dtype), input.strided, &device);
+    loss.evaluate(logits, &target(input, &device))
+}
+
+macro_rules! adapter {
+    ($name:ident, $text:literal, $path:expr, $checks:literal) => {
+        impl Adapter for $name {
+            fn name(&self) -> &'static str {
+                $text
+            }
+
+            fn checks_values(&self) -> bool {
+                $checks
+            }
+
+            fn value_and_gradient(&self, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Output, LossError> {
+                by_rank!(input.shape.len(), D => forward::<D>($path, loss, input, dtype))
+            }
+
+            fn evaluate(&self, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Evaluation, LossError> {
+                by_rank!(input.shape.len(), D => evaluate::<D>(loss, input, dtype))
+            }
+        }
+    };
+}
+
+adapter!(BurnFused, "burn-fused", Path::Fused, true);
+adapter!(BurnOperations, "burn-operations", Path::Operations, false);

@@ -1,0 +1,87 @@
+use backend_ndarray::{Element, NdarrayLoss, Target};
+use half::{bf16, f16};
+use loss_core::{Evaluation, Loss, LossError};
+use ndarray::{ArrayD, ArrayViewD, IxDyn};
+
+use crate::oracle;
+use crate::{Adapter, Dtype, Input, Labels, Output};
+
+/// `backend-ndarray`.
+pub struct Ndarray;
+
+/// An array of a shape; `strided` stores it with reversed axes, so that the view of the right shape is not row-major.
+fn array<T: Clone>(shape: &[usize], values: Vec<T>, strided: bool) -> ArrayD<T> {
+    let array = ArrayD::from_shape_vec(IxDyn(shape), values).expect("the suite's shapes fit");
+    if strided { array.reversed_axes().as_standard_layout().into_owned().reversed_axes() } else { array }
+}
+
+/// A target's numbers, in the type they are handed over in.
+enum Owned {
+    U8(ArrayD<u8>),
+    I32(ArrayD<i32>),
+    I64(ArrayD<i64>),
+    Soft(ArrayD<f64>),
+}
+
+fn with_target<R>(input: &Input, f: impl FnOnce(&Target<'_>) -> R) -> R {
+    let shape = input.target_shape();
+    let strided = input.strided;
+    let owned = match (&input.target, input.labels) {
+        (oracle::Target::Soft(shares), _) => Owned::Soft(array(&shape, shares.clone(), strided)),
+        (oracle::Target::Labels(l), Labels::U8) => Owned::U8(array(&shape, l.iter().map(|&l| l as u8).collect(), strided)),
+        (oracle::Target::Labels(l), Labels::I32) => Owned::I32(array(&shape, l.iter().map(|&l| l as i32).collect(), strided)),
+        (oracle::Target::Labels(l), Labels::I64) => Owned::I64(array(&shape, l.clone(), strided)),
+    };
+    let weights = input.weights.as_ref().map(|w| array(&input.pixel_shape(), w.clone(), strided));
+    let [samples, classes, _] = input.lengths();
+    let prior = input.prior.as_ref().map(|p| ndarray::Array2::from_shape_vec((samples, classes), p.clone()).expect("fits"));
+    let mut target = match &owned {
+        Owned::U8(labels) => Target::labels(labels.view()),
+        Owned::I32(labels) => Target::labels(labels.view()),
+        Owned::I64(labels) => Target::labels(labels.view()),
+        Owned::Soft(shares) => Target::soft(shares.view()),
+    };
+    if let Some(weights) = &weights {
+        target = target.weights(weights.view());
+    }
+    if let Some(prior) = &prior {
+        target = target.prior(prior.view());
+    }
+    f(&target)
+}
+
+fn run<E: Element>(loss: &Loss, input: &Input, from: impl Fn(f64) -> E, to: impl Fn(E) -> f64) -> Result<Output, LossError> {
+    let logits = array(&input.shape, input.logits.iter().map(|&z| from(z)).collect(), input.strided);
+    let view: ArrayViewD<'_, E> = logits.view();
+    with_target(input, |target| {
+        let result = loss.value_and_gradient(view.clone(), target)?;
+        let parts = loss.evaluate(view.clone(), target)?;
+        let terms = parts.terms.iter().map(|t| vec![t.value, t.matching, t.size, t.constant]).collect();
+        let gradient = result.gradient.iter().map(|&g| to(g)).collect();
+        Ok(Output { total: result.value.total, terms, gradient })
+    })
+}
+
+impl Adapter for Ndarray {
+    fn name(&self) -> &'static str {
+        "ndarray"
+    }
+
+    fn value_and_gradient(&self, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Output, LossError> {
+        match dtype {
+            Dtype::F64 => run(loss, input, |z| z, |g| g),
+            Dtype::F32 => run(loss, input, |z| z as f32, f64::from),
+            Dtype::F16 => run(loss, input, f16::from_f64, f16::to_f64),
+            Dtype::Bf16 => run(loss, input, bf16::from_f64, bf16::to_f64),
+        }
+    }
+
+    fn evaluate(&self, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Evaluation, LossError> {
+        let logits: Vec<f64> = input.logits.iter().map(|&z| dtype.round(z)).collect();
+        let logits = array(&input.shape, logits, input.strided);
+        with_target(input, |target| match dtype {
+            Dtype::F64 => loss.evaluate(logits.view(), target),
+            _ => loss.evaluate(logits.mapv(|z| z as f32).view(), target),
+        })
+    }
+}

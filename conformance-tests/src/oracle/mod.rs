@@ -1,0 +1,425 @@
+//! The oracle: every loss once more, written straight from the definitions, in scalar `f64` with compensated sums.
+//!
+//! It shares no code with what it checks, neither formulas nor activations nor derivatives: its gradient comes from a scalar tape.
+//! Slow on purpose. It is itself checked against hand-computed values and central differences below.
+
+mod tape;
+mod terms;
+
+use std::collections::HashMap;
+
+use tape::{Sum, Tape, Var};
+pub use terms::{
+    Absent, CrossEntropy, DiceBias, Focal, Form, GeneralizedDice, Kl, L1, LogRecall, Pooling, Proportion, Ratio, RatioKind,
+    Term, Weighting, named,
+};
+
+/// How logits become probabilities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Activation {
+    /// Over classes.
+    Softmax,
+    /// Each channel by itself.
+    Sigmoid,
+}
+
+/// What logits are compared with.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Target {
+    /// `[N, S]`
+    Labels(Vec<i64>),
+    /// `[N, K, S]`
+    Soft(Vec<f64>),
+}
+
+/// Logits `[N, K, S]` and a target.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// N
+    pub samples: usize,
+    /// K
+    pub classes: usize,
+    /// S
+    pub pixels: usize,
+    /// The loss's own activation.
+    pub activation: Activation,
+    /// Row-major.
+    pub logits: Vec<f64>,
+    /// Labels or soft targets.
+    pub target: Target,
+    /// Labels without influence.
+    pub ignore: Vec<i64>,
+    /// `[N, S]`
+    pub weights: Option<Vec<f64>>,
+}
+
+/// Sums per sample and class, row-major `[N, K]`; `valid` is `[N]`.
+#[derive(Clone, Debug, Default)]
+pub struct Statistics {
+    /// M
+    pub valid: Vec<f64>,
+    /// T
+    pub target: Vec<f64>,
+    /// P(τ)
+    pub predicted: Vec<f64>,
+    /// I(τ)
+    pub intersection: Vec<f64>,
+    /// Σ y log p
+    pub log_likelihood: Vec<f64>,
+}
+
+/// A valid pixel: its sample, weight, target per class, and logits per class.
+struct Pixel {
+    sample: usize,
+    weight: f64,
+    target: Vec<f64>,
+    logits: Vec<Var>,
+}
+
+/// What the sums of one call are made of.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Quantity {
+    Mass(Activation, u64),
+    Inside(Activation, u64),
+    Squares(Activation),
+    /// Σ y log p; with `true`, Σ (1 − y) log(1 − p).
+    Log(Activation, bool),
+    /// Σ log p; with `true`, Σ log(1 − p).
+    LogEverywhere(Activation, bool),
+    /// Σ y φ(log p), φ focal with γ; with `true`, the background's.
+    Focal(Activation, bool, u64),
+}
+
+/// A problem on the tape.
+struct World<'a> {
+    problem: &'a Problem,
+    tape: Tape,
+    pixels: Vec<Pixel>,
+    known: HashMap<Quantity, Vec<Vec<Var>>>,
+    /// Every sum made.
+    sums: Vec<Var>,
+    /// Per pixel: the numbers made of its logits, and how strongly each hands its adjoint on.
+    handed_on: Vec<Vec<(Var, f64)>>,
+}
+
+/// What the oracle says of a loss.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The total.
+    pub total: f64,
+    /// What the total is made of: Σ |∂total/∂statistic · statistic|, at least |total|. An error of ε in the statistics moves the
+    /// total by up to ε times this.
+    pub total_scale: f64,
+    /// ∂total/∂logits, row-major.
+    pub gradient: Vec<f64>,
+    /// What a pixel's gradient is made of, before it cancels over classes: the largest Σ_k τ·p_k·|∂total/∂p_k|, and
+    /// |∂total/∂log p_k|, of any pixel.
+    pub gradient_scale: f64,
+}
+
+impl<'a> World<'a> {
+    fn new(problem: &'a Problem) -> Self {
+        let mut tape = Tape::default();
+        // The first N·K·S numbers are the logits.
+        for &z in &problem.logits {
+            tape.constant(z);
+        }
+        let (classes, count) = (problem.classes, problem.pixels);
+        let mut pixels = Vec::new();
+        for n in 0..problem.samples {
+            for s in 0..count {
+                let weight = problem.weights.as_ref().map_or(1.0, |w| w[n * count + s]);
+                let at = |k: usize| (n * classes + k) * count + s;
+                let (target, ignored): (Vec<f64>, bool) = match &problem.target {
+                    Target::Soft(shares) => ((0..classes).map(|k| shares[at(k)]).collect(), false),
+                    Target::Labels(labels) => {
+                        let label = labels[n * count + s];
+                        let is = |k: usize| if classes == 1 { label == 1 } else { label == k as i64 };
+                        let one_hot = (0..classes).map(|k| f64::from(u8::from(is(k)))).collect();
+                        (one_hot, problem.ignore.contains(&label))
+                    }
+                };
+                if weight > 0.0 && !ignored {
+                    pixels.push(Pixel { sample: n, weight, target, logits: (0..classes).map(at).collect() });
+                }
+            }
+        }
+        let handed_on = pixels.iter().map(|_| Vec::new()).collect();
+        Self { problem, tape, pixels, known: HashMap::new(), sums: Vec::new(), handed_on }
+    }
+
+    /// p(τ), log p and log(1 − p) of every class at one pixel, as asked.
+    fn pixel(&mut self, i: usize, quantity: Quantity) -> Vec<Var> {
+        let logits = self.pixels[i].logits.clone();
+        let z: Vec<f64> = logits.iter().map(|&z| self.tape.value(z)).collect();
+        let max = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let softmax = |tau: f64| {
+            let e: Vec<f64> = z.iter().map(|z| (tau * (z - max)).exp()).collect();
+            let sum: f64 = e.iter().sum();
+            e.into_iter().map(|e| e / sum).collect::<Vec<f64>>()
+        };
+        // ∂p_k/∂z_j and ∂log p_k/∂z_j, with 1 − p_k as the sum of the others.
+        let slope = |p: &[f64], k: usize, j: usize| {
+            if j == k { (0..p.len()).filter(|&i| i != k).map(|i| p[i]).sum::<f64>() } else { -p[j] }
+        };
+        (0..z.len())
+            .map(|k| match quantity {
+                Quantity::Mass(Activation::Softmax, tau) | Quantity::Inside(Activation::Softmax, tau) => {
+                    let tau = f64::from_bits(tau);
+                    let p = softmax(tau);
+                    let parents = logits.iter().enumerate().map(|(j, &z)| (z, tau * p[k] * slope(&p, k, j))).collect();
+                    self.tape.push(p[k], parents)
+                }
+                Quantity::Squares(Activation::Softmax) => {
+                    let p = softmax(1.0);
+                    let parents = logits.iter().enumerate().map(|(j, &z)| (z, 2.0 * p[k] * p[k] * slope(&p, k, j))).collect();
+                    self.tape.push(p[k] * p[k], parents)
+                }
+                Quantity::Mass(Activation::Sigmoid, tau) | Quantity::Inside(Activation::Sigmoid, tau) => {
+                    let tau = f64::from_bits(tau);
+                    let (p, q) = (logistic(tau * z[k]), logistic(-tau * z[k]));
+                    self.tape.push(p, vec![(logits[k], tau * p * q)])
+                }
+                Quantity::Squares(Activation::Sigmoid) => {
+                    let (p, q) = (logistic(z[k]), logistic(-z[k]));
+                    self.tape.push(p * p, vec![(logits[k], 2.0 * p * p * q)])
+                }
+                Quantity::Log(a, outside) | Quantity::LogEverywhere(a, outside) | Quantity::Focal(a, outside, _) => {
+                    let log = match a {
+                        Activation::Softmax => {
+                            let p = softmax(1.0);
+                            let top = z.iter().position(|z| *z == max).unwrap_or(0);
+                            let rest: f64 = (0..z.len()).filter(|&j| j != top).map(|j| (z[j] - max).exp()).sum();
+                            let parents = logits.iter().enumerate().map(|(j, &z)| (z, slope(&p, k, j))).collect();
+                            self.tape.push((z[k] - max) - rest.ln_1p(), parents)
+                        }
+                        Activation::Sigmoid => {
+                            let sign = if outside { -1.0 } else { 1.0 };
+                            let x = sign * z[k];
+                            let log = x.min(0.0) - (-x.abs()).exp().ln_1p();
+                            self.tape.push(log, vec![(logits[k], sign * logistic(-x))])
+                        }
+                    };
+                    match quantity {
+                        Quantity::Focal(_, _, gamma) => {
+                            let (gamma, l) = (f64::from_bits(gamma), self.tape.value(log));
+                            let (p, q) = (l.exp(), -l.exp_m1());
+                            let fading = if q == 0.0 { 0.0 } else { gamma * q.powf(gamma - 1.0) * p * l };
+                            self.tape.push(-q.powf(gamma) * l, vec![(log, fading - q.powf(gamma))])
+                        }
+                        _ => log,
+                    }
+                }
+            })
+            .collect()
+    }
+
+    /// Sums of a quantity: `[N][K]`.
+    fn sums(&mut self, quantity: Quantity) -> Vec<Vec<Var>> {
+        if let Some(known) = self.known.get(&quantity) {
+            return known.clone();
+        }
+        let (samples, classes) = (self.problem.samples, self.problem.classes);
+        let mut parts: Vec<Vec<Vec<(f64, Var)>>> = vec![vec![Vec::new(); classes]; samples];
+        for i in 0..self.pixels.len() {
+            let values = self.pixel(i, quantity);
+            for &value in &values {
+                let p = self.tape.value(value);
+                let strength = match quantity {
+                    Quantity::Mass(_, tau) | Quantity::Inside(_, tau) => f64::from_bits(tau) * p,
+                    Quantity::Squares(_) => 2.0 * p,
+                    // A focal value hands on what its slope lets through: at most (1 + γ) times.
+                    Quantity::Focal(_, _, gamma) => (1.0 + f64::from_bits(gamma)) * p.min(1.0),
+                    Quantity::Log(..) | Quantity::LogEverywhere(..) => 1.0,
+                };
+                self.handed_on[i].push((value, strength));
+            }
+            let Pixel { sample, weight, target, .. } = &self.pixels[i];
+            for (k, value) in values.into_iter().enumerate() {
+                let share = match quantity {
+                    Quantity::Mass(..) | Quantity::Squares(_) | Quantity::LogEverywhere(..) => 1.0,
+                    Quantity::Inside(..) => target[k],
+                    Quantity::Log(_, outside) | Quantity::Focal(_, outside, _) => {
+                        if outside {
+                            1.0 - target[k]
+                        } else {
+                            target[k]
+                        }
+                    }
+                };
+                // 0 times an infinite logarithm is nothing here.
+                if share != 0.0 {
+                    parts[*sample][k].push((weight * share, value));
+                }
+            }
+        }
+        let sums: Vec<Vec<Var>> =
+            parts.into_iter().map(|row| row.into_iter().map(|parts| self.tape.combine(&parts)).collect()).collect();
+        self.sums.extend(sums.iter().flatten());
+        self.known.insert(quantity, sums.clone());
+        sums
+    }
+
+    /// Σ w f(y) per sample and class; Σ w per sample with one class.
+    fn target_sums(&self, f: impl Fn(f64) -> f64) -> Vec<Vec<f64>> {
+        let mut sums = vec![vec![Sum::default(); self.problem.classes]; self.problem.samples];
+        for pixel in &self.pixels {
+            for (sum, &y) in sums[pixel.sample].iter_mut().zip(&pixel.target) {
+                sum.add(pixel.weight * f(y));
+            }
+        }
+        sums.into_iter().map(|row| row.into_iter().map(Sum::value).collect()).collect()
+    }
+}
+
+fn logistic(x: f64) -> f64 {
+    if x >= 0.0 {
+        1.0 / (1.0 + (-x).exp())
+    } else {
+        let e = x.exp();
+        e / (1.0 + e)
+    }
+}
+
+/// The weighted sum of terms, with its gradient for every logit.
+#[must_use]
+pub fn answer(problem: &Problem, loss: &[(f64, Term)]) -> Answer {
+    let mut world = World::new(problem);
+    let terms: Vec<(f64, Var)> = loss.iter().map(|(weight, term)| (*weight, term.on(&mut world))).collect();
+    let total = world.tape.combine(&terms);
+    let adjoints = world.tape.backward(total);
+    let value = world.tape.value(total);
+    let parts: f64 = terms.iter().map(|(weight, term)| (weight * world.tape.value(*term)).abs()).sum();
+    let made_of: f64 = world.sums.iter().map(|&sum| (adjoints[sum] * world.tape.value(sum)).abs()).sum();
+    let handed = |pixel: &Vec<(Var, f64)>| pixel.iter().map(|(var, strength)| (adjoints[*var] * strength).abs()).sum();
+    let gradient_scale = world.handed_on.iter().map(handed).fold(0.0, f64::max);
+    let gradient = adjoints[..problem.logits.len()].to_vec();
+    Answer { total: value, total_scale: value.abs().max(parts).max(made_of), gradient, gradient_scale }
+}
+
+/// Compensated sums at a temperature, under the problem's activation.
+#[must_use]
+pub fn statistics(problem: &Problem, temperature: f64) -> Statistics {
+    let mut world = World::new(problem);
+    let activation = problem.activation;
+    let tau = temperature.to_bits();
+    let mut flat = |quantity| {
+        let sums = world.sums(quantity);
+        sums.into_iter().flatten().map(|sum| world.tape.value(sum)).collect::<Vec<f64>>()
+    };
+    let predicted = flat(Quantity::Mass(activation, tau));
+    let intersection = flat(Quantity::Inside(activation, tau));
+    let log_likelihood = flat(Quantity::Log(activation, false));
+    Statistics {
+        valid: world.target_sums(|_| 1.0).into_iter().map(|row| row[0]).collect(),
+        target: world.target_sums(|y| y).into_iter().flatten().collect(),
+        predicted,
+        intersection,
+        log_likelihood,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(activation: Activation, classes: usize, target: Target) -> Problem {
+        let logits = (0..2 * classes * 5).map(|i| (i as f64 * 2.399).sin() * 2.0).collect();
+        let weights = Some(vec![1.0, 0.5, 2.0, 0.0, 1.0, 1.0, 3.0, 1.0, 0.25, 1.0]);
+        Problem { samples: 2, classes, pixels: 5, activation, logits, target, ignore: vec![9], weights }
+    }
+
+    fn terms() -> Vec<Term> {
+        let ratio = |kind, form, pooling, absent| Term::Ratio(Ratio { kind, form, pooling, absent, ..Ratio::default() });
+        vec![
+            Term::CrossEntropy(CrossEntropy { label_smoothing: 0.2, ..Default::default() }),
+            Term::CrossEntropy(CrossEntropy { pooling: Pooling::Sample, ..Default::default() }),
+            Term::Focal(Focal { gamma: 1.5, alpha: Some(0.3), ..Default::default() }),
+            Term::Focal(Focal { gamma: 0.5, ..Default::default() }),
+            Term::LogRecall(LogRecall { temperature: 2.0, smooth: 0.1, ..Default::default() }),
+            ratio(RatioKind::Dice, Form::Linear, Pooling::Batch, Absent::Zero),
+            ratio(RatioKind::SquaredDice, Form::Log, Pooling::Sample, Absent::Skip),
+            ratio(RatioKind::Tversky(0.3, 0.9), Form::Linear, Pooling::Sample, Absent::Count),
+            ratio(RatioKind::Jaccard, Form::Linear, Pooling::Batch, Absent::Zero),
+            Term::GeneralizedDice(GeneralizedDice::default()),
+            Term::GeneralizedDice(GeneralizedDice { weighting: Weighting::Simple, form: Form::Log, ..Default::default() }),
+            Term::L1(Proportion { temperature: 2.0, ..Default::default() }),
+            Term::Kl(Proportion { temperature: 3.0, ..Default::default() }, true),
+            Term::DiceBias(Proportion { pooling: Pooling::Batch, ..Default::default() }),
+        ]
+    }
+
+    #[test]
+    fn gradients_agree_with_central_differences() {
+        let soft = |classes: usize| Target::Soft((0..10 * classes).map(|i| ((i * 7) % 9) as f64 / 8.0).collect());
+        for problem in [
+            problem(Activation::Softmax, 3, Target::Labels(vec![0, 1, 2, 0, 9, 1, 1, 0, 2, 1])),
+            problem(Activation::Sigmoid, 1, Target::Labels(vec![0, 1, 1, 0, 9, 1, 1, 0, 0, 1])),
+            problem(Activation::Sigmoid, 3, soft(3)),
+            problem(Activation::Softmax, 2, soft(2)),
+        ] {
+            for term in terms() {
+                let loss = [(1.0, term)];
+                let answer = answer(&problem, &loss);
+                for i in 0..problem.logits.len() {
+                    let step = 1e-5;
+                    let at = |by: f64| {
+                        let mut moved = problem.clone();
+                        moved.logits[i] += by;
+                        super::answer(&moved, &loss).total
+                    };
+                    let difference = (at(step) - at(-step)) / (2.0 * step);
+                    let error = (answer.gradient[i] - difference).abs();
+                    assert!(error < 1e-8, "{:?}: at {i} {} against {difference}", loss[0].1, answer.gradient[i]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn values_by_hand() {
+        let uniform = Problem {
+            samples: 1,
+            classes: 4,
+            pixels: 4,
+            activation: Activation::Softmax,
+            logits: vec![0.0; 16],
+            target: Target::Labels(vec![0, 0, 1, 255]),
+            ignore: vec![255],
+            weights: None,
+        };
+        let value = |term| answer(&uniform, &[(1.0, term)]).total;
+        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-14, "{a} is not {b}");
+        close(value(Term::CrossEntropy(CrossEntropy::default())), 4.0f64.ln());
+        // P = 3/4 for all; I = 1/2, T = 2 and I = 1/4, T = 1; two absent classes give 0 and count.
+        close(value(Term::Ratio(Ratio::default())), ((1.0 - 1.0 / 2.75) + (1.0 - 0.5 / 1.75)) / 4.0);
+        close(value(Term::L1(Proportion { epsilon: 0.0, ..Default::default() })), (5.0 / 12.0 + 1.0 / 12.0 + 0.5) / 4.0);
+        // One-vs-all sigmoid focal at p = 1/2: a quarter of ln 2 on each of four channels.
+        close(value(Term::Focal(Focal::default())), 2.0f64.ln());
+        close(value(Term::LogRecall(LogRecall::default())), 2.0 * 4.0f64.ln() / 4.0);
+    }
+
+    #[test]
+    fn the_fourteen_names_are_known() {
+        let names = [
+            "CE",
+            "CE+L1",
+            "CE+KL",
+            "CE+DB",
+            "CE+Dice",
+            "CE+LogDice",
+            "Focal",
+            "Focal+L1",
+            "Focal+KL",
+            "Focal+Dice",
+            "Focal+LogDice",
+            "Dice",
+            "LogDice",
+            "GDice",
+        ];
+        for name in names {
+            assert_eq!(named(name).map(|terms| terms.len()), Some(name.split('+').count()), "{name}");
+        }
+        assert!(named("CE+Nothing").is_none());
+    }
+}

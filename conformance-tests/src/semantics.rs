@@ -1,0 +1,427 @@
+//! The semantics table of `docs/design.md`: each row a named check that every backend must pass.
+
+use loss_core::{Activation, Loss, LossError, PRESETS};
+
+use crate::oracle::Target;
+use crate::{Adapter, Dtype, Input, Labels, Output};
+
+/// A named check.
+pub type Check = (&'static str, fn(&dyn Adapter) -> Result<(), String>);
+
+/// All rows.
+pub const CHECKS: &[Check] = &[
+    ("any_number_of_spatial_axes_is_the_same_sum", any_number_of_spatial_axes),
+    ("label_types_do_not_matter", label_types),
+    ("strides_do_not_matter", strides),
+    ("ignored_pixels_have_no_influence_even_when_nan", ignored_pixels),
+    ("several_labels_can_be_ignored", several_ignored_labels),
+    ("masked_pixels_do_not_become_half", masked_pixels),
+    ("weight_zero_is_the_same_as_ignored", weight_zero),
+    ("a_common_factor_of_the_weights_changes_nothing", common_weight),
+    ("weights_and_soft_targets_work_together", weights_and_soft),
+    ("hard_labels_equal_their_one_hot_soft_targets", one_hot),
+    ("a_sample_without_a_valid_pixel_contributes_nothing", invalid_sample),
+    ("nothing_valid_gives_zero_and_zero_gradient", nothing_valid),
+    ("saturated_logits_stay_finite", saturated),
+    ("non_finite_logits_are_not_silent", non_finite),
+    ("a_label_out_of_range_is_named_with_its_position", label_out_of_range),
+    ("a_soft_target_out_of_range_is_refused", soft_out_of_range),
+    ("a_negative_weight_is_refused", negative_weight),
+    ("shapes_that_do_not_fit_are_refused_with_both", shapes),
+    ("an_empty_array_is_refused", empty),
+    ("softmax_of_one_channel_is_refused", one_channel_softmax),
+    ("class_counts_that_do_not_fit_are_refused", class_counts),
+    ("a_given_prior_is_needed_where_asked_for", given_prior),
+    ("same_input_same_bits", reproducible),
+];
+
+fn loss(text: &str) -> Loss {
+    text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+/// Numbers that look random and are always the same.
+#[must_use]
+pub fn numbers(count: usize, seed: u64) -> impl Iterator<Item = f64> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(0x1234_5678);
+    (0..count).map(move |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 11) as f64 / (1u64 << 53) as f64
+    })
+}
+
+/// Logits in −3..3 and labels of the classes, of a shape.
+#[must_use]
+pub fn input(shape: &[usize], seed: u64) -> Input {
+    let count: usize = shape.iter().product();
+    let classes = shape.get(1).copied().unwrap_or(1).max(1);
+    let logits = numbers(count, seed).map(|u| 6.0 * u - 3.0).collect();
+    let labels = numbers(count / classes, seed + 1).map(|u| (u * classes.max(2) as f64) as i64).collect();
+    Input {
+        shape: shape.to_vec(),
+        logits,
+        target: Target::Labels(labels),
+        target_shape: None,
+        labels: Labels::I64,
+        weights: None,
+        prior: None,
+        strided: false,
+    }
+}
+
+fn labels(input: &mut Input) -> &mut Vec<i64> {
+    match &mut input.target {
+        Target::Labels(labels) => labels,
+        Target::Soft(_) => panic!("the check's input has labels"),
+    }
+}
+
+fn run(adapter: &dyn Adapter, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Output, String> {
+    adapter.value_and_gradient(loss, input, dtype).map_err(|error| error.to_string())
+}
+
+fn same(what: &str, a: &Output, b: &Output) -> Result<(), String> {
+    if a.total.to_bits() != b.total.to_bits() {
+        return Err(format!("{what}: totals {} and {}", a.total, b.total));
+    }
+    match a.gradient.iter().zip(&b.gradient).position(|(a, b)| a != b) {
+        Some(i) => Err(format!("{what}: gradients {} and {} at {i}", a.gradient[i], b.gradient[i])),
+        None => Ok(()),
+    }
+}
+
+fn close(what: &str, a: &Output, b: &Output) -> Result<(), String> {
+    let scale = a.gradient.iter().fold(0.0f64, |m, g| m.max(g.abs()));
+    let off = a.gradient.iter().zip(&b.gradient).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    if (a.total - b.total).abs() > 1e-12 * a.total.abs().max(1.0) || off.is_nan() || off > 1e-12 * scale {
+        return Err(format!("{what}: totals {} and {}, gradients off by {off:e} of {scale:e}", a.total, b.total));
+    }
+    Ok(())
+}
+
+/// Pixels of an input: sample, pixel, in the order of the labels.
+fn pixels(input: &Input) -> Vec<(usize, usize)> {
+    let [samples, _, pixels] = input.lengths();
+    (0..samples).flat_map(|n| (0..pixels).map(move |s| (n, s))).collect()
+}
+
+fn logit_at(input: &Input, (n, s): (usize, usize), k: usize) -> usize {
+    let [_, classes, pixels] = input.lengths();
+    (n * classes + k) * pixels + s
+}
+
+const MIXED: &str = "ce(label_smoothing=0.1) + focal + dice + 0.5 * l1 + 0.5 * kl + 0.1 * log_recall";
+
+fn any_number_of_spatial_axes(adapter: &dyn Adapter) -> Result<(), String> {
+    let flat = input(&[2, 3, 12], 1);
+    let want = run(adapter, &loss(MIXED), &flat, Dtype::F32)?;
+    for shape in [vec![2, 3, 4, 3], vec![2, 3, 2, 2, 3]] {
+        let reshaped = Input { shape: shape.clone(), ..flat.clone() };
+        same(&format!("{shape:?}"), &run(adapter, &loss(MIXED), &reshaped, Dtype::F32)?, &want)?;
+    }
+    let none = input(&[4, 3], 2);
+    let one = Input { shape: vec![4, 3, 1], ..none.clone() };
+    same("no spatial axis", &run(adapter, &loss(MIXED), &none, Dtype::F32)?, &run(adapter, &loss(MIXED), &one, Dtype::F32)?)
+}
+
+fn label_types(adapter: &dyn Adapter) -> Result<(), String> {
+    let wide = input(&[2, 3, 4, 3], 3);
+    let loss = loss(MIXED).with_ignore_index(255);
+    let mut wide = Input { labels: Labels::I64, ..wide };
+    labels(&mut wide)[3] = 255;
+    let want = run(adapter, &loss, &wide, Dtype::F32)?;
+    for kind in [Labels::U8, Labels::I32] {
+        same(&format!("{kind:?}"), &run(adapter, &loss, &Input { labels: kind, ..wide.clone() }, Dtype::F32)?, &want)?;
+    }
+    Ok(())
+}
+
+fn strides(adapter: &dyn Adapter) -> Result<(), String> {
+    let plain = input(&[2, 3, 4, 3], 4);
+    let want = run(adapter, &loss(MIXED), &plain, Dtype::F32)?;
+    same("strided", &run(adapter, &loss(MIXED), &Input { strided: true, ..plain }, Dtype::F32)?, &want)
+}
+
+fn ignored_pixels(adapter: &dyn Adapter) -> Result<(), String> {
+    for (text, _) in PRESETS {
+        let loss = loss(text).with_ignore_index(255);
+        let mut plain = input(&[2, 3, 10], 5);
+        let ignored = [3, 7, 14];
+        for i in ignored {
+            labels(&mut plain)[i] = 255;
+        }
+        let want = run(adapter, &loss, &plain, Dtype::F32)?;
+        for poison in [1e30, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            let mut poisoned = plain.clone();
+            for i in ignored {
+                for k in 0..3 {
+                    let at = logit_at(&plain, pixels(&plain)[i], k);
+                    poisoned.logits[at] = poison;
+                    if want.gradient[at] != 0.0 {
+                        return Err(format!("{text}: gradient {} at an ignored pixel", want.gradient[at]));
+                    }
+                }
+            }
+            same(&format!("{text} with {poison}"), &run(adapter, &loss, &poisoned, Dtype::F32)?, &want)?;
+        }
+    }
+    Ok(())
+}
+
+fn several_ignored_labels(adapter: &dyn Adapter) -> Result<(), String> {
+    let mut one = input(&[2, 3, 10], 6);
+    let mut several = one.clone();
+    for (i, label) in [(2, 255), (9, 254), (15, -100)] {
+        labels(&mut one)[i] = 255;
+        labels(&mut several)[i] = label;
+    }
+    let want = run(adapter, &loss(MIXED).with_ignore_index(255), &one, Dtype::F64)?;
+    let loss = loss(MIXED).with_ignore_index(255).with_ignore_index(254).with_ignore_index(-100);
+    same("255, 254, -100", &run(adapter, &loss, &several, Dtype::F64)?, &want)
+}
+
+fn masked_pixels(adapter: &dyn Adapter) -> Result<(), String> {
+    // Ten true pixels predicted perfectly, and a thousand that are masked out: Dice must be 0, not 0.96.
+    let mut masked = input(&[1, 1, 1010], 7);
+    let truth = |s: usize| s < 10;
+    masked.logits = (0..1010).map(|s| if truth(s) { 50.0 } else { 0.0 }).collect();
+    *labels(&mut masked) = (0..1010).map(|s| if truth(s) { 1 } else { 255 }).collect();
+    let loss = loss("dice").with_activation(Activation::Sigmoid).with_ignore_index(255);
+    let got = run(adapter, &loss, &masked, Dtype::F32)?.total;
+    if got.abs() < 1e-6 { Ok(()) } else { Err(format!("Dice of a perfect prediction is {got}")) }
+}
+
+fn weight_zero(adapter: &dyn Adapter) -> Result<(), String> {
+    for (text, _) in PRESETS {
+        let plain = input(&[2, 3, 10], 8);
+        let mut ignored = plain.clone();
+        let mut weights = vec![1.0; 20];
+        for i in [0, 11, 19] {
+            labels(&mut ignored)[i] = 255;
+            weights[i] = 0.0;
+        }
+        let weighted = Input { weights: Some(weights), ..plain };
+        let loss = loss(text).with_ignore_index(255);
+        let want = run(adapter, &loss, &ignored, Dtype::F64)?;
+        close(text, &run(adapter, &loss, &weighted, Dtype::F64)?, &want)?;
+    }
+    Ok(())
+}
+
+fn common_weight(adapter: &dyn Adapter) -> Result<(), String> {
+    let plain = input(&[2, 3, 10], 9);
+    let loss = loss("ce + focal + dice + l1(epsilon=0) + jaccard(pooling=sample)");
+    let weighted = |w: f64| Input { weights: Some(vec![w; 20]), ..plain.clone() };
+    let want = run(adapter, &loss, &plain, Dtype::F64)?;
+    for weight in [1.0, 0.25, 4.0] {
+        close(&format!("{weight}"), &run(adapter, &loss, &weighted(weight), Dtype::F64)?, &want)?;
+    }
+    Ok(())
+}
+
+fn weights_and_soft(adapter: &dyn Adapter) -> Result<(), String> {
+    // A pixel of weight 2 is two pixels.
+    let shares = |s: usize| [0.2 + 0.1 * s as f64, 0.8 - 0.1 * s as f64];
+    let logits = |s: usize| [0.3 * s as f64, -0.7];
+    let soft = |of: &[usize]| Input {
+        logits: (0..2).flat_map(|k| of.iter().map(move |&s| logits(s)[k])).collect(),
+        target: Target::Soft((0..2).flat_map(|k| of.iter().map(move |&s| shares(s)[k])).collect()),
+        ..input(&[1, 2, of.len()], 0)
+    };
+    let loss = loss("ce + focal + dice(squared=true) + l1 + kl");
+    let twice = run(adapter, &loss, &soft(&[0, 0, 1, 2]), Dtype::F64)?.total;
+    let weighted = Input { weights: Some(vec![2.0, 1.0, 1.0]), ..soft(&[0, 1, 2]) };
+    let got = run(adapter, &loss, &weighted, Dtype::F64)?.total;
+    if (got - twice).abs() < 1e-12 { Ok(()) } else { Err(format!("weight 2 gives {got}, two pixels give {twice}")) }
+}
+
+fn one_hot(adapter: &dyn Adapter) -> Result<(), String> {
+    for (text, _) in PRESETS {
+        let hard = input(&[2, 3, 10], 10);
+        let mut shares = vec![0.0; 60];
+        let mut own = hard.clone();
+        for (i, pixel) in pixels(&hard).into_iter().enumerate() {
+            shares[logit_at(&hard, pixel, labels(&mut own)[i] as usize)] = 1.0;
+        }
+        let soft = Input { target: Target::Soft(shares), ..hard.clone() };
+        let want = run(adapter, &loss(text), &hard, Dtype::F64)?;
+        close(text, &run(adapter, &loss(text), &soft, Dtype::F64)?, &want)?;
+    }
+    Ok(())
+}
+
+fn invalid_sample(adapter: &dyn Adapter) -> Result<(), String> {
+    // Per-sample terms: a sample of ignored pixels adds 0 to a mean over two.
+    for text in [
+        "ce(pooling=sample)",
+        "focal(pooling=sample)",
+        "dice(pooling=sample)",
+        "dice(pooling=sample, absent=count)",
+        "tversky(pooling=sample, form=log)",
+        "gdice(pooling=sample)",
+        "log_recall(pooling=sample)",
+        "l1",
+        "l1(target=[0.2, 0.3, 0.5])",
+        "kl",
+        "db",
+    ] {
+        let loss = loss(text).with_ignore_index(255);
+        let alone = input(&[1, 3, 10], 11);
+        let mut both = Input { logits: [alone.logits.clone(), vec![f64::NAN; 30]].concat(), ..input(&[2, 3, 10], 11) };
+        let given = labels(&mut alone.clone()).clone();
+        *labels(&mut both) = [given, vec![255; 10]].concat();
+        let (alone, both) = (run(adapter, &loss, &alone, Dtype::F64)?, run(adapter, &loss, &both, Dtype::F64)?);
+        if (both.total - 0.5 * alone.total).abs() > 1e-12 || both.gradient[30..].iter().any(|g| *g != 0.0) {
+            return Err(format!("{text}: {} with an empty sample, {} without", both.total, alone.total));
+        }
+    }
+    Ok(())
+}
+
+fn nothing_valid(adapter: &dyn Adapter) -> Result<(), String> {
+    let extra = ["l1(target=[0.2, 0.3, 0.5], pooling=batch)", "dice(absent=count, form=log)", "ce(class_weights=[1, 2, 3])"];
+    for text in PRESETS.iter().map(|(name, _)| *name).chain(extra) {
+        let mut empty = input(&[2, 3, 6], 12);
+        labels(&mut empty).fill(255);
+        empty.logits.fill(f64::NAN);
+        let out = run(adapter, &loss(text).with_ignore_index(255), &empty, Dtype::F32)?;
+        if out.total != 0.0 || out.gradient.iter().any(|g| *g != 0.0) {
+            return Err(format!("{text}: total {}, gradient {:?}", out.total, out.gradient));
+        }
+    }
+    Ok(())
+}
+
+fn saturated(adapter: &dyn Adapter) -> Result<(), String> {
+    for dtype in Dtype::ALL.into_iter().filter(|d| adapter.supports(*d)) {
+        // Half precision is computed in `f32`, so it may be as large as it can.
+        let most = if dtype == Dtype::F16 { dtype.largest() } else { dtype.largest() / 4.0 };
+        for size in [1e4, most] {
+            for activation in [Activation::Softmax, Activation::Sigmoid] {
+                for text in PRESETS.iter().map(|(name, _)| *name).chain([MIXED]) {
+                    let mut input = input(&[2, 3, 12], 13);
+                    for (z, u) in input.logits.iter_mut().zip(numbers(72, 14)) {
+                        *z = if u < 0.4 {
+                            size
+                        } else if u < 0.8 {
+                            -size
+                        } else {
+                            *z
+                        };
+                    }
+                    let out = run(adapter, &loss(text).with_activation(activation), &input, dtype)?;
+                    if !out.total.is_finite() || out.gradient.iter().any(|g| !g.is_finite()) {
+                        return Err(format!("{text}, {activation}, {dtype}, ±{size:e}: {} {:?}", out.total, out.gradient));
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn non_finite(adapter: &dyn Adapter) -> Result<(), String> {
+    for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let mut input = input(&[2, 3, 2, 2], 15);
+        input.logits[17] = bad;
+        let result = adapter.value_and_gradient(&loss("ce + dice + l1"), &input, Dtype::F32);
+        match (adapter.checks_values(), result) {
+            (true, Err(LossError::NonFiniteLogit { value, position })) => {
+                if position != [1, 1, 0, 1] || (value - bad).abs() < 0.0 {
+                    return Err(format!("{bad}: named as {value} at {position:?}"));
+                }
+            }
+            (false, Ok(out)) if out.total.is_nan() => {}
+            (_, other) => return Err(format!("{bad}: {other:?}")),
+        }
+    }
+    Ok(())
+}
+
+fn refused<T: std::fmt::Debug>(result: Result<T, LossError>, text: &str) -> Result<(), String> {
+    match result {
+        Err(error) if error.to_string() == text => Ok(()),
+        Err(error) => Err(format!("says `{error}`, not `{text}`")),
+        Ok(out) => Err(format!("not refused: {out:?}")),
+    }
+}
+
+fn label_out_of_range(adapter: &dyn Adapter) -> Result<(), String> {
+    if !adapter.checks_values() {
+        return Ok(());
+    }
+    for bad in [3, -1, 255] {
+        let mut input = input(&[2, 3, 2, 2], 16);
+        labels(&mut input)[5] = bad;
+        let text = format!("label {bad} at [1, 0, 1] is outside 0..3 and not ignored");
+        refused(adapter.value_and_gradient(&loss("ce"), &input, Dtype::F32), &text)?;
+    }
+    Ok(())
+}
+
+fn soft_out_of_range(adapter: &dyn Adapter) -> Result<(), String> {
+    if !adapter.checks_values() {
+        return Ok(());
+    }
+    let mut soft = input(&[1, 2, 2], 17);
+    soft.target = Target::Soft(vec![0.5, 0.5, 1.5, 0.5]);
+    let text = "soft target 1.5 at [0, 1, 0] is outside [0, 1]";
+    refused(adapter.value_and_gradient(&loss("ce"), &soft, Dtype::F32), text)
+}
+
+fn negative_weight(adapter: &dyn Adapter) -> Result<(), String> {
+    if !adapter.checks_values() {
+        return Ok(());
+    }
+    let weighted = Input { weights: Some(vec![1.0, -0.5]), ..input(&[1, 2, 2], 18) };
+    let text = "pixel weight -0.5 at [0, 1] is outside finite numbers >= 0";
+    refused(adapter.value_and_gradient(&loss("ce"), &weighted, Dtype::F32), text)
+}
+
+fn shapes(adapter: &dyn Adapter) -> Result<(), String> {
+    let mut wrong = input(&[2, 3, 4, 2], 19);
+    wrong.target_shape = Some(vec![2, 2, 4]);
+    let text = "labels have shape [2, 2, 4], but logits of shape [2, 3, 4, 2] need [2, 4, 2]";
+    refused(adapter.value_and_gradient(&loss("ce"), &wrong, Dtype::F32), text)?;
+    let mut soft = input(&[1, 2, 4], 19);
+    soft.target = Target::Soft(vec![0.5; 8]);
+    soft.target_shape = Some(vec![1, 4, 2]);
+    let text = "soft targets have shape [1, 4, 2], but logits of shape [1, 2, 4] need [1, 2, 4]";
+    refused(adapter.value_and_gradient(&loss("ce"), &soft, Dtype::F32), text)
+}
+
+fn empty(adapter: &dyn Adapter) -> Result<(), String> {
+    let text = "logits are empty: shape [2, 3, 0]";
+    refused(adapter.value_and_gradient(&loss("ce"), &input(&[2, 3, 0], 20), Dtype::F32), text)
+}
+
+fn one_channel_softmax(adapter: &dyn Adapter) -> Result<(), String> {
+    let text = "softmax needs at least two classes, got 1; a single channel is binary: use sigmoid";
+    refused(adapter.value_and_gradient(&loss("ce"), &input(&[2, 1, 3], 21), Dtype::F32), text)
+}
+
+fn class_counts(adapter: &dyn Adapter) -> Result<(), String> {
+    let input = input(&[2, 3, 4], 22);
+    let run = |text: &str| adapter.value_and_gradient(&loss(text), &input, Dtype::F32);
+    refused(run("ce(class_weights=[1, 2])"), "2 values given per class, but there are 3 classes")?;
+    refused(run("dice(classes=[1, 3])"), "class 3 is asked for, but there are 3 classes")?;
+    refused(run("l1(target=[0.5, 0.5, 0.5])"), "a prior for softmax must sum to 1, got 1.5")
+}
+
+fn given_prior(adapter: &dyn Adapter) -> Result<(), String> {
+    let plain = input(&[2, 3, 4], 23);
+    let loss = loss("kl(target=given) + l1(target=given, pooling=batch)");
+    let text = "the loss takes a prior per sample and class (target=given), and none was given with the target";
+    refused(adapter.value_and_gradient(&loss, &plain, Dtype::F32), text)?;
+    // A prior that repeats what a constant one says gives the same.
+    let given = Input { prior: Some([0.2, 0.3, 0.5].repeat(2)), ..plain.clone() };
+    let constant = self::loss("kl(target=[0.2, 0.3, 0.5]) + l1(target=[0.2, 0.3, 0.5], pooling=batch)");
+    close("given", &run(adapter, &loss, &given, Dtype::F64)?, &run(adapter, &constant, &plain, Dtype::F64)?)
+}
+
+fn reproducible(adapter: &dyn Adapter) -> Result<(), String> {
+    let input = input(&[2, 4, 40, 50], 24);
+    let first = run(adapter, &loss(MIXED), &input, Dtype::F32)?;
+    same("again", &run(adapter, &loss(MIXED), &input, Dtype::F32)?, &first)
+}

@@ -1,0 +1,214 @@
+//! Losses as text: what reads, how it prints, what is refused and in which words.
+
+use loss_core::expr::{Expr, Scalar};
+use loss_core::{
+    Activation, Detail, Loss, LossError, PRESETS, RegionSizePenalty, RegionSizes, Role, Schedule, Temperature, catalogue,
+    matching, penalty, spec,
+};
+use proptest::prelude::*;
+
+fn parse(text: &str) -> Loss {
+    text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+fn error(text: &str) -> String {
+    match text.parse::<Loss>() {
+        Err(error) => error.to_string(),
+        Ok(loss) => panic!("{text} reads as {loss}"),
+    }
+}
+
+#[test]
+fn the_fourteen_names_read_as_their_texts() {
+    for (name, text) in PRESETS {
+        assert_eq!(parse(name), parse(text), "{name}");
+        assert_eq!(parse(name).to_string(), text, "{name}");
+        assert_eq!(parse(&name.to_lowercase()), parse(name), "{name}");
+    }
+}
+
+#[test]
+fn text_prints_back() {
+    for text in [
+        "ce",
+        "ce + 0.5 * l1",
+        "ce - 0.25 * dice(form=log)",
+        "-1 * ce + dice",
+        "1e-10 * ce(class_weights=[0.1, 1], label_smoothing=0.05, pooling=sample, activation=sigmoid)",
+        "focal(gamma=1.5, activation=softmax) + grow(1, factor=5, every=10, cap=100) * kl(temperature=2.5, background=false)",
+        "gdice(weighting=simple) + tversky(alpha=0.3, beta=0.7, absent=skip, classes=[1, 2])",
+        "jaccard(smooth_numerator=1, smooth_denominator=2) + log_recall with activation=sigmoid, ignore=[255, -100]",
+        "db(target=[0.9, 0.1], epsilon=0.001) with ignore=255",
+        "l1(target=given)",
+    ] {
+        assert_eq!(parse(text).to_string(), text);
+        let json = serde_json::to_string(&parse(text)).unwrap();
+        assert_eq!(serde_json::from_str::<Loss>(&json).unwrap(), parse(text));
+    }
+}
+
+#[test]
+fn other_spellings_read_as_the_same() {
+    for (text, same) in [
+        ("CE+LogDice", "ce + dice(form=log)"),
+        ("cross_entropy + generalized_dice", "ce + gdice"),
+        ("2*(ce + 3*l1)", "2 * ce + 6 * l1"),
+        ("-(ce - dice)", "-1 * ce + dice"),
+        ("ce*0.5", "0.5 * ce"),
+        ("l1(temperature=10)", "l1"),
+        ("2 * grow(1, factor=2, every=3, cap=8) * l1", "grow(2, factor=2, every=3, cap=16) * l1"),
+        ("  ce  +  l1 ( ) ", "ce + l1"),
+        ("ce with activation=softmax", "ce with activation=softmax"),
+    ] {
+        assert_eq!(parse(text).to_string(), same, "{text}");
+    }
+}
+
+#[test]
+fn operators_build_the_same_loss() {
+    let built = matching(matching::CrossEntropy::new()) + 0.5 * penalty(penalty::L1::new());
+    assert_eq!(built, parse("ce + 0.5 * l1"));
+    assert_eq!((built.clone() * 2.0).to_string(), "2 * ce + l1");
+    let joined = built.with_ignore_index(255) + parse("dice with ignore=[255, 7], activation=sigmoid");
+    assert_eq!(joined.to_string(), "ce + 0.5 * l1 + dice with activation=sigmoid, ignore=[255, 7]");
+}
+
+#[test]
+fn mistakes_are_named() {
+    for (text, message) in [
+        ("dcie", "unknown loss `dcie`; did you mean `dice`?"),
+        ("ce + logdise", "unknown loss `logdise`; did you mean `log_dice`?"),
+        ("zzzzzzzz", "unknown loss `zzzzzzzz`"),
+        ("dice(smoth_numerator=1)", "dice has no option `smoth_numerator`; did you mean `smooth_numerator`?"),
+        ("l1(temperature=0)", "l1: temperature = 0 is not allowed; expected a number in (0, 1e6]"),
+        ("focal(gamma=-1)", "focal: gamma = -1 is not allowed; expected a number in [0, 100]"),
+        ("focal(alpha=1.5)", "focal: alpha = 1.5 is not allowed; expected a number in [0, 1]"),
+        ("ce(label_smoothing=2)", "ce: label_smoothing = 2 is not allowed; expected a share in [0, 1]"),
+        ("ce(class_weights=[-1, 1])", "ce: class_weights = [-1.0, 1.0] is not allowed; expected finite weights >= 0, one of them above 0"),
+        ("dice(absent=maybe)", "dice: absent = maybe is not allowed; expected zero, skip or count"),
+        ("dice(classes=[0.5])", "dice: classes = [0.5] is not allowed; expected all or a list of class indices, [1, 2, ..]"),
+        ("dice(squared=true, temperature=2)", "dice: squared = true is not allowed; expected false at another temperature than 1"),
+        ("tversky(alpha=0, beta=0)", "tversky: beta = 0 is not allowed; expected a number above 0 where alpha is 0"),
+        ("l1(target=[0.5, 2])", "l1: target = [0.5, 2.0] is not allowed; expected proportions in [0, 1], one per class"),
+        ("grow(1, factor=0.5) * l1", "grow: factor = 0.5 is not allowed; expected a finite number >= 1"),
+        ("grow(5, cap=2) * l1", "grow: cap = 2 is not allowed; expected a finite number not below the initial weight"),
+        ("", "at column 1 of ``: expected a loss, a number or `(`, found the end"),
+        ("ce +", "at column 5 of `ce +`: expected a loss, a number or `(`, found the end"),
+        ("ce dice", "at column 4 of `ce dice`: expected `+`, `-`, `*`, `with` or the end, found `dice`"),
+        ("ce * dice", "at column 6 of `ce * dice`: expected a number: two losses cannot be multiplied, found `dice`"),
+        ("0.5", "at column 4 of `0.5`: expected `*` and a loss, found the end"),
+        ("l1(temperature 10)", "at column 16 of `l1(temperature 10)`: expected `=`, found `10`"),
+        ("ce & dice", "at column 4 of `ce & dice`: expected a name, a number or one of + - * ( ) [ ] , =, found `&`"),
+        ("1e999 * ce", "at column 1 of `1e999 * ce`: expected a finite number, found `1e999`"),
+        ("ce with ignore=1.5", "at column 16 of `ce with ignore=1.5`: expected whole numbers, found `1.5`"),
+        ("ce with é=1", "with has no option `é`"),
+    ] {
+        assert_eq!(error(text), message, "{text}");
+    }
+    let deep = "(".repeat(5000) + "ce" + &")".repeat(5000);
+    assert!(error(&deep).contains("fewer nested parentheses"));
+}
+
+#[test]
+fn what_does_not_fit_the_activation_is_refused_when_used() {
+    let refused = |text: &str, classes| match parse(text).program(classes, Detail::Total) {
+        Err(error) => error.to_string(),
+        Ok(_) => panic!("{text} was accepted"),
+    };
+    assert_eq!(refused("focal(alpha=0.25, activation=softmax)", 3), "focal: alpha is not defined for softmax");
+    assert_eq!(refused("dice", 1), "softmax needs at least two classes, got 1; a single channel is binary: use sigmoid");
+    assert_eq!(Loss::default().program(3, Detail::Total).unwrap_err().to_string(), "the loss has no terms");
+    let weight = (f64::NAN * parse("ce")).program(3, Detail::Total).unwrap_err().to_string();
+    assert_eq!(weight, "the weight NaN of a term is not finite");
+}
+
+#[test]
+fn schedules_follow_the_authors() {
+    let loss = parse("ce + grow(1, factor=5, every=10, cap=100) * l1");
+    let weights: Vec<f64> = [0, 9, 10, 20, 29, 30, 1000].iter().map(|&e| loss.at_epoch(e).terms().nth(1).unwrap().0).collect();
+    assert_eq!(weights, [1.0, 1.0, 5.0, 25.0, 25.0, 100.0, 100.0]);
+    assert_eq!(Schedule::Constant(0.3).at(7), 0.3);
+    // Programs are shared between epochs: nothing is rebuilt.
+    let (first, later) = (loss.program(3, Detail::Total).unwrap(), loss.at_epoch(30).program(3, Detail::Total).unwrap());
+    assert!(std::sync::Arc::ptr_eq(&first, &later));
+}
+
+#[test]
+fn a_term_of_ones_own_joins_the_vocabulary() {
+    #[derive(Clone, Default)]
+    struct Shrink {
+        power: f64,
+    }
+    impl RegionSizePenalty for Shrink {
+        fn penalty(&self, sizes: &RegionSizes) -> Expr<Scalar> {
+            sizes.predicted(Temperature::ONE).powf(self.power).sum_classes().mean_samples()
+        }
+        fn text(&self) -> Option<String> {
+            Some(format!("shrink(power={})", self.power))
+        }
+    }
+    impl spec::Describe for Shrink {
+        const NAME: &'static str = "shrink";
+        const SUMMARY: &'static str = "test";
+        const FORMULA: &'static str = "p^power";
+        fn visit(&mut self, visitor: &mut spec::Visitor<'_>) -> Result<(), LossError> {
+            visitor.option("power", "exponent", &mut self.power)
+        }
+        fn check(&self) -> Result<(), LossError> {
+            Ok(())
+        }
+        fn into_term(self) -> loss_core::Term {
+            loss_core::Term::Size(std::sync::Arc::new(self))
+        }
+    }
+    let mut vocabulary = spec::Vocabulary::default();
+    vocabulary.add::<Shrink>();
+    let loss = Loss::parse("ce + 2 * shrink(power=0.5)", &vocabulary).unwrap();
+    assert_eq!(loss.to_string(), "ce + 2 * shrink(power=0.5)");
+    assert_eq!(loss.terms().nth(1).unwrap().1.role(), Role::Size);
+}
+
+#[test]
+fn the_catalogue_lists_defaults_that_read() {
+    for term in catalogue() {
+        for option in &term.options {
+            let text = format!("{}({}={})", term.name, option.name, option.default);
+            assert_eq!(parse(&text).to_string(), term.name, "{text}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_weights_and_options_round_trip(
+        weights in proptest::collection::vec(-1e6..1e6f64, 1..5),
+        gamma in 0.0..100.0f64,
+        temperature in 1e-3..1e6f64,
+        prior in proptest::collection::vec(0.0..=1.0f64, 1..6),
+        ignore in proptest::collection::vec(any::<i32>(), 0..4),
+        sigmoid in any::<bool>(),
+    ) {
+        let terms = [
+            "ce".to_owned(),
+            format!("focal(gamma={gamma})"),
+            format!("l1(temperature={temperature})"),
+            format!("kl(target={prior:?})"),
+        ];
+        let sum: Vec<_> = weights.iter().zip(&terms).map(|(w, t)| format!("{w} * {t}")).collect();
+        let mut loss = parse(&sum.join(" + "));
+        loss = ignore.iter().fold(loss, |loss, &label| loss.with_ignore_index(label.into()));
+        if sigmoid {
+            loss = loss.with_activation(Activation::Sigmoid);
+        }
+        prop_assert_eq!(&parse(&loss.to_string()), &loss);
+        let read: Vec<f64> = parse(&loss.to_string()).terms().map(|(w, _)| w).collect();
+        prop_assert_eq!(read, weights);
+    }
+
+    #[test]
+    fn no_text_panics(text in "[a-z0-9_ .,=+*()\\[\\]-]{0,40}|\\PC{0,20}") {
+        let _ = text.parse::<Loss>();
+    }
+}
