@@ -146,7 +146,8 @@ impl Pixels {
 
     /// Sum of logarithms, saturated where it would overflow; its gradient is that of the plain sum.
     fn sum_logarithms(&self, values: Tensor<3>) -> Tensor<2> {
-        let count = values.dims()[2] as f64;
+        // A power of two: exact, also where Burn's autodiff takes the reciprocal of a scalar in single precision.
+        let count = values.dims()[2].next_power_of_two() as f64;
         let limit = if self.wide == DType::F64 { 1e299 } else { 1e30 } / count;
         // The mean cannot overflow where the values do not.
         let mean = self.sum(values / count);
