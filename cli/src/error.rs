@@ -1,0 +1,161 @@
+//! What the command can fail with: one line each, naming the file and both sides.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use segloss::LossError;
+
+/// Every failure of the command.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    /// The library refused the loss or its input.
+    #[error(transparent)]
+    Loss(#[from] LossError),
+    /// A file or folder that could not be read or written.
+    #[error("{}: {}", .path.display(), words(.source))]
+    Io {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Not an .npy file, or one that cannot be read.
+    #[error("{}: {reason}", .path.display())]
+    Npy {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Fewer bytes than the header promises.
+    #[error("{}: truncated: its header promises {expected} bytes of data, it holds {found}", .path.display())]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// Bytes promised.
+        expected: u64,
+        /// Bytes there.
+        found: u64,
+    },
+    /// An array of a type that has no meaning in its place.
+    #[error("{}: {what} must be {expected}, found {found}", .path.display())]
+    WrongDtype {
+        /// The file.
+        path: PathBuf,
+        /// Which argument.
+        what: &'static str,
+        /// What would do.
+        expected: &'static str,
+        /// What it holds.
+        found: String,
+    },
+    /// A training image that cannot be used.
+    #[error("{}: {reason}", .path.display())]
+    Picture {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An image and its label map that do not belong together.
+    #[error(
+        "{}: {}x{} pixels, but {} has {}x{}",
+        .label.display(), .label_size[1], .label_size[0], .image.display(), .image_size[1], .image_size[0]
+    )]
+    PictureSize {
+        /// The label file.
+        label: PathBuf,
+        /// Its height and width.
+        label_size: [usize; 2],
+        /// The image file.
+        image: PathBuf,
+        /// Its height and width.
+        image_size: [usize; 2],
+    },
+    /// A folder that holds nothing to train on.
+    #[error("{}: {reason}", .path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What is missing.
+        reason: String,
+    },
+    /// An option outside its range, which clap cannot know.
+    #[error("--{option} {value}: {expected}")]
+    Option {
+        /// Its name.
+        option: &'static str,
+        /// The value given.
+        value: String,
+        /// What would do.
+        expected: String,
+    },
+    /// A picture or table could not be encoded.
+    #[error("{}: {reason}", .path.display())]
+    Encode {
+        /// The file it was meant for.
+        path: PathBuf,
+        /// The encoder's words.
+        reason: String,
+    },
+    /// Training ran into NaN or infinity.
+    #[error("the loss became {total} in epoch {epoch}, step {step}; what there was is saved in {}; try a smaller --lr", .out.display())]
+    Diverged {
+        /// The total.
+        total: f64,
+        /// Epoch, from 1.
+        epoch: usize,
+        /// Step in the epoch, from 1.
+        step: usize,
+        /// Where the results are.
+        out: PathBuf,
+    },
+    /// Training was asked to stop.
+    #[error("stopped after {epochs} complete epochs; what there was is saved in {}", .out.display())]
+    Interrupted {
+        /// Epochs that are complete.
+        epochs: usize,
+        /// Where the results are.
+        out: PathBuf,
+    },
+    /// Burn could not give numbers back.
+    #[error("Burn failed: {0}")]
+    Tensor(String),
+    /// Whoever read our output has gone.
+    #[error("standard output was closed")]
+    OutputClosed,
+    /// Our output cannot be written.
+    #[error("standard output: {}", words(.0))]
+    Output(io::Error),
+}
+
+impl CliError {
+    /// An input or output failure of a file.
+    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
+        Self::Io { path: path.to_path_buf(), source }
+    }
+
+    /// A report that cannot be put into JSON.
+    pub(crate) fn json(error: serde_json::Error) -> Self {
+        Self::Output(io::Error::other(error))
+    }
+
+    /// The exit code that goes with it: 2 for what the user can mend in the input, 1 for a run that failed.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Diverged { .. } | Self::Tensor(_) => 1,
+            // What a shell reports after Ctrl-C.
+            Self::Interrupted { .. } => 130,
+            Self::OutputClosed => 0,
+            _ => 2,
+        }
+    }
+}
+
+/// The system's message without its "(os error 2)", in lower case as the rest of our messages.
+fn words(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+}

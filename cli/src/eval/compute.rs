@@ -1,0 +1,161 @@
+//! The numbers of an evaluation, by either backend and in any float type.
+
+use burn::tensor::{DType, Device, Element as BurnElement, Int, Tensor, TensorData};
+use half::{bf16, f16};
+use ndarray::ArrayD;
+use segloss::burn::BurnTarget;
+use segloss::ndarray::Element;
+use segloss::{Evaluation, LossError};
+
+use super::{Backend, Input, TargetArray};
+use crate::error::CliError;
+
+/// What came out.
+pub(super) struct Output {
+    /// Total, terms and classes.
+    pub(super) evaluation: Evaluation,
+    /// The gradient, if it was asked for.
+    pub(super) gradient: Option<Gradient>,
+}
+
+/// A gradient in a type that .npy has.
+pub(super) enum Gradient {
+    /// float32
+    F32(ArrayD<f32>),
+    /// float64
+    F64(ArrayD<f64>),
+}
+
+/// A type that a loss can be computed in.
+pub(super) trait Scalar: Element + BurnElement {
+    /// Rounds to this type.
+    fn round(value: f64) -> Self;
+    /// A gradient of this type, as it is written.
+    fn gradient(values: ArrayD<Self>) -> Gradient;
+}
+
+impl Scalar for f32 {
+    fn round(value: f64) -> Self {
+        value as Self
+    }
+    fn gradient(values: ArrayD<Self>) -> Gradient {
+        Gradient::F32(values)
+    }
+}
+
+impl Scalar for f64 {
+    fn round(value: f64) -> Self {
+        value
+    }
+    fn gradient(values: ArrayD<Self>) -> Gradient {
+        Gradient::F64(values)
+    }
+}
+
+impl Scalar for f16 {
+    fn round(value: f64) -> Self {
+        Self::from_f64(value)
+    }
+    fn gradient(values: ArrayD<Self>) -> Gradient {
+        Gradient::F32(values.mapv(f32::from))
+    }
+}
+
+impl Scalar for bf16 {
+    fn round(value: f64) -> Self {
+        Self::from_f64(value)
+    }
+    fn gradient(values: ArrayD<Self>) -> Gradient {
+        Gradient::F32(values.mapv(f32::from))
+    }
+}
+
+/// Evaluates a loss in a type, and its gradient where that is asked for.
+pub(super) fn compute<E: Scalar>(input: &Input) -> Result<Output, CliError> {
+    let logits: ArrayD<E> = input.logits.cast(E::round);
+    match input.backend {
+        Backend::Ndarray => Ok(with_ndarray(input, &logits)?),
+        Backend::Burn => with_burn(input, &logits),
+    }
+}
+
+fn with_ndarray<E: Scalar>(input: &Input, logits: &ArrayD<E>) -> Result<Output, LossError> {
+    use segloss::ndarray::{NdarrayLoss, Target};
+    let target = match &input.target {
+        TargetArray::Labels(labels) => Target::labels(labels.view()),
+        TargetArray::Soft(shares) => Target::soft(shares.view()),
+    };
+    let target = match &input.weights {
+        Some(weights) => target.weights(weights.view()),
+        None => target,
+    };
+    let evaluation = input.loss.evaluate(logits.view(), &target)?;
+    let gradient = if input.gradient {
+        Some(E::gradient(input.loss.value_and_gradient(logits.view(), &target)?.gradient))
+    } else {
+        None
+    };
+    Ok(Output { evaluation, gradient })
+}
+
+/// Calls a function that is generic over a tensor's rank with the rank of a shape.
+macro_rules! with_rank {
+    ($what:literal, $shape:expr, $R:ident => $call:expr) => {
+        match $shape.len() {
+            1 => { const $R: usize = 1; $call }
+            2 => { const $R: usize = 2; $call }
+            3 => { const $R: usize = 3; $call }
+            4 => { const $R: usize = 4; $call }
+            5 => { const $R: usize = 5; $call }
+            6 => { const $R: usize = 6; $call }
+            _ => Err(CliError::from(LossError::Unsupported {
+                what: $what,
+                got: format!("shape {:?}", $shape),
+                expected: "at most 6 axes with Burn",
+            })),
+        }
+    };
+}
+
+fn with_burn<E: Scalar>(input: &Input, logits: &ArrayD<E>) -> Result<Output, CliError> {
+    let target = match &input.target {
+        TargetArray::Labels(labels) => with_rank!("target", labels.shape(), R => {
+            Ok(BurnTarget::labels::<R>(Tensor::<R, Int>::from_data(data(labels), (&Device::flex(), DType::I64))))
+        })?,
+        TargetArray::Soft(shares) => with_rank!("target", shares.shape(), R => {
+            Ok(BurnTarget::soft::<R>(Tensor::<R>::from_data(data(shares), (&Device::flex(), DType::F64))))
+        })?,
+    };
+    let target = match &input.weights {
+        None => target,
+        Some(weights) => with_rank!("weights", weights.shape(), R => {
+            Ok(target.weights::<R>(Tensor::<R>::from_data(data(weights), (&Device::flex(), DType::F64))))
+        })?,
+    };
+    with_rank!("logits", logits.shape(), R => by_rank::<E, R>(input, logits, &target))
+}
+
+fn by_rank<E: Scalar, const R: usize>(input: &Input, logits: &ArrayD<E>, target: &BurnTarget) -> Result<Output, CliError> {
+    use segloss::burn::BurnLoss;
+    let tensor = Tensor::<R>::from_data(data(logits), (&Device::flex().autodiff(), E::dtype()));
+    let evaluation = input.loss.evaluate(tensor.clone(), target)?;
+    let gradient = if input.gradient {
+        let tensor = tensor.require_grad();
+        let gradients = input.loss.forward(tensor.clone(), target)?.total.backward();
+        // A loss that does not depend on the logits has no gradient on the tape.
+        let values = match tensor.grad(&gradients) {
+            Some(gradient) => gradient.try_into_vec_as::<E>().map_err(|error| CliError::Tensor(error.to_string()))?,
+            None => vec![E::round(0.0); logits.len()],
+        };
+        let values = ArrayD::from_shape_vec(logits.raw_dim(), values).map_err(|error| CliError::Tensor(error.to_string()))?;
+        Some(E::gradient(values))
+    } else {
+        None
+    };
+    Ok(Output { evaluation, gradient })
+}
+
+/// An array's elements in row-major order.
+fn data<T: BurnElement>(array: &ArrayD<T>) -> TensorData {
+    TensorData::new(array.iter().copied().collect::<Vec<T>>(), array.shape())
+}

@@ -1,0 +1,271 @@
+//! `segloss eval`: a loss on arrays from files.
+
+mod compute;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use half::{bf16, f16};
+use ndarray::ArrayD;
+use segloss::{Activation, Evaluation, Geometry, Loss, Role, SplitOf, TargetKind};
+use serde::Serialize;
+
+use self::compute::{Gradient, compute};
+use crate::error::CliError;
+use crate::npy::{self, Array};
+use crate::output::{self, Console};
+use crate::table::{Table, decimal, fine};
+
+/// Evaluate a loss on arrays from .npy files, term by term and class by class
+///
+/// Logits have the shape [N, K, *spatial] (float16, float32 or float64). The target is either labels [N, *spatial] of any integer
+/// type, or soft targets [N, K, *spatial] of a float type. The loss is computed in the type of the logits unless --dtype says
+/// otherwise: float64 logits in float64.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  segloss eval --loss ce+dice --logits Z.npy --target Y.npy
+  segloss eval --loss 'ce + 0.5 * l1(temperature=10)' --logits Z.npy --target Y.npy --ignore-index 255 --json
+  segloss eval --loss focal --activation sigmoid --logits Z.npy --target Y.npy --grad G.npy")]
+pub(crate) struct EvalArgs {
+    /// The loss, as text or by name (see `segloss losses`)
+    #[arg(long, value_name = "SPEC")]
+    loss: String,
+    /// Logits
+    #[arg(long, value_name = "Z.npy")]
+    logits: PathBuf,
+    /// Labels or soft targets
+    #[arg(long, value_name = "Y.npy")]
+    target: PathBuf,
+    /// Weights >= 0 of the pixels, [N, *spatial]
+    #[arg(long, value_name = "W.npy")]
+    weights: Option<PathBuf>,
+    /// What computes
+    #[arg(long, value_enum, default_value_t = Backend::Ndarray)]
+    backend: Backend,
+    /// How logits become probabilities; one channel needs sigmoid
+    #[arg(long, value_enum, default_value_t = ActivationArg::Softmax)]
+    activation: ActivationArg,
+    /// A label whose pixels do not count; may be given more than once
+    #[arg(long, value_name = "I", allow_negative_numbers = true)]
+    ignore_index: Vec<i64>,
+    /// The type that logits are converted to before anything is computed
+    #[arg(long, value_enum, default_value_t = Dtype::Keep)]
+    dtype: Dtype,
+    /// Write the gradient for the logits there, in the type of computation (float32 for f16 and bf16, which .npy lacks)
+    #[arg(long, value_name = "G.npy")]
+    grad: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Backend {
+    Ndarray,
+    Burn,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ActivationArg {
+    Softmax,
+    Sigmoid,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Dtype {
+    Keep,
+    F32,
+    F64,
+    F16,
+    Bf16,
+}
+
+/// Everything that was read.
+struct Input {
+    loss: Loss,
+    logits: Array,
+    target: TargetArray,
+    weights: Option<ArrayD<f64>>,
+    backend: Backend,
+    gradient: bool,
+}
+
+/// A target in one of the types that all backends read.
+enum TargetArray {
+    Labels(ArrayD<i64>),
+    Soft(ArrayD<f64>),
+}
+
+/// Runs it.
+pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> Result<(), CliError> {
+    let input = args.read()?;
+    if let Some(path) = &args.grad {
+        output::check_writable(path)?;
+    }
+    let dtype = args.dtype.or(&input.logits);
+    let result = match dtype {
+        Dtype::F64 => compute::<f64>(&input),
+        Dtype::F16 => compute::<f16>(&input),
+        Dtype::Bf16 => compute::<bf16>(&input),
+        Dtype::F32 | Dtype::Keep => compute::<f32>(&input),
+    }?;
+    if let (Some(path), Some(gradient)) = (&args.grad, &result.gradient) {
+        match gradient {
+            Gradient::F32(gradient) => npy::write(path, gradient.view())?,
+            Gradient::F64(gradient) => npy::write(path, gradient.view())?,
+        }
+    }
+    let text = if args.json { json(&input, dtype, &result.evaluation)? } else { args.text(&input, dtype, &result.evaluation) };
+    console.line(&text)
+}
+
+impl EvalArgs {
+    fn read(&self) -> Result<Input, CliError> {
+        let loss: Loss = self.loss.parse()?;
+        let activation = match self.activation {
+            ActivationArg::Softmax => Activation::Softmax,
+            ActivationArg::Sigmoid => Activation::Sigmoid,
+        };
+        let loss = self.ignore_index.iter().fold(loss.with_activation(activation), |loss, &i| loss.with_ignore_index(i));
+        let logits = npy::read(&self.logits)?;
+        if !logits.is_float() {
+            return Err(CliError::WrongDtype {
+                path: self.logits.clone(),
+                what: "logits",
+                expected: "float16, float32 or float64",
+                found: logits.dtype().into(),
+            });
+        }
+        let target = npy::read(&self.target)?;
+        let target = match target.integers() {
+            Some(labels) => TargetArray::Labels(labels),
+            None if target.shape().len() + 1 == logits.shape().len() => {
+                return Err(CliError::WrongDtype {
+                    path: self.target.clone(),
+                    what: "labels [N, *spatial]",
+                    expected: "integers (floats are soft targets [N, K, *spatial])",
+                    found: format!("{} of shape {:?}", target.dtype(), target.shape()),
+                });
+            }
+            None => TargetArray::Soft(target.floats()),
+        };
+        let weights = self.weights.as_deref().map(npy::read).transpose()?.map(|weights| weights.floats());
+        // Before the arrays are handed to a backend, so that every backend says the same.
+        let (kind, shape) = match &target {
+            TargetArray::Labels(labels) => (TargetKind::Labels, labels.shape()),
+            TargetArray::Soft(shares) => (TargetKind::Soft, shares.shape()),
+        };
+        Geometry::new(logits.shape(), (kind, shape), weights.as_ref().map(ArrayD::shape), activation)?;
+        Ok(Input { loss, logits, target, weights, backend: self.backend, gradient: self.grad.is_some() })
+    }
+
+    fn text(&self, input: &Input, dtype: Dtype, evaluation: &Evaluation) -> String {
+        let name = |path: &Path| path.display().to_string();
+        let mut lines = vec![format!("loss      {}", input.loss)];
+        let array = |array: &Array| format!("{} {:?}", array.dtype(), array.shape());
+        lines.push(format!("logits    {}  {}", name(&self.logits), array(&input.logits)));
+        let target = match &input.target {
+            TargetArray::Labels(labels) => format!("labels {:?}", labels.shape()),
+            TargetArray::Soft(shares) => format!("soft {:?}", shares.shape()),
+        };
+        lines.push(format!("target    {}  {target}", name(&self.target)));
+        lines.push(format!("computed  by {} in {}, {}", input.backend.name(), dtype.name(), input.loss.activation()));
+        lines.push(String::new());
+
+        let mut terms = Table::new(["term", "role", "weight", "value", "matching", "size", "constant"]).left(2);
+        let mut logarithms = false;
+        for term in &evaluation.terms {
+            // A linear score and its logarithm are told apart in the table.
+            let mark = if term.of == SplitOf::Logarithm { " *" } else { "" };
+            logarithms |= term.of == SplitOf::Logarithm;
+            let part = |value: f64, exists: bool| if exists { fine(value) } else { String::new() };
+            let [inside, size] = [term.role != Role::Size, true];
+            terms.row([
+                format!("{}{mark}", term.name),
+                term.role.to_string(),
+                weight(term.weight),
+                fine(term.value),
+                part(term.matching, inside),
+                part(term.size, size),
+                part(term.constant, inside),
+            ]);
+        }
+        let blank = String::new;
+        terms.row(["total".into(), blank(), blank(), fine(evaluation.total), blank(), blank(), blank()]);
+        lines.push(terms.to_string());
+        if logarithms {
+            lines.push("  * the parts are those of the logarithmic form, -log of the score".into());
+        }
+        lines.push(String::new());
+
+        let mut regions = Table::new(["class", "true area", "predicted area", "soft Dice"]);
+        for region in &evaluation.regions {
+            let percent = |share: f64| format!("{:.3} %", 100.0 * share);
+            regions.row([region.class.to_string(), percent(region.target), percent(region.predicted), decimal(region.dice)]);
+        }
+        lines.push(regions.to_string());
+        if let Some(path) = &self.grad {
+            lines.push(format!("\ngradient written to {}", path.display()));
+        }
+        lines.join("\n")
+    }
+}
+
+/// A weight as short as it is.
+fn weight(value: f64) -> String {
+    format!("{value}")
+}
+
+/// The evaluation with what it was made by.
+#[derive(Serialize)]
+struct Report<'a> {
+    loss: String,
+    activation: String,
+    backend: &'a str,
+    dtype: &'a str,
+    #[serde(flatten)]
+    evaluation: &'a Evaluation,
+}
+
+fn json(input: &Input, dtype: Dtype, evaluation: &Evaluation) -> Result<String, CliError> {
+    let report = Report {
+        loss: input.loss.to_string(),
+        activation: input.loss.activation().to_string(),
+        backend: input.backend.name(),
+        dtype: dtype.name(),
+        evaluation,
+    };
+    serde_json::to_string_pretty(&report).map_err(CliError::json)
+}
+
+impl Backend {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ndarray => "ndarray",
+            Self::Burn => "burn",
+        }
+    }
+}
+
+impl Dtype {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::F32 => "f32",
+            Self::F64 => "f64",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+        }
+    }
+
+    /// The type of the logits, where none is asked for.
+    fn or(self, logits: &Array) -> Self {
+        match (self, logits) {
+            (Self::Keep, Array::F16(_)) => Self::F16,
+            (Self::Keep, Array::F64(_)) => Self::F64,
+            (Self::Keep, _) => Self::F32,
+            (chosen, _) => chosen,
+        }
+    }
+}
+

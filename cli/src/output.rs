@@ -1,0 +1,74 @@
+//! Where results go: files that are whole or absent, and a standard output whose reader may leave.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::CliError;
+
+/// Writes a file beside its place and renames it, so that a reader sees the old file or the whole new one.
+pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
+    let fail = |error| CliError::io(path, error);
+    let mut file = temporary(&folder_of(path)).map_err(fail)?;
+    file.write_all(bytes).and_then(|()| file.flush()).map_err(fail)?;
+    file.persist(path).map_err(|error| fail(error.error))?;
+    Ok(())
+}
+
+/// Creates a folder for results and makes sure that files can be put there, before any work is done for them.
+pub(crate) fn prepare_folder(path: &Path) -> Result<(), CliError> {
+    fs::create_dir_all(path).and_then(|()| temporary(path)).map_err(|error| CliError::io(path, error))?;
+    Ok(())
+}
+
+/// Makes sure that a file can be put at this place, before any work is done for it.
+pub(crate) fn check_writable(path: &Path) -> Result<(), CliError> {
+    let fail = |error| CliError::io(path, error);
+    if path.is_dir() {
+        return Err(fail(io::Error::from(io::ErrorKind::IsADirectory)));
+    }
+    temporary(&folder_of(path)).map_err(fail)?;
+    Ok(())
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_path_buf(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// A file that vanishes unless it is renamed.
+fn temporary(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".segloss-");
+    // Private permissions would survive the renaming; the umask decides, as for any other file.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    // The error of `tempfile` names its random path, which nobody asked about.
+    builder.tempfile_in(folder).map_err(|error| io::Error::from(error.kind()))
+}
+
+/// Standard output, line by line.
+pub(crate) struct Console {
+    closed: bool,
+}
+
+impl Console {
+    /// A console whose reader is still there.
+    pub(crate) fn new() -> Self {
+        Self { closed: false }
+    }
+
+    /// Prints text and a line end. Once the reader has gone (`segloss … | head`), nothing more is printed.
+    pub(crate) fn line(&mut self, text: &str) -> Result<(), CliError> {
+        if self.closed {
+            return Err(CliError::OutputClosed);
+        }
+        let mut out = io::stdout().lock();
+        writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| {
+            self.closed = true;
+            if error.kind() == io::ErrorKind::BrokenPipe { CliError::OutputClosed } else { CliError::Output(error) }
+        })
+    }
+}

@@ -1,0 +1,243 @@
+//! A run in text: the line of an epoch, the table at the end, `metrics.csv` and `run.json`.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::run::{EpochRecord, TermRecord};
+use super::validation::{ClassReport, foreground_dice};
+use crate::error::CliError;
+use crate::output;
+use crate::table::decimal;
+
+/// The running table of epochs. Its columns are those of the first epoch.
+pub(crate) struct EpochTable {
+    epochs: usize,
+    columns: Vec<Column>,
+}
+
+/// A group of numbers under one heading.
+struct Column {
+    heading: String,
+    below: Vec<String>,
+    truth: Vec<String>,
+}
+
+const WIDTH: usize = 8;
+
+impl EpochTable {
+    /// A table for a run of so many epochs, begun with its first one.
+    pub(crate) fn new(epochs: usize, first: &EpochRecord) -> Self {
+        let blank = |heading: &str, below: Vec<String>| {
+            let truth = vec![String::new(); below.len()];
+            Column { heading: heading.into(), below, truth }
+        };
+        let mut columns = vec![blank("", vec!["total".into()])];
+        for term in &first.terms {
+            let below = parts(term).iter().map(|(name, _)| (*name).to_string()).collect();
+            columns.push(blank(&term.name, below));
+        }
+        let classes: Vec<String> = (0..first.classes.len()).map(|k| k.to_string()).collect();
+        columns.push(blank("Dice by class", classes.clone()));
+        let truth = first.classes.iter().map(|c| percent(c.target)).collect();
+        columns.push(Column { heading: "area by class, %".into(), below: classes, truth });
+        Self { epochs, columns }
+    }
+
+    /// What stands above the epochs: headings, and the true areas in the same columns as the predicted ones.
+    pub(crate) fn heading(&self) -> [String; 3] {
+        let headings = self.columns.iter().map(|c| format!("{:^1$}", c.heading, width(c))).collect();
+        let cells = |of: fn(&Column) -> &[String]| self.columns.iter().map(|c| join(of(c), width(c))).collect();
+        [self.line("", headings), self.line("epoch", cells(|c| &c.below)), self.line("truth", cells(|c| &c.truth))]
+    }
+
+    /// The line of an epoch.
+    pub(crate) fn epoch(&self, record: &EpochRecord) -> String {
+        let mut groups = vec![vec![decimal(record.total)]];
+        groups.extend(record.terms.iter().map(|term| parts(term).iter().map(|(_, v)| decimal(*v)).collect()));
+        groups.push(record.classes.iter().map(|c| score(c.dice)).collect());
+        groups.push(record.classes.iter().map(|c| percent(c.predicted)).collect());
+        let cells = groups.iter().zip(&self.columns).map(|(group, c)| join(group, width(c))).collect();
+        let digits = self.epochs.to_string().len();
+        let name = format!("{:>digits$}/{}", record.epoch, self.epochs);
+        format!("{} {:.1} s", self.line(&name, cells), record.seconds)
+    }
+
+    fn line(&self, name: &str, cells: Vec<String>) -> String {
+        let digits = 2 * self.epochs.to_string().len() + 1;
+        format!("{name:<0$} | {1} |", digits.max(5), cells.join(" | "))
+    }
+}
+
+/// The parts of a term that say something: a term that only matches has no size part, and the other way round.
+fn parts(term: &TermRecord) -> Vec<(&'static str, f64)> {
+    match term.role.as_str() {
+        "size" => vec![("size", term.size)],
+        _ => vec![("match", term.matching), ("size", term.size)],
+    }
+}
+
+fn width(column: &Column) -> usize {
+    (column.below.len() * (WIDTH + 1) - 1).max(column.heading.chars().count())
+}
+
+fn join(cells: &[String], width: usize) -> String {
+    let cells: Vec<String> = cells.iter().map(|cell| format!("{cell:>WIDTH$}")).collect();
+    format!("{:>width$}", cells.join(" "))
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.2}", 100.0 * share)
+}
+
+fn score(dice: f64) -> String {
+    if dice.is_nan() { "-".into() } else { format!("{dice:.4}") }
+}
+
+/// The table at the end.
+pub(crate) fn summary(record: &EpochRecord, images: usize) -> String {
+    let mut table = crate::table::Table::new(["class", "true area", "predicted area", "mean probability", "Dice"]);
+    for (k, class) in record.classes.iter().enumerate() {
+        let share = |share| format!("{} %", percent(share));
+        let ClassReport { target, predicted, probability, dice } = *class;
+        table.row([k.to_string(), share(target), share(predicted), share(probability), score(dice)]);
+    }
+    let plural = if images == 1 { "" } else { "s" };
+    format!(
+        "Validation after epoch {}, {images} image{plural}\n{table}\nforeground Dice {}",
+        record.epoch,
+        score(foreground_dice(&record.classes))
+    )
+}
+
+/// Writes every number of every epoch, except the time, so that the same run gives the same file.
+pub(crate) fn write_metrics(path: &Path, history: &[EpochRecord]) -> Result<(), CliError> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let fail = |reason: String| CliError::Encode { path: path.to_path_buf(), reason };
+    if let Some(first) = history.first() {
+        let mut names: Vec<String> = ["epoch", "learning_rate", "total"].map(String::from).into();
+        for term in &first.terms {
+            names.extend(["weight", "value", "matching", "size", "constant"].map(|part| format!("{}.{part}", term.name)));
+        }
+        for k in 0..first.classes.len() {
+            names.extend(["target", "predicted", "probability", "dice"].map(|part| format!("class{k}.{part}")));
+        }
+        names.push("foreground_dice".into());
+        writer.write_record(&names).map_err(|error| fail(error.to_string()))?;
+    }
+    for record in history {
+        let mut values = vec![record.epoch as f64, record.learning_rate, record.total];
+        for term in &record.terms {
+            values.extend([term.weight, term.value, term.matching, term.size, term.constant]);
+        }
+        for class in &record.classes {
+            values.extend([class.target, class.predicted, class.probability, class.dice]);
+        }
+        values.push(foreground_dice(&record.classes));
+        // A class that neither exists nor is predicted has no Dice.
+        let texts = values.iter().map(|v| if v.is_nan() { String::new() } else { v.to_string() });
+        writer.write_record(texts).map_err(|error| fail(error.to_string()))?;
+    }
+    let bytes = writer.into_inner().map_err(|error| fail(error.to_string()))?;
+    output::write_file(path, &bytes)
+}
+
+/// What is needed to run the same again, and to load the weights.
+#[derive(Serialize)]
+pub(crate) struct RunFile<'a> {
+    /// Version of this command.
+    pub(crate) segloss: &'a str,
+    /// The loss.
+    pub(crate) loss: String,
+    /// Where the images come from.
+    pub(crate) data: String,
+    /// Names of the images to learn from.
+    pub(crate) training_images: Vec<&'a str>,
+    /// Names of the images to be judged by.
+    pub(crate) validation_images: Vec<&'a str>,
+    /// Number of classes, which is the number of the network's outputs.
+    pub(crate) classes: usize,
+    /// Channels of the network's first level.
+    pub(crate) width: usize,
+    /// Epochs asked for.
+    pub(crate) epochs: usize,
+    /// Epochs done.
+    pub(crate) epochs_done: usize,
+    /// Steps of an epoch.
+    pub(crate) steps: usize,
+    /// Patches of a step.
+    pub(crate) batch: usize,
+    /// Side of a patch.
+    pub(crate) patch: usize,
+    /// Greatest learning rate.
+    pub(crate) learning_rate: f64,
+    /// Seed.
+    pub(crate) seed: u64,
+    /// Mean Dice of the foreground classes after the last complete epoch.
+    pub(crate) foreground_dice: Option<f64>,
+}
+
+impl RunFile<'_> {
+    /// Writes it as JSON.
+    pub(crate) fn write(&self, path: &Path) -> Result<(), CliError> {
+        let text = serde_json::to_string_pretty(self)
+            .map_err(|error| CliError::Encode { path: path.to_path_buf(), reason: error.to_string() })?;
+        output::write_file(path, format!("{text}\n").as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> EpochRecord {
+        let term = |name: &str, role: &str| TermRecord {
+            name: name.into(),
+            role: role.into(),
+            weight: 1.0,
+            value: 0.5,
+            matching: 0.25,
+            size: 0.125,
+            constant: 0.125,
+        };
+        let class = |target, dice| ClassReport { target, predicted: 0.5, probability: 0.5, dice };
+        EpochRecord {
+            epoch: 3,
+            learning_rate: 0.001,
+            total: 1.5,
+            terms: vec![term("ce", "matching"), term("l1", "size")],
+            classes: vec![class(0.9, 0.75), class(0.1, f64::NAN)],
+            seconds: 2.0,
+        }
+    }
+
+    #[test]
+    fn columns_stand_under_their_headings() {
+        let table = EpochTable::new(12, &record());
+        let [top, middle, truth] = table.heading();
+        let line = table.epoch(&record());
+        assert_eq!(
+            [top, middle, truth, line].join("\n"),
+            "\
+      |          |        ce         |    l1    |   Dice by class   |  area by class, % |
+epoch |    total |    match     size |     size |        0        1 |        0        1 |
+truth |          |                   |          |                   |    90.00    10.00 |
+ 3/12 |   1.5000 |   0.2500   0.1250 |   0.1250 |   0.7500        - |    50.00    50.00 | 2.0 s"
+        );
+    }
+
+    #[test]
+    fn metrics_hold_every_part() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.csv");
+        write_metrics(&path, &[record()]).unwrap();
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap(),
+            "epoch,learning_rate,total,ce.weight,ce.value,ce.matching,ce.size,ce.constant,\
+             l1.weight,l1.value,l1.matching,l1.size,l1.constant,\
+             class0.target,class0.predicted,class0.probability,class0.dice,\
+             class1.target,class1.predicted,class1.probability,class1.dice,foreground_dice\n\
+             3,0.001,1.5,1,0.5,0.25,0.125,0.125,1,0.5,0.25,0.125,0.125,0.9,0.5,0.5,0.75,0.1,0.5,0.5,,\n"
+        );
+    }
+}

@@ -1,0 +1,270 @@
+//! The training loop.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use burn::optim::{AdamWConfig, GradientsParams};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use segloss::Loss;
+use segloss::burn::{BurnLoss, BurnTarget, Forward};
+
+use super::data::{Batch, Dataset, Picture, Sampler};
+use super::network::UNet;
+use super::validation::{ClassReport, validate};
+use crate::error::CliError;
+
+/// The numbers that steer a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Passes.
+    pub(crate) epochs: usize,
+    /// Steps of one pass.
+    pub(crate) steps: usize,
+    /// Patches of one step.
+    pub(crate) batch: usize,
+    /// Side of a patch.
+    pub(crate) patch: usize,
+    /// Channels of the network's first level.
+    pub(crate) width: usize,
+    /// Greatest learning rate.
+    pub(crate) learning_rate: f64,
+    /// Seed of everything random.
+    pub(crate) seed: u64,
+}
+
+/// A term of the loss, averaged over the steps of an epoch.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TermRecord {
+    /// Its name, made unique within the loss.
+    pub(crate) name: String,
+    /// Its role, in words.
+    pub(crate) role: String,
+    /// Its weight in this epoch.
+    pub(crate) weight: f64,
+    /// Its value before the weight.
+    pub(crate) value: f64,
+    /// Its ground-truth matching part.
+    pub(crate) matching: f64,
+    /// Its region-size part.
+    pub(crate) size: f64,
+    /// Its constant part.
+    pub(crate) constant: f64,
+}
+
+/// What an epoch came to.
+#[derive(Clone, Debug)]
+pub(crate) struct EpochRecord {
+    /// Counted from 1.
+    pub(crate) epoch: usize,
+    /// Learning rate of its last step.
+    pub(crate) learning_rate: f64,
+    /// Mean total of its steps.
+    pub(crate) total: f64,
+    /// Means of the terms.
+    pub(crate) terms: Vec<TermRecord>,
+    /// The classes on the validation images.
+    pub(crate) classes: Vec<ClassReport>,
+    /// Wall-clock time.
+    pub(crate) seconds: f64,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum End {
+    /// All epochs are done.
+    Finished,
+    /// It was asked to stop.
+    Stopped,
+    /// The total became NaN or infinite.
+    Diverged {
+        /// The total.
+        total: f64,
+        /// Epoch, from 1.
+        epoch: usize,
+        /// Step, from 1.
+        step: usize,
+    },
+}
+
+/// What is left of a run.
+pub(crate) struct Outcome {
+    /// The network as it was last, without gradients.
+    pub(crate) network: UNet,
+    /// The complete epochs.
+    pub(crate) history: Vec<EpochRecord>,
+    /// How it ended.
+    pub(crate) end: End,
+}
+
+/// Someone who watches a run.
+pub(crate) trait Observer {
+    /// A step is done; `total` is its loss.
+    fn step(&mut self, epoch: usize, step: usize, total: f64);
+    /// The network is being judged.
+    fn validating(&mut self, epoch: usize);
+    /// An epoch is done.
+    fn epoch(&mut self, record: &EpochRecord) -> Result<(), CliError>;
+}
+
+/// Trains a new network. Stops after the step during which `stop` was set.
+pub(crate) fn train(
+    dataset: &Dataset,
+    loss: &Loss,
+    settings: &Settings,
+    stop: &AtomicBool,
+    observer: &mut impl Observer,
+) -> Result<Outcome, CliError> {
+    let plain = Device::flex();
+    let device = Device::flex().autodiff();
+    device.seed(settings.seed);
+    let mut network = UNet::new(dataset.classes, settings.width, &device);
+    // Burn's default of 1e-5 is large beside the gradients of a mean over pixels.
+    let mut optimizer = AdamWConfig::new().with_epsilon(1e-8).init();
+    let mut sampler = Sampler::new(&dataset.train, settings.patch, settings.seed);
+    let validation: Vec<&Picture> = dataset.validation.iter().collect();
+    let mut history = Vec::new();
+    let mut end = End::Finished;
+
+    'run: for epoch in 0..settings.epochs {
+        let started = Instant::now();
+        let loss = loss.at_epoch(epoch);
+        let mut means = Means::default();
+        let mut learning_rate = 0.0;
+        for step in 0..settings.steps {
+            if stop.load(Ordering::Relaxed) {
+                end = End::Stopped;
+                break 'run;
+            }
+            let (images, labels) = tensors(sampler.batch(settings.batch), settings, &device);
+            let output = loss.forward(network.forward(images), &BurnTarget::labels(labels))?;
+            let total = means.add(&output)?;
+            if !total.is_finite() {
+                end = End::Diverged { total, epoch: epoch + 1, step: step + 1 };
+                break 'run;
+            }
+            let gradients = GradientsParams::from_grads(output.total.backward(), &network);
+            learning_rate = settings.rate(epoch * settings.steps + step);
+            network = optimizer.step(learning_rate, network, gradients);
+            observer.step(epoch, step, total);
+        }
+        observer.validating(epoch);
+        let judged = validate(&plain_copy(&network), &validation, dataset.classes, settings.patch, &plain, stop)?;
+        let Some((_, classes)) = judged else {
+            end = End::Stopped;
+            break;
+        };
+        let (total, terms) = means.finish();
+        let seconds = started.elapsed().as_secs_f64();
+        let record = EpochRecord { epoch: epoch + 1, learning_rate, total, terms, classes, seconds };
+        let seen = observer.epoch(&record);
+        history.push(record);
+        match seen {
+            // Nobody reads on: keep what there is, as after Ctrl-C.
+            Err(CliError::OutputClosed) => {
+                end = End::Stopped;
+                break;
+            }
+            other => other?,
+        }
+    }
+    Ok(Outcome { network: plain_copy(&network), history, end })
+}
+
+impl Settings {
+    /// The learning rate rises over the first twentieth of the run and falls along a cosine to a hundredth.
+    fn rate(&self, step: usize) -> f64 {
+        let total = (self.epochs * self.steps) as f64;
+        let done = (step as f64 + 1.0) / total;
+        let rise = (done / 0.05).min(1.0);
+        let fall = 0.01 + 0.99 * (0.5 + 0.5 * (std::f64::consts::PI * done).cos());
+        self.learning_rate * rise * fall
+    }
+}
+
+/// The network for use only.
+fn plain_copy(network: &UNet) -> UNet {
+    burn::module::Module::valid(network)
+}
+
+fn tensors(batch: Batch, settings: &Settings, device: &Device) -> (Tensor<4>, Tensor<3, Int>) {
+    let Settings { batch: n, patch, .. } = *settings;
+    let images = Tensor::from_data(TensorData::new(batch.inputs, [n, 1, patch, patch]), device);
+    let labels = Tensor::from_data(TensorData::new(batch.labels, [n, patch, patch]), device);
+    (images, labels)
+}
+
+/// Sums over the steps of an epoch.
+#[derive(Default)]
+struct Means {
+    steps: f64,
+    total: f64,
+    terms: Vec<TermRecord>,
+}
+
+impl Means {
+    /// Adds a step and gives its total.
+    fn add(&mut self, output: &Forward) -> Result<f64, CliError> {
+        let total = number(&output.total)?;
+        self.steps += 1.0;
+        self.total += total;
+        if self.terms.is_empty() {
+            let names = unique(output.terms.iter().map(|term| term.name.clone()));
+            self.terms = names.map(|name| TermRecord { name, ..TermRecord::default() }).collect();
+        }
+        for (sum, term) in self.terms.iter_mut().zip(&output.terms) {
+            sum.role = term.role.to_string();
+            sum.weight = term.weight;
+            sum.value += number(&term.value)?;
+            sum.matching += number(&term.matching)?;
+            sum.size += number(&term.size)?;
+            sum.constant += number(&term.constant)?;
+        }
+        Ok(total)
+    }
+
+    fn finish(mut self) -> (f64, Vec<TermRecord>) {
+        for term in &mut self.terms {
+            for part in [&mut term.value, &mut term.matching, &mut term.size, &mut term.constant] {
+                *part /= self.steps;
+            }
+        }
+        (self.total / self.steps, self.terms)
+    }
+}
+
+fn number(tensor: &Tensor<1>) -> Result<f64, CliError> {
+    let values = tensor.clone().try_into_vec_as::<f64>().map_err(super::read_failure)?;
+    Ok(values.first().copied().unwrap_or(f64::NAN))
+}
+
+/// Names with a number after those that came before.
+fn unique(names: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
+    let mut seen: Vec<String> = Vec::new();
+    names.map(move |name| {
+        let before = seen.iter().filter(|other| **other == name).count();
+        seen.push(name.clone());
+        if before == 0 { name } else { format!("{name}#{}", before + 1) }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_rises_and_falls() {
+        let settings =
+            Settings { epochs: 10, steps: 10, batch: 1, patch: 16, width: 4, learning_rate: 0.01, seed: 0 };
+        let rates: Vec<f64> = (0..100).map(|step| settings.rate(step)).collect();
+        let peak = rates.iter().copied().fold(0.0, f64::max);
+        assert!(peak <= 0.01 && peak > 0.0095);
+        assert!(rates[0] < 0.3 * peak && rates[99] < 0.02 * peak);
+        assert!(rates[5..].windows(2).all(|pair| pair[1] < pair[0]));
+    }
+
+    #[test]
+    fn names_are_told_apart() {
+        let names = ["ce", "l1", "l1", "kl", "l1"].map(String::from);
+        assert_eq!(unique(names.into_iter()).collect::<Vec<_>>(), ["ce", "l1", "l1#2", "kl", "l1#3"]);
+    }
+}
