@@ -20,6 +20,10 @@ impl RegionSizePenalty for SizeCap {
     }
 }
 
+/// Value and gradient on ndarray and on Burn.
+///
+/// # Errors
+/// What either reports.
 pub fn main() -> Result<(), Box<dyn std::error::Error>> {
     let loss = matching(CrossEntropy::new()) + 0.5 * penalty(SizeCap(vec![1.0, 0.05]));
     let logits = array![[[2.0f32, 0.5, 1.0], [0.0, 1.5, -1.0]]];

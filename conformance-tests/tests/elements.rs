@@ -21,12 +21,16 @@ fn elements(text: &str) -> (Table, f64) {
     let pixels = Array2::from_shape_vec((2, 8), labels.clone()).unwrap();
     let target = Target::labels(pixels.view());
     let value = loss.value(logits.view(), &target).unwrap();
-    let table = loss.elements(logits.view(), &target).unwrap().remove(0).unwrap();
+    let table = NdarrayLoss::elements(&loss, logits.view(), &target).unwrap().remove(0).unwrap();
 
     let device = Device::flex();
     let logits = Tensor::<3>::from_data(TensorData::new(input.logits, SHAPE), (&device, DType::F64));
     let labels = Tensor::<2, Int>::from_data(TensorData::new(labels, [2, 8]), (&device, DType::I64));
-    assert_eq!(loss.elements(logits, &BurnTarget::labels(labels)).unwrap().remove(0).as_ref(), Some(&table), "{text}");
+    assert_eq!(
+        BurnLoss::elements(&loss, logits, &BurnTarget::labels(labels)).unwrap().remove(0).as_ref(),
+        Some(&table),
+        "{text}"
+    );
     (table, value)
 }
 

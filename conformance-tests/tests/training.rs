@@ -77,13 +77,11 @@ fn loss() -> Loss {
 }
 
 /// Totals of 50 steps.
-fn curve(path: Path) -> Vec<f64> {
-    let device = Device::flex().autodiff();
-    let mut net = Net::new(&device);
+fn curve(path: Path, mut net: Net, device: &Device) -> Vec<f64> {
     let mut optimizer = AdamConfig::new().init();
     let mut totals = Vec::new();
     for step in 0..50 {
-        let batch = Images.batch((4 * step..4 * step + 4).collect(), &device);
+        let batch = Images.batch((4 * step..4 * step + 4).collect(), device);
         let out = loss().forward_by(path, net.forward(batch.images), &BurnTarget::labels(batch.labels)).unwrap();
         assert_eq!(out.path, path);
         totals.push(out.total.clone().into_scalar::<f64>());
@@ -95,7 +93,9 @@ fn curve(path: Path) -> Vec<f64> {
 
 #[test]
 fn both_paths_train_alike() {
-    let (fused, operations) = (curve(Path::Fused), curve(Path::Operations));
+    let device = Device::flex().autodiff();
+    let net = Net::new(&device);
+    let (fused, operations) = (curve(Path::Fused, net.clone(), &device), curve(Path::Operations, net, &device));
     assert!(fused[49] < 0.7 * fused[0], "it learns: {} to {}", fused[0], fused[49]);
     for (step, (a, b)) in fused.iter().zip(&operations).enumerate() {
         // Each step starts from weights that the roundings of the steps before have moved apart.

@@ -65,6 +65,27 @@ proptest! {
     }
 
     #[test]
+    fn statistics_of_tiles_add_up(scene in scenes(), cut in 0..9usize) {
+        prop_assume!(scene.pixels > 1);
+        let cut = cut.clamp(1, scene.pixels - 1);
+        let whole = statistics(&scene);
+        let [left, right] = [0..cut, cut..scene.pixels].map(|range| {
+            let pick = |values: &[f64]| values.chunks(scene.pixels).flat_map(|row| row[range.clone()].to_vec()).collect();
+            let labels = scene.labels.chunks(scene.pixels).flat_map(|row| row[range.clone()].to_vec()).collect();
+            Scene { pixels: range.len(), logits: pick(&scene.logits), labels, ..scene.clone() }
+        });
+        for ((whole, left), right) in whole.iter().zip(statistics(&left)).zip(statistics(&right)) {
+            let sum: Vec<f64> = left.values().iter().zip(right.values()).map(|(a, b)| a + b).collect();
+            agree_all("statistics", whole.values(), &sum)?;
+        }
+    }
+}
+
+proptest! {
+    // Four losses per logit and case: dear.
+    #![proptest_config(ProptestConfig { cases: 12, ..config() })]
+
+    #[test]
     fn gradients_are_slopes(scene in scenes()) {
         for text in all_losses() {
             let gradient = scene.run(text).gradient;
@@ -79,22 +100,6 @@ proptest! {
                 let slope = (8.0 * (at(h) - at(-h)) - (at(2.0 * h) - at(-2.0 * h))) / (12.0 * h);
                 prop_assert!((analytic - slope).abs() <= 2e-9 * analytic.abs().max(1.0), "{text} at {i}: {analytic} and {slope}");
             }
-        }
-    }
-
-    #[test]
-    fn statistics_of_tiles_add_up(scene in scenes(), cut in 0..9usize) {
-        prop_assume!(scene.pixels > 1);
-        let cut = cut.clamp(1, scene.pixels - 1);
-        let whole = statistics(&scene);
-        let [left, right] = [0..cut, cut..scene.pixels].map(|range| {
-            let pick = |values: &[f64]| values.chunks(scene.pixels).flat_map(|row| row[range.clone()].to_vec()).collect();
-            let labels = scene.labels.chunks(scene.pixels).flat_map(|row| row[range.clone()].to_vec()).collect();
-            Scene { pixels: range.len(), logits: pick(&scene.logits), labels, ..scene.clone() }
-        });
-        for ((whole, left), right) in whole.iter().zip(statistics(&left)).zip(statistics(&right)) {
-            let sum: Vec<f64> = left.values().iter().zip(right.values()).map(|(a, b)| a + b).collect();
-            agree_all("statistics", whole.values(), &sum)?;
         }
     }
 }
