@@ -4,7 +4,7 @@ use loss_core::{Activation, Loss, PRESETS};
 
 use crate::oracle::{
     self, Absent, CrossEntropy, Focal, Form, GeneralizedDice, LogRecall, Pooling, Problem, Proportion, Ratio, RatioKind,
-    Target, Term, Weighting,
+    Scaled, Target, Term, Weighting,
 };
 use crate::semantics::{input, numbers};
 use crate::tolerance::{Tolerance, compare, tolerance};
@@ -53,10 +53,12 @@ impl Case {
         let got = adapter.value_and_gradient(&self.loss, &self.input, dtype).map_err(|error| error.to_string())?;
         let allowed = tolerance(dtype);
         let exact = Tolerance { rounding: 0.0, least: 1e-30, ..allowed };
-        compare("total", &[got.total], &[want.total], want.total_scale, allowed.value, exact)?;
-        for (i, (term, of)) in got.terms.iter().zip(&self.terms).enumerate() {
-            let want = oracle::answer(&problem, &[(1.0, of.1.clone())]);
-            compare(&format!("term {i}"), &term[..1], &[want.total], want.total_scale, allowed.value, exact)?;
+        let one = |what: &str, got: f64, want: Scaled| compare(what, &[got], &[want.value], want.scale, allowed.value, exact);
+        one("total", got.total, want.total)?;
+        for (i, (got, want)) in got.terms.iter().zip(&want.terms).enumerate() {
+            for ((part, got), want) in ["value", "matching", "size", "constant"].into_iter().zip(got).zip(want) {
+                one(&format!("{part} of term {i}"), *got, *want)?;
+            }
         }
         compare("gradient", &got.gradient, &want.gradient, want.gradient_scale, allowed.gradient, allowed)
     }
@@ -70,13 +72,20 @@ fn dice(kind: RatioKind) -> Ratio {
     Ratio { kind, ..Ratio::default() }
 }
 
-/// Losses as text, and as the oracle knows them; those that need three classes are marked.
-fn losses() -> Vec<(String, Vec<(f64, Term)>, bool)> {
-    let mut all: Vec<(String, Vec<(f64, Term)>, bool)> = Vec::new();
-    for (name, _) in PRESETS {
-        all.push((name.to_owned(), oracle::named(name).unwrap_or_default(), false));
+/// A loss as text, and as the oracle knows it.
+struct Both {
+    text: &'static str,
+    terms: Vec<(f64, Term)>,
+    /// Whether it names three classes.
+    three: bool,
+}
+
+fn losses() -> Vec<Both> {
+    let mut all = Vec::new();
+    for (text, _) in PRESETS {
+        all.push(Both { text, terms: oracle::named(text).unwrap_or_default(), three: false });
     }
-    let mut one = |text: &str, three: bool, term: Term| all.push((text.to_owned(), vec![(1.0, term)], three));
+    let mut one = |text, three, term| all.push(Both { text, terms: vec![(1.0, term)], three });
     let c = || Some(vec![0.2, 1.0, 3.0]);
     let only = || Some(vec![1, 2]);
     one("ce(label_smoothing=0.1)", false, ce(CrossEntropy { label_smoothing: 0.1, ..Default::default() }));
@@ -190,15 +199,15 @@ fn losses() -> Vec<(String, Vec<(f64, Term)>, bool)> {
     one("kl(target=[0.2, 0, 0.8])", true, Term::Kl(Proportion { prior: Some(vec![0.2, 0.0, 0.8]), ..size() }, true));
     one("kl(background=false)", false, Term::Kl(size(), false));
     one("db(temperature=2, epsilon=0.001)", false, Term::DiceBias(Proportion { temperature: 2.0, epsilon: 1e-3, ..size() }));
-    all.push((
-        "ce + 0.5 * dice - 0.25 * kl(temperature=1)".to_owned(),
-        vec![
+    all.push(Both {
+        text: "ce + 0.5 * dice - 0.25 * kl(temperature=1)",
+        terms: vec![
             (1.0, ce(CrossEntropy::default())),
             (0.5, Term::Ratio(Ratio::default())),
             (-0.25, Term::Kl(Proportion { temperature: 1.0, ..size() }, true)),
         ],
-        false,
-    ));
+        three: false,
+    });
     all
 }
 
@@ -307,7 +316,7 @@ fn strided(input: &mut Input) {
 #[must_use]
 pub fn all() -> Vec<Case> {
     let mut cases = Vec::new();
-    for (text, terms, three) in losses() {
+    for Both { text, terms, three } in losses() {
         for (i, (situation, shape, activation, change)) in SITUATIONS.iter().enumerate() {
             // Softmax forms of a term need two channels.
             if shape[1] == 1 && (three || text.contains("softmax")) {

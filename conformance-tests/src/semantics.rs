@@ -40,7 +40,6 @@ fn loss(text: &str) -> Loss {
 }
 
 /// Numbers that look random and are always the same.
-#[must_use]
 pub fn numbers(count: usize, seed: u64) -> impl Iterator<Item = f64> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(0x1234_5678);
     (0..count).map(move |_| {

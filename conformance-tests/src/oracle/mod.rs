@@ -3,16 +3,18 @@
 //! It shares no code with what it checks, neither formulas nor activations nor derivatives: its gradient comes from a scalar tape.
 //! Slow on purpose. It is itself checked against hand-computed values and central differences below.
 
+mod options;
 mod tape;
 mod terms;
 
 use std::collections::HashMap;
 
-use tape::{Sum, Tape, Var};
-pub use terms::{
-    Absent, CrossEntropy, DiceBias, Focal, Form, GeneralizedDice, Kl, L1, LogRecall, Pooling, Proportion, Ratio, RatioKind,
-    Term, Weighting, named,
+pub use options::{
+    Absent, CrossEntropy, Focal, Form, GeneralizedDice, LogRecall, Pooling, Proportion, Ratio, RatioKind, Term, Weighting,
+    named,
 };
+use tape::{Sum, Tape, Var};
+use terms::Made;
 
 /// How logits become probabilities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -102,14 +104,22 @@ struct World<'a> {
     handed_on: Vec<Vec<(Var, f64)>>,
 }
 
+/// A number, and what it is made of: an error of ε in the statistics moves it by up to ε times its scale.
+#[derive(Clone, Copy, Debug)]
+pub struct Scaled {
+    /// The number.
+    pub value: f64,
+    /// Σ |∂value/∂statistic · statistic|, at least |value|, and the magnitudes of what it is added up from.
+    pub scale: f64,
+}
+
 /// What the oracle says of a loss.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// The total.
-    pub total: f64,
-    /// What the total is made of: Σ |∂total/∂statistic · statistic|, at least |total|. An error of ε in the statistics moves the
-    /// total by up to ε times this.
-    pub total_scale: f64,
+    /// The weighted sum of the terms.
+    pub total: Scaled,
+    /// Value, matching, size and constant of each term.
+    pub terms: Vec<[Scaled; 4]>,
     /// ∂total/∂logits, row-major.
     pub gradient: Vec<f64>,
     /// What a pixel's gradient is made of, before it cancels over classes: the largest Σ_k τ·p_k·|∂total/∂p_k|, and
@@ -281,20 +291,35 @@ fn logistic(x: f64) -> f64 {
     }
 }
 
-/// The weighted sum of terms, with its gradient for every logit.
+impl World<'_> {
+    /// A number that is added up from others, with its scale.
+    fn scaled(&self, var: Var, made_of: f64) -> Scaled {
+        let adjoints = self.tape.backward(var);
+        let statistics: f64 = self.sums.iter().map(|&sum| (adjoints[sum] * self.tape.value(sum)).abs()).sum();
+        let value = self.tape.value(var);
+        Scaled { value, scale: value.abs().max(made_of).max(statistics) }
+    }
+}
+
+/// The weighted sum of terms, each term with its parts, and the gradient for every logit.
 #[must_use]
 pub fn answer(problem: &Problem, loss: &[(f64, Term)]) -> Answer {
     let mut world = World::new(problem);
-    let terms: Vec<(f64, Var)> = loss.iter().map(|(weight, term)| (*weight, term.on(&mut world))).collect();
-    let total = world.tape.combine(&terms);
+    let made: Vec<Made> = loss.iter().map(|(_, term)| term.on(&mut world)).collect();
+    let weighted: Vec<(f64, Var)> = loss.iter().zip(&made).map(|((weight, _), made)| (*weight, made[0])).collect();
+    let total = world.tape.combine(&weighted);
+    let sum = |parts: &[(f64, Var)]| parts.iter().map(|(weight, var)| (weight * world.tape.value(*var)).abs()).sum::<f64>();
+    let terms = made.iter().map(|made| {
+        // A part may be what is left of the others.
+        let parts = sum(&[(1.0, made[1]), (1.0, made[2]), (1.0, made[3])]);
+        [0, 1, 2, 3].map(|part| world.scaled(made[part], if part == 0 { 0.0 } else { parts }))
+    });
+    let terms = terms.collect();
     let adjoints = world.tape.backward(total);
-    let value = world.tape.value(total);
-    let parts: f64 = terms.iter().map(|(weight, term)| (weight * world.tape.value(*term)).abs()).sum();
-    let made_of: f64 = world.sums.iter().map(|&sum| (adjoints[sum] * world.tape.value(sum)).abs()).sum();
     let handed = |pixel: &Vec<(Var, f64)>| pixel.iter().map(|(var, strength)| (adjoints[*var] * strength).abs()).sum();
     let gradient_scale = world.handed_on.iter().map(handed).fold(0.0, f64::max);
     let gradient = adjoints[..problem.logits.len()].to_vec();
-    Answer { total: value, total_scale: value.abs().max(parts).max(made_of), gradient, gradient_scale }
+    Answer { total: world.scaled(total, sum(&weighted)), terms, gradient, gradient_scale }
 }
 
 /// Compensated sums at a temperature, under the problem's activation.
@@ -366,7 +391,7 @@ mod tests {
                     let at = |by: f64| {
                         let mut moved = problem.clone();
                         moved.logits[i] += by;
-                        super::answer(&moved, &loss).total
+                        super::answer(&moved, &loss).total.value
                     };
                     let difference = (at(step) - at(-step)) / (2.0 * step);
                     let error = (answer.gradient[i] - difference).abs();
@@ -388,7 +413,7 @@ mod tests {
             ignore: vec![255],
             weights: None,
         };
-        let value = |term| answer(&uniform, &[(1.0, term)]).total;
+        let value = |term| answer(&uniform, &[(1.0, term)]).total.value;
         let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-14, "{a} is not {b}");
         close(value(Term::CrossEntropy(CrossEntropy::default())), 4.0f64.ln());
         // P = 3/4 for all; I = 1/2, T = 2 and I = 1/4, T = 1; two absent classes give 0 and count.
