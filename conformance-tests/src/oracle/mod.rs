@@ -10,8 +10,8 @@ mod terms;
 use std::collections::HashMap;
 
 pub use options::{
-    Absent, CrossEntropy, Focal, Form, GeneralizedDice, LogRecall, Pooling, Proportion, Ratio, RatioKind, Term, Weighting,
-    named,
+    Absent, CrossEntropy, Focal, Form, GeneralizedDice, LogRecall, Pooling, Proportion, Ratio, RatioKind, Term, Wanted,
+    Weighting, named,
 };
 use tape::{Sum, Tape, Var};
 use terms::Made;
@@ -53,6 +53,8 @@ pub struct Problem {
     pub ignore: Vec<i64>,
     /// `[N, S]`
     pub weights: Option<Vec<f64>>,
+    /// `[N, K]`, for penalties that are given theirs.
+    pub prior: Option<Vec<f64>>,
 }
 
 /// Sums per sample and class, row-major `[N, K]`; `valid` is `[N]`.
@@ -81,8 +83,10 @@ struct Pixel {
 /// What the sums of one call are made of.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Quantity {
-    Mass(Activation, u64),
-    Inside(Activation, u64),
+    /// Σ p at a temperature; with `true`, Σ (1 − p).
+    Mass(Activation, bool, u64),
+    /// Σ y p; with `true`, Σ (1 − y)(1 − p).
+    Inside(Activation, bool, u64),
     Squares(Activation),
     /// Σ y log p; with `true`, Σ (1 − y) log(1 − p).
     Log(Activation, bool),
@@ -174,7 +178,7 @@ impl<'a> World<'a> {
         };
         (0..z.len())
             .map(|k| match quantity {
-                Quantity::Mass(Activation::Softmax, tau) | Quantity::Inside(Activation::Softmax, tau) => {
+                Quantity::Mass(Activation::Softmax, _, tau) | Quantity::Inside(Activation::Softmax, _, tau) => {
                     let tau = f64::from_bits(tau);
                     let p = softmax(tau);
                     let parents = logits.iter().enumerate().map(|(j, &z)| (z, tau * p[k] * slope(&p, k, j))).collect();
@@ -185,8 +189,8 @@ impl<'a> World<'a> {
                     let parents = logits.iter().enumerate().map(|(j, &z)| (z, 2.0 * p[k] * p[k] * slope(&p, k, j))).collect();
                     self.tape.push(p[k] * p[k], parents)
                 }
-                Quantity::Mass(Activation::Sigmoid, tau) | Quantity::Inside(Activation::Sigmoid, tau) => {
-                    let tau = f64::from_bits(tau);
+                Quantity::Mass(Activation::Sigmoid, outside, tau) | Quantity::Inside(Activation::Sigmoid, outside, tau) => {
+                    let tau = if outside { -f64::from_bits(tau) } else { f64::from_bits(tau) };
                     let (p, q) = (logistic(tau * z[k]), logistic(-tau * z[k]));
                     self.tape.push(p, vec![(logits[k], tau * p * q)])
                 }
@@ -236,7 +240,7 @@ impl<'a> World<'a> {
             for &value in &values {
                 let p = self.tape.value(value);
                 let strength = match quantity {
-                    Quantity::Mass(_, tau) | Quantity::Inside(_, tau) => f64::from_bits(tau) * p,
+                    Quantity::Mass(.., tau) | Quantity::Inside(.., tau) => f64::from_bits(tau) * p,
                     Quantity::Squares(_) => 2.0 * p,
                     // A focal value hands on what its slope lets through: at most (1 + γ) times.
                     Quantity::Focal(_, _, gamma) => (1.0 + f64::from_bits(gamma)) * p.min(1.0),
@@ -248,8 +252,7 @@ impl<'a> World<'a> {
             for (k, value) in values.into_iter().enumerate() {
                 let share = match quantity {
                     Quantity::Mass(..) | Quantity::Squares(_) | Quantity::LogEverywhere(..) => 1.0,
-                    Quantity::Inside(..) => target[k],
-                    Quantity::Log(_, outside) | Quantity::Focal(_, outside, _) => {
+                    Quantity::Inside(_, outside, _) | Quantity::Log(_, outside) | Quantity::Focal(_, outside, _) => {
                         if outside {
                             1.0 - target[k]
                         } else {
@@ -332,8 +335,8 @@ pub fn statistics(problem: &Problem, temperature: f64) -> Statistics {
         let sums = world.sums(quantity);
         sums.into_iter().flatten().map(|sum| world.tape.value(sum)).collect::<Vec<f64>>()
     };
-    let predicted = flat(Quantity::Mass(activation, tau));
-    let intersection = flat(Quantity::Inside(activation, tau));
+    let predicted = flat(Quantity::Mass(activation, false, tau));
+    let intersection = flat(Quantity::Inside(activation, false, tau));
     let log_likelihood = flat(Quantity::Log(activation, false));
     Statistics {
         valid: world.target_sums(|_| 1.0).into_iter().map(|row| row[0]).collect(),
@@ -351,7 +354,7 @@ mod tests {
     fn problem(activation: Activation, classes: usize, target: Target) -> Problem {
         let logits = (0..2 * classes * 5).map(|i| (i as f64 * 2.399).sin() * 2.0).collect();
         let weights = Some(vec![1.0, 0.5, 2.0, 0.0, 1.0, 1.0, 3.0, 1.0, 0.25, 1.0]);
-        Problem { samples: 2, classes, pixels: 5, activation, logits, target, ignore: vec![9], weights }
+        Problem { samples: 2, classes, pixels: 5, activation, logits, target, ignore: vec![9], weights, prior: None }
     }
 
     fn terms() -> Vec<Term> {
@@ -412,6 +415,7 @@ mod tests {
             target: Target::Labels(vec![0, 0, 1, 255]),
             ignore: vec![255],
             weights: None,
+            prior: None,
         };
         let value = |term| answer(&uniform, &[(1.0, term)]).total.value;
         let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-14, "{a} is not {b}");

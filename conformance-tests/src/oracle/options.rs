@@ -114,13 +114,24 @@ pub struct GeneralizedDice {
     pub activation: Option<Activation>,
 }
 
+/// The proportions that a penalty pulls to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Wanted {
+    /// The ground truth's.
+    Truth,
+    /// The same in every sample, per class.
+    Prior(Vec<f64>),
+    /// The problem's own, per sample and class.
+    Given,
+}
+
 /// Options of the proportion penalties.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub struct Proportion {
     pub temperature: f64,
     pub pooling: Pooling,
-    pub prior: Option<Vec<f64>>,
+    pub wanted: Wanted,
     pub epsilon: f64,
     pub classes: Option<Vec<usize>>,
     pub class_weights: Option<Vec<f64>>,
@@ -171,7 +182,7 @@ impl Default for GeneralizedDice {
 impl Default for Proportion {
     fn default() -> Self {
         let pooling = Pooling::Sample;
-        Self { temperature: 10.0, pooling, prior: None, epsilon: 1e-10, classes: None, class_weights: None }
+        Self { temperature: 10.0, pooling, wanted: Wanted::Truth, epsilon: 1e-10, classes: None, class_weights: None }
     }
 }
 

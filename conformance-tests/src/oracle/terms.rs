@@ -1,7 +1,8 @@
 //! The terms and their parts, each written out from its definition.
 
 use super::options::{
-    Absent, CrossEntropy, Focal, Form, GeneralizedDice, LogRecall, Pooling, Proportion, Ratio, RatioKind, Term, Weighting,
+    Absent, CrossEntropy, Focal, Form, GeneralizedDice, LogRecall, Pooling, Proportion, Ratio, RatioKind, Term, Wanted,
+    Weighting,
 };
 use super::tape::Var;
 use super::{Activation, Quantity, World};
@@ -134,8 +135,6 @@ fn cross_entropy(world: &mut World<'_>, o: &CrossEntropy) -> Made {
         Activation::Sigmoid => (&[false, true], 2.0),
     };
     let (target, valid) = (world.pooled_target(o.pooling, |y| y), world.pooled_valid(o.pooling));
-    let mass = world.sums(Quantity::Mass(activation, 1.0f64.to_bits()));
-    let mass = world.pooled(o.pooling, mass);
     // Per row: what value, matching and size are summed of; and the constant.
     let mut parts: Vec<[Vec<(f64, Var)>; 3]> = vec![Default::default(); valid.len()];
     let mut constants = vec![0.0; valid.len()];
@@ -144,6 +143,8 @@ fn cross_entropy(world: &mut World<'_>, o: &CrossEntropy) -> Made {
         let likelihood = world.pooled(o.pooling, likelihood);
         let everywhere = world.sums(Quantity::LogEverywhere(activation, outside));
         let everywhere = world.pooled(o.pooling, everywhere);
+        let mass = world.sums(Quantity::Mass(activation, outside, 1.0f64.to_bits()));
+        let mass = world.pooled(o.pooling, mass);
         for row in 0..valid.len() {
             let m = valid[row];
             for k in (0..classes).filter(|_| m > 0.0) {
@@ -154,13 +155,7 @@ fn cross_entropy(world: &mut World<'_>, o: &CrossEntropy) -> Made {
                 // The smoothed target's size, and −Σ y' log p = −Σ y' log(p/p̂) − T' log p̂.
                 let inside = if outside { m - target[row][k] } else { target[row][k] };
                 let wanted = (1.0 - e) * inside + e / outcomes * m;
-                let predicted = if outside {
-                    let negative = world.tape.scale(-1.0, mass[row][k]);
-                    world.tape.offset(negative, m)
-                } else {
-                    mass[row][k]
-                };
-                let predicted = world.tape.scale(1.0 / m, predicted);
+                let predicted = world.tape.scale(1.0 / m, mass[row][k]);
                 let predicted = world.tape.at_least(predicted, 1e-30);
                 let predicted = world.tape.ln(predicted);
                 let entropy = wanted * (wanted / m).max(1e-30).ln();
@@ -264,7 +259,7 @@ fn split(world: &mut World<'_>, score: Var, denominator: Var, covered: f64, vali
 
 fn log_recall(world: &mut World<'_>, o: &LogRecall) -> Var {
     let classes = world.problem.classes;
-    let inside = world.sums(Quantity::Inside(world.problem.activation, o.temperature.to_bits()));
+    let inside = world.sums(Quantity::Inside(world.problem.activation, false, o.temperature.to_bits()));
     let inside = world.pooled(o.pooling, inside);
     let (target, valid) = (world.pooled_target(o.pooling, |y| y), world.pooled_valid(o.pooling));
     let values: Vec<Vec<Var>> = (0..valid.len())
@@ -285,11 +280,11 @@ fn log_recall(world: &mut World<'_>, o: &LogRecall) -> Var {
 fn ratio(world: &mut World<'_>, o: &Ratio) -> Made {
     let classes = world.problem.classes;
     let (activation, tau) = (world.problem.activation, o.temperature.to_bits());
-    let inside = world.sums(Quantity::Inside(activation, tau));
+    let inside = world.sums(Quantity::Inside(activation, false, tau));
     let inside = world.pooled(o.pooling, inside);
     let mass = match o.kind {
         RatioKind::SquaredDice => world.sums(Quantity::Squares(activation)),
-        _ => world.sums(Quantity::Mass(activation, tau)),
+        _ => world.sums(Quantity::Mass(activation, false, tau)),
     };
     let mass = world.pooled(o.pooling, mass);
     let (target, valid) = (world.pooled_target(o.pooling, |y| y), world.pooled_valid(o.pooling));
@@ -335,13 +330,19 @@ fn generalized_dice(world: &mut World<'_>, o: &GeneralizedDice) -> Made {
     let activation = o.activation.unwrap_or(world.problem.activation);
     let classes = world.problem.classes;
     let one = 1.0f64.to_bits();
-    let inside = world.sums(Quantity::Inside(activation, one));
+    let inside = world.sums(Quantity::Inside(activation, false, one));
     let inside = world.pooled(o.pooling, inside);
-    let mass = world.sums(Quantity::Mass(activation, one));
+    let mass = world.sums(Quantity::Mass(activation, false, one));
     let mass = world.pooled(o.pooling, mass);
     let (target, valid) = (world.pooled_target(o.pooling, |y| y), world.pooled_valid(o.pooling));
     let c = weights(classes, o.classes.as_deref(), None);
     let doubled = classes == 1 && activation == Activation::Sigmoid;
+    let outside = doubled.then(|| {
+        [Quantity::Inside(activation, true, one), Quantity::Mass(activation, true, one)].map(|quantity| {
+            let sums = world.sums(quantity);
+            world.pooled(o.pooling, sums)
+        })
+    });
     let values: Vec<Made> = (0..valid.len())
         .map(|row| {
             if valid[row] == 0.0 {
@@ -350,13 +351,8 @@ fn generalized_dice(world: &mut World<'_>, o: &GeneralizedDice) -> Made {
             let (mut numerators, mut denominators, mut covered) = (Vec::new(), Vec::new(), 0.0);
             for k in (0..classes).filter(|&k| c[k] > 0.0) {
                 let mut regions = vec![(inside[row][k], mass[row][k], target[row][k])];
-                if doubled {
-                    // Outside: predicted M − P, both M − T − P + I.
-                    let (i, p, t) = regions[0];
-                    let negative = world.tape.scale(-1.0, p);
-                    let predicted = world.tape.offset(negative, valid[row]);
-                    let both = world.tape.add(predicted, i);
-                    regions.push((world.tape.offset(both, -t), predicted, valid[row] - t));
+                if let Some([inside, mass]) = &outside {
+                    regions.push((inside[row][k], mass[row][k], valid[row] - target[row][k]));
                 }
                 for (i, p, t) in regions {
                     let w = match o.weighting {
@@ -384,6 +380,19 @@ fn generalized_dice(world: &mut World<'_>, o: &GeneralizedDice) -> Made {
     })
 }
 
+/// The given proportion of a class in a sample, or in the batch by valid sizes; and what is left of 1.
+fn given(world: &World<'_>, pooling: Pooling, row: usize, k: usize) -> (f64, f64) {
+    let at = |n: usize| world.problem.prior.as_ref().map_or(f64::NAN, |prior| prior[n * world.problem.classes + k]);
+    let share = match pooling {
+        Pooling::Sample => at(row),
+        Pooling::Batch => {
+            let valid = world.pooled_valid(Pooling::Sample);
+            valid.iter().enumerate().map(|(n, m)| m * at(n)).sum::<f64>() / valid.iter().sum::<f64>()
+        }
+    };
+    (share, 1.0 - share)
+}
+
 fn proportion(
     world: &mut World<'_>,
     o: &Proportion,
@@ -391,8 +400,10 @@ fn proportion(
     value: impl Fn(&mut World<'_>, Var, f64, (Var, f64)) -> Var,
 ) -> Var {
     let classes = world.problem.classes;
-    let mass = world.sums(Quantity::Mass(world.problem.activation, o.temperature.to_bits()));
+    let mass = world.sums(Quantity::Mass(world.problem.activation, false, o.temperature.to_bits()));
     let mass = world.pooled(o.pooling, mass);
+    let outside = world.sums(Quantity::Mass(world.problem.activation, true, o.temperature.to_bits()));
+    let outside = world.pooled(o.pooling, outside);
     let (target, valid) = (world.pooled_target(o.pooling, |y| y), world.pooled_valid(o.pooling));
     let c = weights(classes, o.classes.as_deref(), o.class_weights.as_deref());
     let total: f64 = c.iter().sum();
@@ -406,12 +417,11 @@ fn proportion(
             for k in (0..classes).filter(|&k| c[k] > 0.0) {
                 let smoothed = world.tape.offset(mass[row][k], o.epsilon);
                 let predicted = world.tape.scale(1.0 / (m + o.epsilon), smoothed);
-                let negative = world.tape.scale(-1.0, mass[row][k]);
-                let left = world.tape.offset(negative, m);
-                let outside = world.tape.scale(1.0 / (m + o.epsilon), left);
-                let (wanted, wanted_outside) = match &o.prior {
-                    Some(prior) => (prior[k], 1.0 - prior[k]),
-                    None => ((target[row][k] + o.epsilon) / (m + o.epsilon), (m - target[row][k]) / (m + o.epsilon)),
+                let outside = world.tape.scale(1.0 / (m + o.epsilon), outside[row][k]);
+                let (wanted, wanted_outside) = match &o.wanted {
+                    Wanted::Prior(prior) => (prior[k], 1.0 - prior[k]),
+                    Wanted::Given => given(world, o.pooling, row, k),
+                    Wanted::Truth => ((target[row][k] + o.epsilon) / (m + o.epsilon), (m - target[row][k]) / (m + o.epsilon)),
                 };
                 let share = if averaged { c[k] / total } else { c[k] };
                 parts.push((share, value(world, predicted, wanted, (outside, wanted_outside))));

@@ -80,6 +80,7 @@ impl Scene {
             target: Target::Labels(self.labels.clone()),
             ignore: vec![IGNORED],
             weights: None,
+            prior: None,
         };
         let sums = oracle::statistics(&problem, 1.0);
         let pool = |values: &[f64]| (0..self.classes).map(|k| values.iter().skip(k).step_by(self.classes).sum()).collect();

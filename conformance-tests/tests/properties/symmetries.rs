@@ -1,7 +1,7 @@
 //! What may not change a loss, and what its gradient is the slope of.
 
 use loss_core::expr::Table;
-use loss_core::{Activation, PRESETS, Plan, Statistic, Temperature};
+use loss_core::{Activation, PRESETS, Plan, Side, Statistic, Temperature};
 use loss_kernels::{Labels, Problem, Target};
 use proptest::prelude::*;
 
@@ -108,10 +108,10 @@ fn statistics(scene: &Scene) -> Vec<Table> {
     let wanted = [
         Statistic::ValidSize,
         Statistic::TargetSize,
-        Statistic::PredictedSize(softmax, Temperature::ONE),
-        Statistic::Intersection(softmax, Temperature::ONE),
+        Statistic::PredictedSize(softmax, Temperature::ONE, Side::Region),
+        Statistic::Intersection(softmax, Temperature::ONE, Side::Region),
         Statistic::SquaredMass(softmax),
-        Statistic::LogLikelihood(softmax, loss_core::Side::Region),
+        Statistic::LogLikelihood(softmax, Side::Region),
     ];
     let plan = Plan::new(scene.classes, wanted).expect("statistics of one activation");
     let shape = [scene.samples, scene.classes, scene.pixels];
