@@ -1,6 +1,7 @@
 //! What can go wrong, with both sides of every disagreement named.
 
 use crate::Activation;
+use crate::spec::number;
 
 /// Every failure of this library. One line each; backend failures carry their source.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +50,7 @@ pub enum LossError {
         position: Vec<usize>,
     },
     /// A soft target or a pixel weight outside its range.
-    #[error("{what} {value} at {position:?} is outside {expected}")]
+    #[error("{what} {} at {position:?} is outside {expected}", number(*.value))]
     ValueOutOfRange {
         /// Which array.
         what: &'static str,
@@ -61,7 +62,7 @@ pub enum LossError {
         position: Vec<usize>,
     },
     /// NaN or infinity among the logits of a valid pixel.
-    #[error("logit {value} at {position:?} is not finite and its pixel is not ignored")]
+    #[error("logit {} at {position:?} is not finite and its pixel is not ignored", number(*.value))]
     NonFiniteLogit {
         /// The value.
         value: f64,
@@ -97,7 +98,7 @@ pub enum LossError {
         expected: &'static str,
     },
     /// A prior that is not a distribution over classes.
-    #[error("a prior for softmax must sum to 1, got {sum}")]
+    #[error("a prior for softmax must sum to 1, got {}", number((.sum * 1e9).round() / 1e9))]
     PriorNotDistribution {
         /// Its sum.
         sum: f64,
@@ -106,12 +107,14 @@ pub enum LossError {
     #[error("the loss takes a prior per sample and class (target=given), and none was given with the target")]
     MissingPrior,
     /// Text that names no term.
-    #[error("unknown loss `{name}`{}", suggestion(.nearest))]
+    #[error("unknown loss `{name}`{}", suggestion_or(.nearest, .known))]
     UnknownTerm {
         /// The name.
         name: String,
-        /// The nearest name that exists.
+        /// The nearest name that exists, if one is near.
         nearest: Option<String>,
+        /// All names that exist.
+        known: Vec<String>,
     },
     /// Text that names no option of a term.
     #[error("{term} has no option `{option}`{}", suggestion(.nearest))]
@@ -174,6 +177,11 @@ pub enum LossError {
         /// The library's own error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+/// The nearest name, or all there are.
+fn suggestion_or(nearest: &Option<String>, known: &[String]) -> String {
+    if nearest.is_some() { suggestion(nearest) } else { format!("; known are {}", known.join(", ")) }
 }
 
 fn suggestion(nearest: &Option<String>) -> String {

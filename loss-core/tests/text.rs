@@ -78,7 +78,11 @@ fn mistakes_are_named() {
     for (text, message) in [
         ("dcie", "unknown loss `dcie`; did you mean `dice`?"),
         ("ce + logdise", "unknown loss `logdise`; did you mean `log_dice`?"),
-        ("zzzzzzzz", "unknown loss `zzzzzzzz`"),
+        (
+            "zzzzzzzz",
+            "unknown loss `zzzzzzzz`; known are ce, cross_entropy, focal, log_recall, l1, kl, db, dice_bias, dice, log_dice, gdice, \
+             generalized_dice, tversky, jaccard",
+        ),
         ("dice(smoth_numerator=1)", "dice has no option `smoth_numerator`; did you mean `smooth_numerator`?"),
         ("l1(temperature=0)", "l1: temperature = 0 is not allowed; expected a number in (0, 1e6]"),
         ("focal(gamma=-1)", "focal: gamma = -1 is not allowed; expected a number in [0, 100]"),

@@ -192,7 +192,8 @@ impl Vocabulary {
             Some((_, reader)) => reader(options),
             None => {
                 let nearest = nearest(name, self.0.iter().map(|(known, _)| known.as_str()));
-                Err(LossError::UnknownTerm { name: name.to_owned(), nearest })
+                let known = self.0.iter().map(|(known, _)| known.clone()).collect();
+                Err(LossError::UnknownTerm { name: name.to_owned(), nearest, known })
             }
         }
     }
