@@ -155,16 +155,25 @@ impl Pixels {
         (mean + beyond) * count
     }
 
-    /// z − max_k z, whose exponentials cannot overflow.
-    fn shifted(&self) -> Tensor<3> {
-        self.logits.clone() - self.logits.clone().detach().max_dim(1)
+    /// τ·(z − max_k z), whose exponentials cannot overflow, and the sum of those but for the largest's own, which is 1: kept apart,
+    /// a rest far below 1 loses nothing.
+    fn shifted(&self, temperature: Temperature) -> (Tensor<3>, Tensor<3>) {
+        let [samples, classes, pixels] = self.logits.dims();
+        let top = self.logits.clone().detach().argmax(1);
+        // The difference first: τ·z may overflow.
+        let shifted = (self.logits.clone() - self.logits.clone().gather(1, top.clone())) * temperature.value();
+        let range = Tensor::<1, Int>::arange(0..classes as i64, (&top.device(), top.dtype()));
+        let range: Tensor<3, Int> = range.reshape([1, classes, 1]).expand([samples, classes, pixels]);
+        let is_top = range.equal(top.expand([samples, classes, pixels]));
+        let rest = shifted.clone().exp().mask_fill(is_top, 0.0).sum_dim(1);
+        (shifted, rest)
     }
 
     fn probability(&self, activation: Activation, temperature: Temperature, side: Side) -> Tensor<3> {
         match activation {
             Activation::Softmax => {
-                let exp = (self.shifted() * temperature.value()).exp();
-                exp.clone() / exp.sum_dim(1)
+                let (shifted, rest) = self.shifted(temperature);
+                shifted.exp() / (rest + 1.0)
             }
             // 1 − σ(x) = σ(−x), without cancelling.
             Activation::Sigmoid if side == Side::Background => sigmoid(self.logits.clone() * -temperature.value()),
@@ -175,8 +184,8 @@ impl Pixels {
     fn logarithm(&self, activation: Activation, side: Side) -> Tensor<3> {
         match (activation, side) {
             (Activation::Softmax, _) => {
-                let shifted = self.shifted();
-                shifted.clone() - shifted.exp().sum_dim(1).log()
+                let (shifted, rest) = self.shifted(Temperature::ONE);
+                shifted - rest.log1p()
             }
             (Activation::Sigmoid, Side::Region) => log_sigmoid(self.logits.clone()),
             (Activation::Sigmoid, Side::Background) => log_sigmoid(-self.logits.clone()),

@@ -157,6 +157,9 @@ def inputs(rng):
     add("sigmoid/labels", [2, 3, 4], 1 / 32, labels=labels(8, 3), weights=quarters(8))
     soft = [rng.choice([0.0, 0.0, 1.0, 1.0, 0.25]) for _ in range(24)]
     add("sigmoid/multi_label", [2, 3, 2, 2], 1 / 1024, soft=soft, weights=quarters(8))
+    # Every pixel predicted as foreground: the mass of the background must not come from a difference.
+    everywhere = add("sigmoid/all_foreground", [1, 1, 6], 1 / 32, labels=labels(6, 2))
+    everywhere["logits"] = [rng.randint(32, 192) / 32 for _ in range(6)]
     return every
 
 

@@ -19,7 +19,6 @@ DIGITS = 50
 IGNORED = 255
 
 
-
 def value_and_gradient(terms, given, activation, splits=False):
     world = World(given, activation, [IGNORED])
     values = [TERMS[term](world, options) for _, term, options in terms]

@@ -22,6 +22,7 @@ pub const CHECKS: &[Check] = &[
     ("a_sample_without_a_valid_pixel_contributes_nothing", invalid_sample),
     ("nothing_valid_gives_zero_and_zero_gradient", nothing_valid),
     ("saturated_logits_stay_finite", saturated),
+    ("sure_pixels_keep_their_value_and_gradient", sure),
     ("non_finite_logits_are_not_silent", non_finite),
     ("a_label_out_of_range_is_named_with_its_position", label_out_of_range),
     ("a_soft_target_out_of_range_is_refused", soft_out_of_range),
@@ -238,6 +239,24 @@ fn saturated(adapter: &dyn Adapter) -> Result<(), String> {
                         return Err(format!("{text}, {activation}, {dtype}, ±{size:e}: {} {:?}", out.total, out.gradient));
                     }
                 }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn sure(adapter: &dyn Adapter) -> Result<(), String> {
+    // 1 − p is far below the rounding of p, which must not be what it is computed from.
+    for z in [12.0, 30.0, 60.0] {
+        let mut input = input(&[1, 3, 1], 0);
+        input.logits = vec![z, 0.0, 0.0];
+        labels(&mut input)[0] = 0;
+        let out = run(adapter, &loss("ce"), &input, Dtype::F32)?;
+        let other = (-z).exp() / (1.0 + 2.0 * (-z).exp());
+        let exact = [(2.0 * (-z).exp()).ln_1p(), -2.0 * other, other, other];
+        for (got, want) in std::iter::once(&out.total).chain(&out.gradient).zip(exact) {
+            if (got - want).abs() > 1e-6 * want.abs() {
+                return Err(format!("logit {z}: {got:e}, not {want:e}"));
             }
         }
     }

@@ -1,5 +1,7 @@
 //! The backends, and the oracle itself, against numbers computed elsewhere: 50-digit arithmetic (`golden/mpmath.json`) and the released
 //! packages of peers (`golden/peers.json`). How they were made is beside them; what reproduces what is in `docs/peers.md`.
+//!
+//! It ends with how well they agree.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -8,9 +10,9 @@ use std::sync::Arc;
 use conformance_tests::adapters::{BurnFused, BurnOperations, Ndarray};
 use conformance_tests::oracle::{
     self, Absent, CrossEntropy, Focal, Form, GeneralizedDice, LogRecall, Pooling, Problem, Proportion, Ratio, RatioKind,
-    Target, Term, Weighting,
+    Target, Term, Wanted, Weighting,
 };
-use conformance_tests::tolerance::{Tolerance, compare, tolerance};
+use conformance_tests::tolerance::{Compared, Tolerance, compared, tolerance};
 use conformance_tests::{Adapter, Dtype, Input, Labels};
 use libtest_mimic::{Arguments, Failed, Trial};
 use loss_core::{Activation, Loss};
@@ -18,147 +20,184 @@ use serde_json::{Map, Value};
 
 const ADAPTERS: [&dyn Adapter; 3] = [&Ndarray, &BurnFused, &BurnOperations];
 
+/// What the numbers of a file may be off by, beside the suite's own tolerance: peers compute in f64, by other formulas than ours.
+const PEERS: Tolerance = Tolerance { relative: 1e-14, rounding: 0.0, least: 0.0 };
+
+/// A number, and what errors in it are relative to.
+type Scaled = (f64, f64);
+
 /// A loss on an input, with what it must be.
 struct Golden {
     name: String,
+    /// Package and call, or the spec: what the report adds up.
+    group: String,
     loss: Loss,
     input: Input,
-    total: f64,
+    total: Scaled,
+    /// Of each term as far as the file tells: value, matching, size, constant.
+    terms: Vec<Vec<Scaled>>,
     gradient: Vec<f64>,
-    /// Where the file tells the terms apart.
-    terms: Vec<f64>,
-    /// Matching, size and constant.
-    parts: Option<Vec<f64>>,
-    /// What errors are relative to: of the total, of the gradient.
-    scales: [f64; 2],
-    /// The same for the oracle, where it knows the options.
-    problem: Option<(Problem, Vec<(f64, Term)>)>,
-    /// Relative tolerance in f64, where it is not the suite's own.
-    relative: Option<f64>,
+    gradient_scale: f64,
+    /// The same for the oracle; only for 50 digits.
+    oracle: Option<(Problem, Vec<(f64, Term)>)>,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let mut trials = Vec::new();
-    for (source, file) in
-        [("mpmath", include_str!("../golden/mpmath.json")), ("peers", include_str!("../golden/peers.json"))]
-    {
-        for golden in read(file).into_iter().map(Arc::new) {
+    let files = [("mpmath", include_str!("../golden/mpmath.json")), ("peers", include_str!("../golden/peers.json"))];
+    let files = files.map(|(source, text)| (source, read(text)));
+    for (source, goldens) in &files {
+        for golden in goldens {
             let name = format!("golden::{source}/{}", golden.name);
             for adapter in ADAPTERS {
-                let golden = golden.clone();
-                let check = move || backend(&golden, adapter).map_err(Failed::from);
+                let golden = Arc::clone(golden);
+                let check = move || golden.types(adapter).try_for_each(|dtype| judge(golden.backend(adapter, dtype)));
                 trials.push(Trial::test(format!("{name}::{}", adapter.name()), check));
             }
-            if golden.problem.is_some() {
-                trials.push(Trial::test(format!("{name}::oracle"), move || by_oracle(&golden).map_err(Failed::from)));
+            if golden.oracle.is_some() {
+                let golden = Arc::clone(golden);
+                trials.push(Trial::test(format!("{name}::oracle"), move || judge(golden.by_oracle())));
             }
         }
     }
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let whole = !arguments.list && arguments.filter.is_none() && arguments.skip.is_empty();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    for (source, goldens) in files.iter().filter(|_| whole) {
+        if let Err(error) = report(source, goldens) {
+            println!("{source}: {error}");
+            return ExitCode::FAILURE;
+        }
+    }
+    conclusion.exit_code()
 }
 
-/// Every type that holds the inputs exactly; golden numbers of peers are in f64.
-fn backend(golden: &Golden, adapter: &dyn Adapter) -> Result<(), String> {
-    let input = &golden.input;
-    let holds = |dtype: Dtype| {
+fn judge(found: Result<Vec<Compared>, String>) -> Result<(), Failed> {
+    match Compared::worst(found?) {
+        Some(worst) if worst.times > 1.0 => Err(worst.to_string().into()),
+        _ => Ok(()),
+    }
+}
+
+impl Golden {
+    /// The types that hold the inputs exactly. Golden numbers of peers are for f64.
+    fn types(&self, adapter: &'static dyn Adapter) -> impl Iterator<Item = Dtype> {
+        let input = &self.input;
         let soft = if let Target::Soft(shares) = &input.target { shares.as_slice() } else { &[] };
-        let mut numbers = input.logits.iter().chain(soft).chain(input.weights.iter().flatten());
-        numbers.all(|x| dtype.round(*x) == *x)
-    };
-    for dtype in Dtype::ALL.into_iter().filter(|dtype| adapter.supports(*dtype) && holds(*dtype)) {
-        let mut allowed = tolerance(dtype);
-        if let (Dtype::F64, Some(relative)) = (dtype, golden.relative) {
-            allowed = Tolerance { value: relative, gradient: relative, ..allowed };
-        }
-        let out = adapter.value_and_gradient(&golden.loss, input, dtype).map_err(|error| error.to_string())?;
+        let numbers: Vec<f64> = input.logits.iter().chain(soft).chain(input.weights.iter().flatten()).copied().collect();
+        let all = if self.oracle.is_some() { &Dtype::ALL[..] } else { &[Dtype::F64] };
+        let holds = move |dtype: &Dtype| numbers.iter().all(|x| dtype.round(*x).to_bits() == x.to_bits());
+        all.iter().copied().filter(move |dtype| adapter.supports(*dtype)).filter(holds)
+    }
+
+    fn tolerance(&self, dtype: Dtype) -> Tolerance {
+        if self.oracle.is_some() { tolerance(dtype, self.input.lengths()) } else { PEERS }
+    }
+
+    fn backend(&self, adapter: &dyn Adapter, dtype: Dtype) -> Result<Vec<Compared>, String> {
+        let out = adapter.value_and_gradient(&self.loss, &self.input, dtype).map_err(|error| error.to_string())?;
+        self.measure(dtype, out.total, &out.terms, &out.gradient)
+    }
+
+    fn by_oracle(&self) -> Result<Vec<Compared>, String> {
+        let Some((problem, terms)) = &self.oracle else { return Ok(Vec::new()) };
+        let found = oracle::answer(problem, terms);
+        let terms: Vec<Vec<f64>> = found.terms.iter().map(|term| term.map(|part| part.value).to_vec()).collect();
+        self.measure(Dtype::F64, found.total.value, &terms, &found.gradient)
+    }
+
+    fn measure(&self, dtype: Dtype, total: f64, terms: &[Vec<f64>], gradient: &[f64]) -> Result<Vec<Compared>, String> {
+        let allowed = self.tolerance(dtype);
         let exact = Tolerance { rounding: 0.0, least: 1e-30, ..allowed };
-        let [scale, gradient_scale] = golden.scales;
-        compare(&format!("{dtype} total"), &[out.total], &[golden.total], scale, allowed.value, exact)?;
-        let own = allowed;
-        compare(&format!("{dtype} gradient"), &out.gradient, &golden.gradient, gradient_scale, allowed.gradient, own)?;
-        if !golden.terms.is_empty() {
-            let terms: Vec<f64> = out.terms.iter().map(|term| term[0]).collect();
-            compare(&format!("{dtype} terms"), &terms, &golden.terms, scale, allowed.value, exact)?;
+        let one =
+            |what: &str, got: f64, (want, scale): Scaled| compared(&format!("{dtype} {what}"), &[got], &[want], scale, exact);
+        let mut all = vec![one("total", total, self.total)?];
+        for (i, (got, want)) in terms.iter().zip(&self.terms).enumerate() {
+            for ((part, got), want) in ["value", "matching", "size", "constant"].into_iter().zip(got).zip(want) {
+                all.push(one(&format!("{part} of term {i}"), *got, *want)?);
+            }
         }
-        if let (Some(parts), [term]) = (&golden.parts, out.terms.as_slice())
-            && term.len() == 4
-        {
-            let scale = parts.iter().map(|part| part.abs()).fold(scale, f64::max);
-            compare(&format!("{dtype} parts"), &term[1..], parts, scale, allowed.value, exact)?;
+        all.push(compared(&format!("{dtype} gradient"), gradient, &self.gradient, self.gradient_scale, allowed)?);
+        Ok(all)
+    }
+}
+
+/// Prints the worst errors, relative to the scale: by type and adapter, and for peers by their losses.
+fn report(source: &str, goldens: &[Arc<Golden>]) -> Result<(), String> {
+    let mut worst: BTreeMap<String, [f64; 2]> = BTreeMap::new();
+    let mut add = |key: String, found: &[Compared]| {
+        let [values, gradients] = worst.entry(key).or_default();
+        for one in found {
+            let of = if one.what.ends_with("gradient") { &mut *gradients } else { &mut *values };
+            *of = of.max(one.error);
         }
+    };
+    for golden in goldens {
+        for adapter in ADAPTERS {
+            for dtype in golden.types(adapter) {
+                let found = golden.backend(adapter, dtype)?;
+                add(format!("{} {dtype}", adapter.name()), &found);
+                if source == "peers" {
+                    add(format!("| {} | {} |", golden.group, golden.loss), &found);
+                }
+            }
+        }
+        if golden.oracle.is_some() {
+            add("oracle f64".to_owned(), &golden.by_oracle()?);
+        }
+    }
+    for (key, [value, gradient]) in worst {
+        println!("{source}: {key} value {value:.1e}, gradient {gradient:.1e}");
     }
     Ok(())
 }
 
-fn by_oracle(golden: &Golden) -> Result<(), String> {
-    let Some((problem, terms)) = &golden.problem else { return Ok(()) };
-    let found = oracle::answer(problem, terms);
-    let allowed = tolerance(Dtype::F64);
-    let exact = Tolerance { least: 1e-30, ..allowed };
-    compare("total", &[found.total], &[golden.total], found.total_scale, allowed.value, exact)?;
-    compare("gradient", &found.gradient, &golden.gradient, found.gradient_scale, allowed.gradient, allowed)
-}
-
-fn read(file: &str) -> Vec<Golden> {
+fn read(file: &str) -> Vec<Arc<Golden>> {
     let file: Value = serde_json::from_str(file).unwrap_or_else(|error| panic!("a golden file does not read: {error}"));
     let inputs: BTreeMap<_, _> = object(&file["inputs"]).iter().map(|(name, given)| (name.as_str(), input(given))).collect();
     let case = |case: &Value| {
         let input = inputs.get(word(&case["input"])).unwrap_or_else(|| panic!("no input {}", case["input"])).clone();
-        golden(case, input)
+        Arc::new(golden(case, input))
     };
     array(&file["cases"]).iter().map(case).collect()
 }
 
 fn golden(case: &Value, input: Input) -> Golden {
-    let spec = word(&case["spec"]);
-    let activation = match word(&case["activation"]) {
-        "sigmoid" => Activation::Sigmoid,
-        _ => Activation::Softmax,
-    };
-    let ignore = case["ignore"].as_i64();
-    let mut loss: Loss = spec.parse().unwrap_or_else(|error| panic!("`{spec}`: {error}"));
-    loss = loss.with_activation(activation);
-    if let Some(label) = ignore {
-        loss = loss.with_ignore_index(label);
-    }
-    let given = case.get("terms").map(array).unwrap_or_default();
-    let terms = |input| given.iter().map(|term| oracle_term(term, input)).collect::<Option<Vec<_>>>();
-    let problem = terms(&input).filter(|terms| !terms.is_empty()).map(|terms| {
-        // Where one activation is asked of the only term, it may as well be the loss's.
-        let own = given.iter().find_map(|term| term[2]["activation"].as_str());
-        let only = given.len() == 1;
-        let activation = match own.filter(|_| only).unwrap_or(word(&case["activation"])) {
-            "sigmoid" => oracle::Activation::Sigmoid,
-            _ => oracle::Activation::Softmax,
-        };
-        (problem(&input, activation, ignore), terms)
-    });
+    let (spec, activation) = (word(&case["spec"]), word(&case["activation"]));
+    let ignore = case["ignore"].as_i64().into_iter().collect::<Vec<_>>();
+    let loss: Loss = spec.parse().unwrap_or_else(|error| panic!("`{spec}`: {error}"));
+    let loss = loss.with_activation(if activation == "sigmoid" { Activation::Sigmoid } else { Activation::Softmax });
+    let loss = ignore.iter().fold(loss, |loss, label| loss.with_ignore_index(*label));
     let (total, gradient) = (number(&case["value"]), numbers(&case["gradient"]));
     let values = case.get("values").map(numbers).unwrap_or_default();
-    let scales = match &problem {
-        Some((problem, terms)) => {
-            let answer = oracle::answer(problem, terms);
-            [answer.total_scale, answer.gradient_scale]
-        }
-        None => {
-            let weights = given.iter().map(|term| number(&term[0]));
-            let parts: f64 = values.iter().zip(weights).map(|(value, weight)| (value * weight).abs()).sum();
-            [parts.max(total.abs()), gradient.iter().fold(0.0, |most, g| g.abs().max(most))]
-        }
-    };
-    Golden {
+    let parts = case.get("parts").map(numbers).unwrap_or_default();
+    let mut golden = Golden {
         name: word(&case["name"]).to_owned(),
+        group: format!("{} {}", case["peer"].as_str().unwrap_or(spec), case["call"].as_str().unwrap_or_default()),
+        total: (total, total.abs()),
+        terms: Vec::new(),
+        gradient_scale: gradient.iter().fold(0.0, |most, g| g.abs().max(most)),
+        gradient,
+        oracle: None,
         loss,
         input,
-        total,
-        gradient,
-        terms: values,
-        parts: case.get("parts").map(numbers),
-        scales,
-        problem,
-        relative: case.get("relative").map(number),
+    };
+    if let Some(given) = case.get("terms").map(array) {
+        // Where the only term has an activation of its own, it may as well be the loss's.
+        let own = if let [only] = given { only[2]["activation"].as_str() } else { None };
+        let problem = problem(&golden.input, own.unwrap_or(activation), ignore);
+        let terms: Vec<_> = given.iter().map(oracle_term).collect();
+        let answer = oracle::answer(&problem, &terms);
+        golden.total.1 = answer.total.scale;
+        golden.gradient_scale = answer.gradient_scale;
+        golden.terms = values
+            .iter()
+            .zip(&answer.terms)
+            .map(|(value, scales)| [value].into_iter().chain(&parts).zip(scales).map(|(x, of)| (*x, of.scale)).collect())
+            .collect();
+        golden.oracle = Some((problem, terms));
     }
+    golden
 }
 
 fn input(given: &Value) -> Input {
@@ -178,22 +217,26 @@ fn input(given: &Value) -> Input {
     }
 }
 
-fn problem(input: &Input, activation: oracle::Activation, ignore: Option<i64>) -> Problem {
+fn problem(input: &Input, activation: &str, ignore: Vec<i64>) -> Problem {
     let [samples, classes, pixels] = input.lengths();
     Problem {
         samples,
         classes,
         pixels,
-        activation,
+        activation: match activation {
+            "sigmoid" => oracle::Activation::Sigmoid,
+            _ => oracle::Activation::Softmax,
+        },
         logits: input.logits.clone(),
         target: input.target.clone(),
-        ignore: ignore.into_iter().collect(),
+        ignore,
         weights: input.weights.clone(),
+        prior: input.prior.clone(),
     }
 }
 
-/// A term's options for the oracle; `None` where it has no such option.
-fn oracle_term(term: &Value, input: &Input) -> Option<(f64, Term)> {
+/// A weight and a term, as the oracle knows them.
+fn oracle_term(term: &Value) -> (f64, Term) {
     let options = object(&term[2]);
     let real = |name: &str, default: f64| options.get(name).map_or(default, number);
     let list = |name: &str| options.get(name).map(numbers);
@@ -231,21 +274,17 @@ fn oracle_term(term: &Value, input: &Input) -> Option<(f64, Term)> {
             class_weights: class_weights.clone(),
         })
     };
-    let proportion = || {
-        let prior = match options.get("target") {
-            // The oracle has one prior for all samples.
-            Some(Value::String(_)) if input.shape[0] == 1 => Some(input.prior.clone()),
-            Some(Value::String(_)) => None,
-            given => Some(given.map(numbers)),
-        };
-        prior.map(|prior| Proportion {
-            temperature: real("temperature", 10.0),
-            pooling: pooling(Pooling::Sample),
-            prior,
-            epsilon: real("epsilon", 1e-10),
-            classes: classes.clone(),
-            class_weights: class_weights.clone(),
-        })
+    let proportion = || Proportion {
+        temperature: real("temperature", 10.0),
+        pooling: pooling(Pooling::Sample),
+        wanted: match options.get("target") {
+            None => Wanted::Truth,
+            Some(Value::String(_)) => Wanted::Given,
+            Some(prior) => Wanted::Prior(numbers(prior)),
+        },
+        epsilon: real("epsilon", 1e-10),
+        classes: classes.clone(),
+        class_weights: class_weights.clone(),
     };
     let term_of = match word(&term[1]) {
         "ce" => Term::CrossEntropy(CrossEntropy {
@@ -285,12 +324,12 @@ fn oracle_term(term: &Value, input: &Input) -> Option<(f64, Term)> {
         "dice" => ratio(RatioKind::Dice),
         "jaccard" => ratio(RatioKind::Jaccard),
         "tversky" => ratio(RatioKind::Tversky(real("alpha", 0.5), real("beta", 0.5))),
-        "l1" => Term::L1(proportion()?),
-        "db" => Term::DiceBias(proportion()?),
-        "kl" => Term::Kl(proportion()?, !said("background", "false")),
+        "l1" => Term::L1(proportion()),
+        "db" => Term::DiceBias(proportion()),
+        "kl" => Term::Kl(proportion(), !said("background", "false")),
         other => panic!("no term {other}"),
     };
-    Some((number(&term[0]), term_of))
+    (number(&term[0]), term_of)
 }
 
 fn object(value: &Value) -> &Map<String, Value> {

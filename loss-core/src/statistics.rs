@@ -97,21 +97,27 @@ impl Statistic {
     /// Whether a gradient flows from it to the logits.
     #[must_use]
     pub fn depends_on_logits(&self) -> bool {
-        !matches!(self, Self::ValidSize | Self::TargetSize | Self::SquaredTarget)
+        self.probability().is_some()
+    }
+
+    /// The probability that it depends on the logits through: activation, temperature and side; `None` for sums over the target
+    /// alone. Logarithms are those of probabilities at temperature 1.
+    #[must_use]
+    pub fn probability(&self) -> Option<(Activation, Temperature, Side)> {
+        match self {
+            Self::ValidSize | Self::TargetSize | Self::SquaredTarget => None,
+            Self::PredictedSize(a, t, side) | Self::Intersection(a, t, side) => Some((*a, *t, *side)),
+            Self::SquaredMass(a) => Some((*a, Temperature::ONE, Side::Region)),
+            Self::LogLikelihood(a, side) | Self::LogMass(a, side) | Self::PixelSum(a, side, _) => {
+                Some((*a, Temperature::ONE, *side))
+            }
+        }
     }
 
     /// The activation whose probabilities it sums; `None` for sums over the target alone.
     #[must_use]
     pub fn activation(&self) -> Option<Activation> {
-        match self {
-            Self::ValidSize | Self::TargetSize | Self::SquaredTarget => None,
-            Self::PredictedSize(a, ..)
-            | Self::Intersection(a, ..)
-            | Self::SquaredMass(a)
-            | Self::LogLikelihood(a, _)
-            | Self::LogMass(a, _)
-            | Self::PixelSum(a, _, _) => Some(*a),
-        }
+        self.probability().map(|(activation, ..)| activation)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use loss_core::expr::{Algebra, HostAlgebra, Op, Table};
+use loss_core::expr::{OnHost, Table};
 use loss_core::{Backend, LogitGradient, LossError, Plan};
 
 use crate::{Element, Problem};
@@ -16,17 +16,7 @@ impl<E> Default for Cpu<'_, E> {
     }
 }
 
-impl<E> Algebra for Cpu<'_, E> {
-    type Array = Table;
-
-    fn constant(&self, table: &Table) -> Result<Table, LossError> {
-        HostAlgebra.constant(table)
-    }
-
-    fn apply(&self, op: Op, arguments: &[&Table]) -> Result<Table, LossError> {
-        HostAlgebra.apply(op, arguments)
-    }
-}
+impl<E> OnHost for Cpu<'_, E> {}
 
 impl<'a, E: Element> Backend for Cpu<'a, E> {
     type Logits = [E];

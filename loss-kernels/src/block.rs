@@ -46,6 +46,8 @@ pub(crate) struct Block<C> {
     logits: Vec<C>,
     /// max_k z.
     max: Vec<C>,
+    /// The class that has it, the first of several.
+    pub(crate) top: Vec<i32>,
     /// log Σ_k e^(z − max).
     log_sum: Vec<C>,
     /// p(τ) per class.
@@ -71,6 +73,7 @@ impl<C: Real> Block<C> {
             soft: Vec::new(),
             logits: columns(),
             max: column(),
+            top: vec![0; capacity],
             log_sum: column(),
             probability: columns(),
             log: columns(),
@@ -209,9 +212,13 @@ impl<C: Real> Block<C> {
     pub(crate) fn find_max(&mut self) {
         let (len, capacity) = (self.len, self.capacity);
         self.max[..len].copy_from_slice(&self.logits[..len]);
-        for k in 1..self.classes {
+        self.top.fill(0);
+        for (k, class) in (1..self.classes).zip(1..) {
             let column = Self::column(&self.logits, k, capacity, len);
-            self.max.iter_mut().zip(column).for_each(|(max, &z)| *max = if z > *max { z } else { *max });
+            for ((max, top), &z) in self.max.iter_mut().zip(&mut self.top).zip(column) {
+                *top = if z > *max { class } else { *top };
+                *max = if z > *max { z } else { *max };
+            }
         }
     }
 
@@ -221,24 +228,26 @@ impl<C: Real> Block<C> {
         let tau = C::of(temperature.value());
         match activation {
             Activation::Softmax => {
-                let sum = &mut self.scratch[..len];
-                sum.fill(C::zero());
-                for k in 0..self.classes {
+                // Σ e^(τ(z − max)) is 1 + rest: kept apart, a rest far below 1 loses nothing.
+                let rest = &mut self.scratch[..len];
+                rest.fill(C::zero());
+                for (k, class) in (0..self.classes).zip(0..) {
                     let z = Self::column(&self.logits, k, capacity, len);
                     let p = &mut self.probability[k * capacity..k * capacity + len];
-                    for (((p, &z), &max), sum) in p.iter_mut().zip(z).zip(&self.max).zip(sum.iter_mut()) {
+                    let pixels = p.iter_mut().zip(z).zip(self.max.iter().zip(&self.top)).zip(rest.iter_mut());
+                    for (((p, &z), (&max, &top)), rest) in pixels {
                         // The difference first: τ·z may overflow, τ·(z − max) goes to −∞ at worst.
                         *p = (tau * (z - max)).exp_nonpositive();
-                        *sum = *sum + *p;
+                        *rest = *rest + if class == top { C::zero() } else { *p };
                     }
                 }
                 if temperature == Temperature::ONE {
-                    self.log_sum.iter_mut().zip(sum.iter()).for_each(|(log, &sum)| *log = sum.ln());
+                    self.log_sum.iter_mut().zip(rest.iter()).for_each(|(log, &rest)| *log = rest.ln_1p());
                 }
-                sum.iter_mut().for_each(|sum| *sum = sum.recip());
+                rest.iter_mut().for_each(|rest| *rest = (C::one() + *rest).recip());
                 for k in 0..self.classes {
                     let p = &mut self.probability[k * capacity..k * capacity + len];
-                    p.iter_mut().zip(sum.iter()).for_each(|(p, &inverse)| *p = *p * inverse);
+                    p.iter_mut().zip(rest.iter()).for_each(|(p, &inverse)| *p = *p * inverse);
                 }
             }
             Activation::Sigmoid => {

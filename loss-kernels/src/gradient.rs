@@ -210,21 +210,31 @@ impl<C: Real> Pass<'_, C> {
         }
     }
 
-    /// ∂/∂z_j += τ·(g_j − p_j Σ_k g_k).
+    /// ∂/∂z_j += τ·(g_j − p_j Σ_k g_k). They sum to zero over the classes, which gives the likeliest one: by itself its difference
+    /// would cancel where p is nearly 1.
     fn through_softmax(&mut self, tau: C) {
         let (classes, len, capacity) = (self.plan.classes(), self.block.len, self.capacity);
-        let total = &mut self.columns.value[..len];
+        let (total, others) = (&mut self.columns.value[..len], &mut self.columns.log[..len]);
         total.fill(C::zero());
+        others.fill(C::zero());
         for k in 0..classes {
             let g = &self.log_gradient[k * capacity..k * capacity + len];
             total.iter_mut().zip(g).for_each(|(total, &g)| *total = *total + g);
         }
-        for k in 0..classes {
+        let top = &self.block.top;
+        for (k, class) in (0..classes).zip(0..) {
             let g = &self.log_gradient[k * capacity..k * capacity + len];
             let out = &mut self.out[k * capacity..k * capacity + len];
-            for (((out, &g), &p), &total) in out.iter_mut().zip(g).zip(self.block.probability(k)).zip(total.iter()) {
-                *out = *out + tau * (g - p * total);
+            let pixels = out.iter_mut().zip(others.iter_mut()).zip(g.iter().zip(self.block.probability(k)));
+            for (((out, others), (&g, &p)), (&total, &top)) in pixels.zip(total.iter().zip(top)) {
+                let value = if class == top { C::zero() } else { tau * (g - p * total) };
+                *others = *others + value;
+                *out = *out + value;
             }
+        }
+        for (b, (&top, &others)) in top.iter().zip(others.iter()).enumerate() {
+            let out = &mut self.out[top as usize * capacity + b];
+            *out = *out - others;
         }
     }
 

@@ -150,7 +150,12 @@ pub(crate) fn elementwise<F: Float>(op: Op, x: F, y: F) -> F {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HostAlgebra;
 
-impl Algebra for HostAlgebra {
+/// Marks what keeps its small arrays on the host, as [`Table`]s: it is given the host's [`Algebra`].
+pub trait OnHost {}
+
+impl OnHost for HostAlgebra {}
+
+impl<T: OnHost> Algebra for T {
     type Array = Table;
 
     fn constant(&self, table: &Table) -> Result<Table, LossError> {

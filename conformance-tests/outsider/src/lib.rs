@@ -1,0 +1,225 @@
+//! A backend on plain `Vec<f64>`, as slow and as short as it can be: what [`loss_core::Backend`] and
+//! [`loss_core::LogitGradient`] ask for, and nothing else.
+
+use loss_core::expr::{OnHost, Table};
+use loss_core::{Activation, Backend, Geometry, LogitGradient, LossError, Plan, Side, Statistic, Temperature};
+
+/// The backend. It has no state.
+pub struct Plain;
+
+/// Labels or shares of a target, with what belongs to them.
+pub struct Target {
+    /// Shape of the logits.
+    pub shape: Vec<usize>,
+    /// Samples, classes, pixels.
+    pub geometry: Geometry,
+    /// Labels `[N, S]`, if it is hard.
+    pub labels: Option<Vec<i64>>,
+    /// Shares `[N, K, S]`, if it is soft.
+    pub shares: Vec<f64>,
+    /// Weights `[N, S]`.
+    pub weights: Option<Vec<f64>>,
+    /// Ignored labels.
+    pub ignore: Vec<i64>,
+}
+
+/// A valid pixel: its weight, and per class its share and its logit.
+struct Pixel {
+    weight: f64,
+    share: Vec<f64>,
+    logit: Vec<f64>,
+}
+
+impl Target {
+    fn pixel(&self, logits: &[f64], n: usize, s: usize) -> Result<Option<Pixel>, LossError> {
+        let Geometry { classes, pixels, .. } = self.geometry;
+        let (at, plane) = (n * pixels + s, |k: usize| (n * classes + k) * pixels + s);
+        let mut flat = self.shape.clone();
+        flat.remove(1);
+        let position = || Geometry::position(&flat, at);
+        let weight = self.weights.as_ref().map_or(1.0, |weights| weights[at]);
+        if !(weight >= 0.0 && weight.is_finite()) {
+            let (what, expected) = ("pixel weight", "finite numbers >= 0");
+            return Err(LossError::ValueOutOfRange { what, value: weight, expected, position: position() });
+        }
+        let share: Vec<f64> = match &self.labels {
+            None => (0..classes).map(|k| self.shares[plane(k)]).collect(),
+            Some(labels) => {
+                let (label, allowed) = (labels[at], self.geometry.labels());
+                if self.ignore.contains(&label) {
+                    return Ok(None);
+                }
+                if !(0..allowed as i64).contains(&label) {
+                    return Err(LossError::LabelOutOfRange { label, classes: allowed, position: position() });
+                }
+                // A single channel is the class 1.
+                let first = i64::from(classes == 1);
+                (0..classes).map(|k| f64::from(u8::from(label == first + k as i64))).collect()
+            }
+        };
+        if weight == 0.0 {
+            return Ok(None);
+        }
+        let logit: Vec<f64> = (0..classes).map(|k| logits[plane(k)]).collect();
+        for k in 0..classes {
+            let position = || Geometry::position(&self.shape, plane(k));
+            if !(0.0..=1.0).contains(&share[k]) {
+                let (what, expected) = ("soft target", "[0, 1]");
+                return Err(LossError::ValueOutOfRange { what, value: share[k], expected, position: position() });
+            }
+            if !logit[k].is_finite() {
+                return Err(LossError::NonFiniteLogit { value: logit[k], position: position() });
+            }
+        }
+        Ok(Some(Pixel { weight, share, logit }))
+    }
+}
+
+/// The sign of the logits on a side: 1 − σ(x) is σ(−x).
+fn sign(side: Side) -> f64 {
+    if side == Side::Background { -1.0 } else { 1.0 }
+}
+
+fn sigmoid(x: f64) -> f64 {
+    if x >= 0.0 { 1.0 / (1.0 + (-x).exp()) } else { x.exp() / (1.0 + x.exp()) }
+}
+
+impl Pixel {
+    /// Differences to the largest logit, and the sum of their exponentials but for the largest's own.
+    fn shifted(&self, tau: f64) -> (Vec<f64>, f64) {
+        let max = self.logit.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let top = self.logit.iter().position(|z| *z == max).unwrap_or(0);
+        let shifted: Vec<f64> = self.logit.iter().map(|z| tau * (z - max)).collect();
+        let rest = shifted.iter().enumerate().filter(|(k, _)| *k != top).map(|(_, x)| x.exp()).sum();
+        (shifted, rest)
+    }
+
+    /// p(τ), or 1 − p(τ) of a sigmoid's background.
+    fn probability(&self, activation: Activation, tau: f64, side: Side) -> Vec<f64> {
+        match activation {
+            Activation::Softmax => {
+                let (shifted, rest) = self.shifted(tau);
+                shifted.into_iter().map(|x| x.exp() / (1.0 + rest)).collect()
+            }
+            Activation::Sigmoid => self.logit.iter().map(|z| sigmoid(sign(side) * tau * z)).collect(),
+        }
+    }
+
+    /// log p, or log(1 − p) of a sigmoid's background.
+    fn logarithm(&self, activation: Activation, side: Side) -> Vec<f64> {
+        match activation {
+            Activation::Softmax => {
+                let (shifted, rest) = self.shifted(1.0);
+                shifted.into_iter().map(|x| x - rest.ln_1p()).collect()
+            }
+            Activation::Sigmoid => self.logit.iter().map(|z| (sign(side) * z).min(0.0) - (-z.abs()).exp().ln_1p()).collect(),
+        }
+    }
+
+    /// What a statistic sums up at this pixel, per class, and how that changes with log p(τ) on its side.
+    fn summands(&self, statistic: &Statistic) -> Vec<(f64, f64)> {
+        let Self { weight, share, .. } = self;
+        let on = |side: Side, k: usize| weight * if side == Side::Background { 1.0 - share[k] } else { share[k] };
+        let each = |f: &dyn Fn(usize) -> (f64, f64)| (0..share.len()).map(f).collect();
+        match statistic {
+            Statistic::ValidSize => vec![(*weight, 0.0)],
+            Statistic::TargetSize => each(&|k| (weight * share[k], 0.0)),
+            Statistic::SquaredTarget => each(&|k| (weight * share[k] * share[k], 0.0)),
+            Statistic::PredictedSize(a, t, side) => {
+                let p = self.probability(*a, t.value(), *side);
+                each(&|k| (weight * p[k], weight * p[k]))
+            }
+            Statistic::Intersection(a, t, side) => {
+                let p = self.probability(*a, t.value(), *side);
+                each(&|k| (on(*side, k) * p[k], on(*side, k) * p[k]))
+            }
+            Statistic::SquaredMass(a) => {
+                let p = self.probability(*a, 1.0, Side::Region);
+                each(&|k| (weight * p[k] * p[k], 2.0 * weight * p[k] * p[k]))
+            }
+            Statistic::LogLikelihood(a, side) => {
+                let log = self.logarithm(*a, *side);
+                each(&|k| (on(*side, k) * log[k], on(*side, k)))
+            }
+            Statistic::LogMass(a, side) => {
+                let log = self.logarithm(*a, *side);
+                each(&|k| (weight * log[k], *weight))
+            }
+            Statistic::PixelSum(a, side, function) => {
+                let log = self.logarithm(*a, *side);
+                let (mut value, mut slope) = (vec![0.0; log.len()], vec![0.0; log.len()]);
+                function.evaluate(&log, &mut value, Some(&mut slope));
+                each(&|k| (on(*side, k) * value[k], on(*side, k) * slope[k]))
+            }
+            _ => vec![(f64::NAN, f64::NAN); share.len()],
+        }
+    }
+
+    /// Adds Σ_k g_k · ∂log p_k(τ)/∂z to a gradient, where g is the derivative for log p(τ) on a side.
+    fn add_gradient(&self, g: &[f64], (activation, tau, side): (Activation, Temperature, Side), out: &mut [f64]) {
+        let tau = sign(side) * tau.value();
+        if activation == Activation::Sigmoid {
+            out.iter_mut().zip(g).zip(&self.logit).for_each(|((out, g), z)| *out += tau * g * sigmoid(-tau * z));
+            return;
+        }
+        let (p, sum) = (self.probability(activation, tau, side), g.iter().sum::<f64>());
+        let likeliest = (0..p.len()).fold(0, |best, k| if p[k] > p[best] { k } else { best });
+        // What remains for the likeliest class is what the others take: g − p·Σg would cancel.
+        for k in (0..p.len()).filter(|&k| k != likeliest) {
+            let value = tau * (g[k] - p[k] * sum);
+            out[k] += value;
+            out[likeliest] -= value;
+        }
+    }
+}
+
+impl OnHost for Plain {}
+
+impl Backend for Plain {
+    type Logits = [f64];
+    type Target = Target;
+
+    fn statistics(&self, logits: &[f64], target: &Target, plan: &Plan) -> Result<Vec<Table>, LossError> {
+        let Geometry { samples, pixels, .. } = target.geometry;
+        let columns: Vec<usize> = plan.statistics().iter().map(|statistic| plan.columns(statistic)).collect();
+        let mut sums: Vec<Vec<f64>> = columns.iter().map(|columns| vec![0.0; samples * columns]).collect();
+        for (n, s) in (0..samples).flat_map(|n| (0..pixels).map(move |s| (n, s))) {
+            let Some(pixel) = target.pixel(logits, n, s)? else { continue };
+            for ((statistic, sums), columns) in plan.statistics().iter().zip(&mut sums).zip(&columns) {
+                for (sum, (value, _)) in sums[n * columns..].iter_mut().zip(pixel.summands(statistic)) {
+                    // Only logits near the end of f64 get this far.
+                    *sum = (*sum + value).clamp(-1e299, 1e299);
+                }
+            }
+        }
+        sums.into_iter().zip(columns).map(|(sums, columns)| Table::new(samples, columns, sums)).collect()
+    }
+}
+
+impl LogitGradient for Plain {
+    type Gradient = [f64];
+
+    fn logit_gradient(
+        &self,
+        logits: &[f64],
+        target: &Target,
+        plan: &Plan,
+        upstream: &[Option<Table>],
+        gradient: &mut [f64],
+    ) -> Result<(), LossError> {
+        let Geometry { samples, classes, pixels } = target.geometry;
+        gradient.fill(0.0);
+        for (n, s) in (0..samples).flat_map(|n| (0..pixels).map(move |s| (n, s))) {
+            let Some(pixel) = target.pixel(logits, n, s)? else { continue };
+            let mut out = vec![0.0; classes];
+            for (statistic, upstream) in plan.statistics().iter().zip(upstream) {
+                let (Some(upstream), Some(through)) = (upstream, statistic.probability()) else { continue };
+                let slopes = pixel.summands(statistic).into_iter().enumerate();
+                let g: Vec<f64> = slopes.map(|(k, (_, slope))| slope * upstream.get(n, k).unwrap_or(f64::NAN)).collect();
+                pixel.add_gradient(&g, through, &mut out);
+            }
+            out.into_iter().enumerate().for_each(|(k, value)| gradient[(n * classes + k) * pixels + s] = value);
+        }
+        Ok(())
+    }
+}
