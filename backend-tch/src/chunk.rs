@@ -1,0 +1,308 @@
+//! A part of the pixels, and what a plan sums over it, by ordinary operations.
+
+use loss_core::{Activation, LossError, Side, Statistic, Temperature};
+use tch::{Kind, TchError, Tensor};
+
+use crate::algebra::{Interpreter, Shared};
+use crate::error::During;
+use crate::target::{Checked, TchTarget, Values};
+
+/// Samples `first..first + count`, and of them the indices `start..start + length` of one spatial axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) first: i64,
+    pub(crate) count: i64,
+    /// Axis of the logits, start and length; `None` where all pixels are taken.
+    pub(crate) span: Option<(usize, i64, i64)>,
+}
+
+/// The places that cover logits of a shape, each of about `limit` logits at most.
+pub(crate) fn places(shape: &[usize], limit: usize) -> Vec<Place> {
+    let samples = shape.first().copied().unwrap_or(0);
+    let each: usize = shape.iter().skip(1).product();
+    let whole = limit / each.max(1);
+    if whole > 0 || shape.len() < 3 {
+        let step = whole.max(1);
+        let place = |first: usize| Place { first: first as i64, count: step.min(samples - first) as i64, span: None };
+        return (0..samples).step_by(step).map(place).collect();
+    }
+    let (axis, length) = shape.iter().copied().enumerate().skip(2).max_by_key(|&(_, length)| length).unwrap_or((2, 1));
+    let step = (limit / (each / length)).max(1);
+    let part = |first: usize| {
+        (0..length).step_by(step).map(move |start| Place {
+            first: first as i64,
+            count: 1,
+            span: Some((axis, start as i64, step.min(length - start) as i64)),
+        })
+    };
+    (0..samples).flat_map(part).collect()
+}
+
+impl Place {
+    /// The place in an array of the logits' axes, or of all but the class axis. A view.
+    pub(crate) fn of(&self, tensor: &Tensor, without_classes: bool) -> Result<Tensor, TchError> {
+        let samples = tensor.f_narrow(0, self.first, self.count)?;
+        match self.span {
+            Some((axis, start, length)) => samples.f_narrow((axis - usize::from(without_classes)) as i64, start, length),
+            None => Ok(samples),
+        }
+    }
+
+    /// The same as `[n, K, s]`, or `[n, 1, s]` where there is no class axis. A copy where strides ask for one.
+    fn flat(&self, tensor: &Tensor, classes: Option<usize>) -> Result<Tensor, TchError> {
+        let part = self.of(tensor, classes.is_none())?;
+        part.f_reshape([self.count, classes.unwrap_or(1) as i64, -1])
+    }
+}
+
+/// Pixels ready to be summed; nothing here is on the tape.
+pub(crate) struct Chunk {
+    /// `[n, K, s]`, 0 at pixels that are not valid.
+    pub(crate) logits: Tensor,
+    /// `[n, 1, s]`, where a pixel is not valid; `None` where all are.
+    pub(crate) invalid: Option<Tensor>,
+    /// w, `[n, 1, s]`, 0 at pixels that are not valid; `None` where it is 1 everywhere.
+    weight: Option<Tensor>,
+    target: Shares,
+    kind: Kind,
+}
+
+enum Shares {
+    /// Index of each pixel's class, in range, and 1 where it is the pixel's own, 0 where it has none: `[n, 1, s]`.
+    Labels { index: Tensor, own: Tensor },
+    /// y, `[n, K, s]`
+    Soft(Tensor),
+}
+
+impl Chunk {
+    pub(crate) fn new(
+        logits: &Tensor,
+        target: &TchTarget,
+        checked: &Checked,
+        ignore: &[i64],
+        place: Place,
+    ) -> Result<Self, TchError> {
+        let (kind, classes) = (checked.compute(), checked.geometry.classes);
+        let weight = target.weights.as_ref().map(|weights| place.flat(weights, None)?.f_to_kind(kind)).transpose()?;
+        let mut invalid = weight.as_ref().map(|weight| weight.f_eq(0.0)).transpose()?;
+        let labels = match &target.values {
+            Values::Labels(labels) => Some(place.flat(labels, None)?.f_to_kind(Kind::Int64)?),
+            Values::Soft(_) => None,
+        };
+        for &label in labels.iter().flat_map(|_| ignore) {
+            let Some(labels) = &labels else { break };
+            let ignored = labels.f_eq(label)?;
+            invalid = Some(match invalid {
+                Some(invalid) => invalid.f_logical_or(&ignored)?,
+                None => ignored,
+            });
+        }
+        // Filled, not multiplied: a pixel that is not valid may hold NaN.
+        let valid = |tensor: Tensor| match &invalid {
+            Some(invalid) => tensor.f_masked_fill(invalid, 0.0),
+            None => Ok(tensor),
+        };
+        let logits = valid(place.flat(logits, Some(classes))?.f_to_kind(kind)?)?;
+        let weight = match (weight, &invalid) {
+            (Some(weight), _) => Some(valid(weight)?),
+            (None, Some(invalid)) => Some(invalid.f_logical_not()?.f_to_kind(kind)?),
+            (None, None) => None,
+        };
+        let target = match (&target.values, labels) {
+            (Values::Soft(shares), _) => Shares::Soft(valid(place.flat(shares, Some(classes))?.f_to_kind(kind)?)?),
+            (Values::Labels(_), Some(labels)) => {
+                // A single channel is the class 1; its background has no channel of its own.
+                let class = if classes == 1 { labels.f_sub_scalar(1)? } else { labels };
+                let index = class.f_clamp(0, classes as i64 - 1)?;
+                let own = class.f_eq_tensor(&index)?.f_to_kind(kind)?;
+                Shares::Labels { index, own }
+            }
+            // Labels are there where the target has some.
+            (Values::Labels(_), None) => return Err(TchError::Shape("no labels".to_owned())),
+        };
+        Ok(Self { logits, invalid, weight, target, kind })
+    }
+
+    /// 0 per sample `[n, 1]`, or NaN where a valid logit is not finite: a class that is not the pixel's own may leave no other trace.
+    pub(crate) fn poison(&self, wide: Kind) -> Result<Tensor, TchError> {
+        let zero = self.logits.f_mul_scalar(0.0)?.f_sum_dim_intlist([1i64, 2].as_slice(), false, self.kind)?;
+        zero.f_to_kind(wide)?.f_reshape([-1, 1])
+    }
+
+    fn weighted(&self, values: Tensor) -> Result<Tensor, TchError> {
+        match &self.weight {
+            Some(weight) => values.f_mul(weight),
+            None => Ok(values),
+        }
+    }
+}
+
+/// What is to be summed over pixels.
+pub(crate) enum Summand {
+    /// The number of pixels.
+    Count,
+    /// For each class: `[n, K, s]`, or `[n, 1, s]` for the valid size.
+    Each(Tensor),
+    /// For the class of each pixel alone: values and classes, `[n, 1, s]`.
+    Own(Tensor, Tensor),
+}
+
+/// Probabilities and logarithms of a chunk, each computed once.
+pub(crate) struct Pixels<'a> {
+    chunk: &'a Chunk,
+    logits: Tensor,
+    made: Vec<(Quantity, Tensor)>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Quantity {
+    /// z − max_k z
+    Shifted,
+    Probability(Activation, Temperature),
+    Logarithm(Activation, Side),
+}
+
+impl<'a> Pixels<'a> {
+    /// `logits` are the chunk's, on the tape or not.
+    pub(crate) fn new(chunk: &'a Chunk, logits: Tensor) -> Self {
+        Self { chunk, logits, made: Vec::new() }
+    }
+
+    fn make(&mut self, quantity: Quantity) -> Result<Tensor, TchError> {
+        if let Some((_, made)) = self.made.iter().find(|(known, _)| *known == quantity) {
+            return Ok(made.shallow_clone());
+        }
+        let made = match quantity {
+            Quantity::Shifted => self.logits.f_sub(&self.chunk.logits.f_amax([1i64].as_slice(), true)?)?,
+            Quantity::Probability(Activation::Softmax, Temperature::ONE) => self.logits.f_softmax(1, self.chunk.kind)?,
+            // The difference first: τ·z may overflow, τ·(z − max) goes to −∞ at worst.
+            Quantity::Probability(Activation::Softmax, t) => {
+                self.make(Quantity::Shifted)?.f_mul_scalar(t.value())?.f_softmax(1, self.chunk.kind)?
+            }
+            Quantity::Probability(Activation::Sigmoid, t) => self.logits.f_mul_scalar(t.value())?.f_sigmoid()?,
+            Quantity::Logarithm(Activation::Softmax, _) => self.logits.f_log_softmax(1, self.chunk.kind)?,
+            Quantity::Logarithm(Activation::Sigmoid, Side::Region) => self.logits.f_log_sigmoid()?,
+            Quantity::Logarithm(Activation::Sigmoid, Side::Background) => self.logits.f_neg()?.f_log_sigmoid()?,
+        };
+        self.made.push((quantity, made.shallow_clone()));
+        Ok(made)
+    }
+
+    /// Σ w y v: only the pixel's own class counts where the target is labels.
+    fn inside(&self, values: &Tensor, then: impl Fn(Tensor) -> Result<Tensor, LossError>) -> Result<Summand, LossError> {
+        let chunk = self.chunk;
+        match &chunk.target {
+            Shares::Labels { index, own } => {
+                let own_values = then(values.f_gather(1, index, false).during("gathering by label")?)?;
+                let summand = own_values.f_mul(own).and_then(|v| chunk.weighted(v)).during("summing inside the regions")?;
+                Ok(Summand::Own(summand, index.shallow_clone()))
+            }
+            Shares::Soft(shares) => {
+                let values = then(values.shallow_clone())?;
+                let summand = values.f_mul(shares).and_then(|v| chunk.weighted(v));
+                Ok(Summand::Each(summand.during("summing inside the regions")?))
+            }
+        }
+    }
+
+    /// Σ w (1 − y) v: every channel but the pixel's own where the target is labels.
+    fn outside(&self, values: &Tensor) -> Result<Tensor, TchError> {
+        let chunk = self.chunk;
+        let kept = match &chunk.target {
+            Shares::Labels { index, own } => {
+                // What is no class of its own pixel stays as it is.
+                let background = own.f_neg()?.f_add_scalar(1.0)?;
+                values.f_scatter(1, index, &values.f_gather(1, index, false)?.f_mul(&background)?)?
+            }
+            Shares::Soft(shares) => values.f_mul(&shares.f_neg()?.f_add_scalar(1.0)?)?,
+        };
+        chunk.weighted(kept)
+    }
+
+    /// Σ w y
+    fn target(&self, squared: bool) -> Result<Summand, TchError> {
+        let chunk = self.chunk;
+        Ok(match &chunk.target {
+            Shares::Labels { index, own } => Summand::Own(chunk.weighted(own.shallow_clone())?, index.shallow_clone()),
+            Shares::Soft(shares) if squared => Summand::Each(chunk.weighted(shares.f_mul(shares)?)?),
+            Shares::Soft(shares) => Summand::Each(chunk.weighted(shares.shallow_clone())?),
+        })
+    }
+
+    pub(crate) fn summand(&mut self, statistic: &Statistic) -> Result<Summand, LossError> {
+        let chunk = self.chunk;
+        let each = |values: Result<Tensor, TchError>| values.map(Summand::Each).during("summing over pixels");
+        let as_is = |values: Tensor| Ok(values);
+        let quantity = match *statistic {
+            Statistic::PredictedSize(a, t) | Statistic::Intersection(a, t) => Some(Quantity::Probability(a, t)),
+            Statistic::SquaredMass(a) => Some(Quantity::Probability(a, Temperature::ONE)),
+            Statistic::LogLikelihood(a, side) | Statistic::LogMass(a, side) | Statistic::PixelSum(a, side, _) => {
+                Some(Quantity::Logarithm(a, side))
+            }
+            _ => None,
+        };
+        let values = quantity.map(|quantity| self.make(quantity)).transpose().during("computing probabilities")?;
+        match (statistic, values) {
+            (Statistic::ValidSize, _) => Ok(match &chunk.weight {
+                Some(weight) => Summand::Each(weight.shallow_clone()),
+                None => Summand::Count,
+            }),
+            (Statistic::TargetSize, _) => self.target(false).during("summing the target"),
+            (Statistic::SquaredTarget, _) => self.target(true).during("summing the target"),
+            (Statistic::PredictedSize(..) | Statistic::LogMass(..), Some(values)) => each(chunk.weighted(values)),
+            (Statistic::SquaredMass(_), Some(p)) => each(p.f_mul(&p).and_then(|squared| chunk.weighted(squared))),
+            (Statistic::Intersection(..) | Statistic::LogLikelihood(_, Side::Region), Some(values)) => {
+                self.inside(&values, as_is)
+            }
+            (Statistic::LogLikelihood(_, Side::Background), Some(log)) => each(self.outside(&log)),
+            (Statistic::PixelSum(_, side, function), Some(log)) => {
+                let pixels = Interpreter { kind: chunk.kind, device: chunk.logits.device() };
+                let apply = |log: Tensor| function.apply(&pixels, &Shared(log)).map(|out| out.0);
+                match side {
+                    Side::Region => self.inside(&log, apply),
+                    Side::Background => each(self.outside(&apply(log)?)),
+                }
+            }
+            (other, _) => Err(LossError::Unsupported {
+                what: "statistic",
+                got: other.to_string(),
+                expected: "one of those known to this version",
+            }),
+        }
+    }
+
+    /// Number of pixels of a sample.
+    pub(crate) fn count(&self) -> i64 {
+        self.logits.size().last().copied().unwrap_or(0)
+    }
+}
+
+/// 0 where labels, soft targets and weights of a place are within their range: what the kernels would refuse.
+pub(crate) fn misfits(target: &TchTarget, checked: &Checked, ignore: &[i64], place: Place) -> Result<Tensor, TchError> {
+    let outside = |values: &Tensor, low: f64, high: f64| values.f_ne_tensor(&values.f_clamp(low, high)?);
+    let classes = checked.geometry.classes;
+    let weights = target.weights.as_ref().map(|weights| place.flat(weights, None)?.f_to_kind(Kind::Double)).transpose()?;
+    let mut wrong = match &target.values {
+        Values::Labels(labels) => {
+            let labels = place.flat(labels, None)?.f_to_kind(Kind::Int64)?;
+            let mut wrong = labels.f_ne_tensor(&labels.f_clamp(0, checked.geometry.labels() as i64 - 1)?)?;
+            for &label in ignore {
+                wrong = wrong.f_masked_fill(&labels.f_eq(label)?, false as i64)?;
+            }
+            wrong
+        }
+        Values::Soft(shares) => {
+            let shares = place.flat(shares, Some(classes))?;
+            let shares = if shares.f_is_floating_point()? { shares } else { shares.f_to_kind(Kind::Float)? };
+            let wrong = outside(&shares, 0.0, 1.0)?;
+            match &weights {
+                Some(weights) => wrong.f_masked_fill(&weights.f_eq(0.0)?, false as i64)?,
+                None => wrong,
+            }
+        }
+    };
+    if let Some(weights) = &weights {
+        wrong = wrong.f_logical_or(&outside(weights, 0.0, f64::MAX)?)?;
+    }
+    wrong.f_any()
+}
