@@ -1,51 +1,60 @@
 //! A part of the pixels, and what a plan sums over it, by ordinary operations.
 
-use loss_core::{Activation, LossError, Side, Statistic, Temperature};
+use loss_core::{Activation, LossError, Plan, Side, Statistic, Temperature};
 use tch::{Kind, TchError, Tensor};
 
 use crate::algebra::{Interpreter, Shared};
 use crate::error::During;
 use crate::target::{Checked, TchTarget, Values};
 
-/// Samples `first..first + count`, and of them the indices `start..start + length` of one spatial axis.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Samples `first..first + count`, and of them a box of pixels.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) first: i64,
     pub(crate) count: i64,
-    /// Axis of the logits, start and length; `None` where all pixels are taken.
-    pub(crate) span: Option<(usize, i64, i64)>,
+    /// Axis of the logits, start and length; all of the axes that are not named.
+    spans: Vec<(usize, i64, i64)>,
 }
 
-/// The places that cover logits of a shape, each of about `limit` logits at most.
+/// The places that cover logits of a shape, each of `limit` logits at most, or of one pixel.
 pub(crate) fn places(shape: &[usize], limit: usize) -> Vec<Place> {
-    let samples = shape.first().copied().unwrap_or(0);
-    let each: usize = shape.iter().skip(1).product();
-    let whole = limit / each.max(1);
-    if whole > 0 || shape.len() < 3 {
-        let step = whole.max(1);
-        let place = |first: usize| Place { first: first as i64, count: step.min(samples - first) as i64, span: None };
-        return (0..samples).step_by(step).map(place).collect();
+    let [samples, classes, spatial @ ..] = shape else { return Vec::new() };
+    let pixels = (limit / classes).max(1);
+    let whole = pixels / spatial.iter().product::<usize>();
+    if whole > 0 {
+        let place = |first: usize| Place { first: first as i64, count: whole.min(samples - first) as i64, spans: Vec::new() };
+        return (0..*samples).step_by(whole).map(place).collect();
     }
-    let (axis, length) = shape.iter().copied().enumerate().skip(2).max_by_key(|&(_, length)| length).unwrap_or((2, 1));
-    let step = (limit / (each / length)).max(1);
-    let part = |first: usize| {
-        (0..length).step_by(step).map(move |start| Place {
-            first: first as i64,
-            count: 1,
-            span: Some((axis, start as i64, step.min(length - start) as i64)),
-        })
+    let boxes = boxes(spatial, pixels);
+    let place = |first: usize| boxes.iter().map(move |spans| Place { first: first as i64, count: 1, spans: spans.clone() });
+    (0..*samples).flat_map(place).collect()
+}
+
+/// Boxes of `limit` pixels at most: the longest axis is cut first, and where single indices of it are too much, the next.
+fn boxes(spatial: &[usize], limit: usize) -> Vec<Vec<(usize, i64, i64)>> {
+    let longest = spatial.iter().copied().enumerate().max_by_key(|&(_, length)| length);
+    let all: usize = spatial.iter().product();
+    let Some((axis, length)) = longest.filter(|&(_, length)| length > 1 && all > limit) else { return vec![Vec::new()] };
+    // Parts of equal length, or nearly so.
+    let step = length.div_ceil(length.div_ceil((limit / (all / length)).max(1)));
+    let mut rest = spatial.to_vec();
+    rest[axis] = step;
+    let rest = boxes(&rest, limit);
+    // Axes that were cut before have length 1 here, and are not cut again.
+    let part = |start: usize| {
+        let span = (axis + 2, start as i64, step.min(length - start) as i64);
+        rest.iter().map(move |spans| std::iter::once(span).chain(spans.iter().copied()).collect())
     };
-    (0..samples).flat_map(part).collect()
+    (0..length).step_by(step).flat_map(part).collect()
 }
 
 impl Place {
     /// The place in an array of the logits' axes, or of all but the class axis. A view.
     pub(crate) fn of(&self, tensor: &Tensor, without_classes: bool) -> Result<Tensor, TchError> {
         let samples = tensor.f_narrow(0, self.first, self.count)?;
-        match self.span {
-            Some((axis, start, length)) => samples.f_narrow((axis - usize::from(without_classes)) as i64, start, length),
-            None => Ok(samples),
-        }
+        self.spans.iter().try_fold(samples, |part, &(axis, start, length)| {
+            part.f_narrow((axis - usize::from(without_classes)) as i64, start, length)
+        })
     }
 
     /// The same as `[n, K, s]`, or `[n, 1, s]` where there is no class axis. A copy where strides ask for one.
@@ -80,7 +89,7 @@ impl Chunk {
         target: &TchTarget,
         checked: &Checked,
         ignore: &[i64],
-        place: Place,
+        place: &Place,
     ) -> Result<Self, TchError> {
         let (kind, classes) = (checked.compute(), checked.geometry.classes);
         let weight = target.weights.as_ref().map(|weights| place.flat(weights, None)?.f_to_kind(kind)).transpose()?;
@@ -147,44 +156,71 @@ pub(crate) enum Summand {
     Own(Tensor, Tensor),
 }
 
-/// Probabilities and logarithms of a chunk, each computed once.
+/// What the pixels of several statistics have in common, `[n, K, s]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Quantity {
+    Probability(Activation, Temperature),
+    Logarithm(Activation, Side),
+}
+
+impl Quantity {
+    fn of(statistic: &Statistic) -> Option<Self> {
+        match *statistic {
+            Statistic::PredictedSize(a, t) | Statistic::Intersection(a, t) => Some(Self::Probability(a, t)),
+            Statistic::SquaredMass(a) => Some(Self::Probability(a, Temperature::ONE)),
+            Statistic::LogLikelihood(a, side) | Statistic::LogMass(a, side) | Statistic::PixelSum(a, side, _) => {
+                Some(Self::Logarithm(a, side))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Places of a plan's statistics, those together that share a quantity: one of them at a time is held.
+pub(crate) fn groups(plan: &Plan) -> Vec<Vec<usize>> {
+    let mut groups: Vec<(Option<Quantity>, Vec<usize>)> = Vec::new();
+    for (i, statistic) in plan.statistics().iter().enumerate() {
+        let quantity = Quantity::of(statistic);
+        match groups.iter_mut().find(|(known, _)| *known == quantity) {
+            Some((_, members)) => members.push(i),
+            None => groups.push((quantity, vec![i])),
+        }
+    }
+    groups.into_iter().map(|(_, members)| members).collect()
+}
+
+/// Probabilities or logarithms of a chunk, those last asked for kept.
 pub(crate) struct Pixels<'a> {
     chunk: &'a Chunk,
     logits: Tensor,
-    made: Vec<(Quantity, Tensor)>,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Quantity {
-    /// z − max_k z
-    Shifted,
-    Probability(Activation, Temperature),
-    Logarithm(Activation, Side),
+    last: Option<(Quantity, Tensor)>,
 }
 
 impl<'a> Pixels<'a> {
     /// `logits` are the chunk's, on the tape or not.
     pub(crate) fn new(chunk: &'a Chunk, logits: Tensor) -> Self {
-        Self { chunk, logits, made: Vec::new() }
+        Self { chunk, logits, last: None }
     }
 
     fn make(&mut self, quantity: Quantity) -> Result<Tensor, TchError> {
-        if let Some((_, made)) = self.made.iter().find(|(known, _)| *known == quantity) {
+        if let Some((_, made)) = self.last.as_ref().filter(|(known, _)| *known == quantity) {
             return Ok(made.shallow_clone());
         }
+        self.last = None;
+        let kind = self.chunk.kind;
         let made = match quantity {
-            Quantity::Shifted => self.logits.f_sub(&self.chunk.logits.f_amax([1i64].as_slice(), true)?)?,
-            Quantity::Probability(Activation::Softmax, Temperature::ONE) => self.logits.f_softmax(1, self.chunk.kind)?,
+            Quantity::Probability(Activation::Softmax, Temperature::ONE) => self.logits.f_softmax(1, kind)?,
             // The difference first: τ·z may overflow, τ·(z − max) goes to −∞ at worst.
             Quantity::Probability(Activation::Softmax, t) => {
-                self.make(Quantity::Shifted)?.f_mul_scalar(t.value())?.f_softmax(1, self.chunk.kind)?
+                let shifted = self.logits.f_sub(&self.chunk.logits.f_amax([1i64].as_slice(), true)?)?;
+                shifted.f_mul_scalar(t.value())?.f_softmax(1, kind)?
             }
             Quantity::Probability(Activation::Sigmoid, t) => self.logits.f_mul_scalar(t.value())?.f_sigmoid()?,
-            Quantity::Logarithm(Activation::Softmax, _) => self.logits.f_log_softmax(1, self.chunk.kind)?,
+            Quantity::Logarithm(Activation::Softmax, _) => self.logits.f_log_softmax(1, kind)?,
             Quantity::Logarithm(Activation::Sigmoid, Side::Region) => self.logits.f_log_sigmoid()?,
             Quantity::Logarithm(Activation::Sigmoid, Side::Background) => self.logits.f_neg()?.f_log_sigmoid()?,
         };
-        self.made.push((quantity, made.shallow_clone()));
+        self.last = Some((quantity, made.shallow_clone()));
         Ok(made)
     }
 
@@ -233,15 +269,8 @@ impl<'a> Pixels<'a> {
         let chunk = self.chunk;
         let each = |values: Result<Tensor, TchError>| values.map(Summand::Each).during("summing over pixels");
         let as_is = |values: Tensor| Ok(values);
-        let quantity = match *statistic {
-            Statistic::PredictedSize(a, t) | Statistic::Intersection(a, t) => Some(Quantity::Probability(a, t)),
-            Statistic::SquaredMass(a) => Some(Quantity::Probability(a, Temperature::ONE)),
-            Statistic::LogLikelihood(a, side) | Statistic::LogMass(a, side) | Statistic::PixelSum(a, side, _) => {
-                Some(Quantity::Logarithm(a, side))
-            }
-            _ => None,
-        };
-        let values = quantity.map(|quantity| self.make(quantity)).transpose().during("computing probabilities")?;
+        let values =
+            Quantity::of(statistic).map(|quantity| self.make(quantity)).transpose().during("computing probabilities")?;
         match (statistic, values) {
             (Statistic::ValidSize, _) => Ok(match &chunk.weight {
                 Some(weight) => Summand::Each(weight.shallow_clone()),
@@ -278,7 +307,7 @@ impl<'a> Pixels<'a> {
 }
 
 /// 0 where labels, soft targets and weights of a place are within their range: what the kernels would refuse.
-pub(crate) fn misfits(target: &TchTarget, checked: &Checked, ignore: &[i64], place: Place) -> Result<Tensor, TchError> {
+pub(crate) fn misfits(target: &TchTarget, checked: &Checked, ignore: &[i64], place: &Place) -> Result<Tensor, TchError> {
     let outside = |values: &Tensor, low: f64, high: f64| values.f_ne_tensor(&values.f_clamp(low, high)?);
     let classes = checked.geometry.classes;
     let weights = target.weights.as_ref().map(|weights| place.flat(weights, None)?.f_to_kind(Kind::Double)).transpose()?;
@@ -305,4 +334,28 @@ pub(crate) fn misfits(target: &TchTarget, checked: &Checked, ignore: &[i64], pla
         wrong = wrong.f_logical_or(&outside(weights, 0.0, f64::MAX)?)?;
     }
     wrong.f_any()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_cover_every_pixel_once_and_keep_to_the_limit() {
+        let shapes: [&[usize]; 7] =
+            [&[5, 3], &[2, 3, 7], &[1, 2, 1, 1], &[3, 2, 4, 6], &[2, 4, 5, 1, 9], &[1, 3, 6, 7, 8], &[2, 1, 2, 3, 2, 3]];
+        for shape in shapes {
+            for limit in [1, 4, 10, 30, 100, 1000] {
+                let sizes: Vec<i64> = shape.iter().map(|&length| length as i64).collect();
+                let seen = Tensor::zeros(&sizes, (Kind::Int64, tch::Device::Cpu));
+                for place in places(shape, limit) {
+                    let mut part = place.of(&seen, false).unwrap();
+                    assert!(part.numel() <= limit.max(shape[1]), "{shape:?}, {limit}: {place:?}");
+                    let _ = part.g_add_scalar_(1);
+                }
+                assert_eq!(seen.min().int64_value(&[]), 1, "{shape:?}, {limit}");
+                assert_eq!(seen.max().int64_value(&[]), 1, "{shape:?}, {limit}");
+            }
+        }
+    }
 }

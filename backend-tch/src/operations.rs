@@ -10,7 +10,7 @@ use loss_core::{Detail, Loss, LossError, Outputs, Plan};
 use tch::{Device, Kind, TchError, Tensor, no_grad, with_grad};
 
 use crate::algebra::{Interpreter, Shared};
-use crate::chunk::{Chunk, Pixels, Place, Summand, misfits, places};
+use crate::chunk::{Chunk, Pixels, Place, Summand, groups, misfits, places};
 use crate::error::During;
 use crate::loss::{all, validate};
 use crate::surrogate::Edge;
@@ -21,10 +21,10 @@ fn wide(device: Device) -> Kind {
     if matches!(device, Device::Cpu | Device::Cuda(_)) { Kind::Double } else { Kind::Float }
 }
 
-/// Logits in a chunk: an eighth of all at most, but neither so few that launching operations takes longer than running them, nor, on
-/// the CPU, so many that they leave the cache.
+/// Logits in a chunk. At the worst seven arrays of a chunk's size are held at a time. On the CPU they stay in the cache; elsewhere a
+/// chunk is an eighth of the logits, but not so small that launching operations takes longer than running them.
 fn limit(device: Device, logits: usize) -> usize {
-    if device == Device::Cpu { (logits / 8).clamp(1 << 16, 1 << 18) } else { (logits / 8).max(1 << 18) }
+    if device == Device::Cpu { 1 << 17 } else { (logits / 8).max(1 << 20) }
 }
 
 /// Numbers of neighbouring pixels are added to sums of their own on a device that adds them at the same time.
@@ -50,7 +50,7 @@ impl<'a> Call<'a> {
         Ok(Self { logits, target, checked, ignore: loss.ignored(), places, wide: wide(checked.device) })
     }
 
-    fn chunk(&self, place: Place) -> Result<Chunk, LossError> {
+    fn chunk(&self, place: &Place) -> Result<Chunk, LossError> {
         Chunk::new(&self.logits, self.target, self.checked, self.ignore, place).during("reading logits and target")
     }
 
@@ -73,16 +73,16 @@ impl<'a> Call<'a> {
         let mut poison = zeros(1).during("allocating sums")?;
         let columns = plan.statistics().iter().map(|statistic| plan.columns(statistic) as i64);
         let sums = columns.map(zeros).collect::<Result<Vec<_>, _>>().during("allocating sums")?;
-        let add = |sums: &Tensor, place: Place, more: &Tensor| -> Result<(), TchError> {
+        let add = |sums: &Tensor, place: &Place, more: &Tensor| -> Result<(), TchError> {
             sums.f_narrow(0, place.first, place.count)?.f_add_(more).map(|_| ())
         };
-        for &place in &self.places {
+        for place in &self.places {
             let chunk = self.chunk(place)?;
             let mut pixels = Pixels::new(&chunk, chunk.logits.shallow_clone());
-            for (sums, statistic) in sums.iter().zip(plan.statistics()) {
-                let summand = pixels.summand(statistic)?;
+            for i in groups(plan).into_iter().flatten() {
+                let summand = pixels.summand(&plan.statistics()[i])?;
                 let more = self.sum(&summand, place.count, pixels.count());
-                more.and_then(|more| add(sums, place, &more)).during("summing over pixels")?;
+                more.and_then(|more| add(&sums[i], place, &more)).during("summing over pixels")?;
             }
             chunk.poison(self.wide).and_then(|more| add(&poison, place, &more)).during("summing over pixels")?;
             if self.checked.device == Device::Cpu {
@@ -102,7 +102,7 @@ impl<'a> Call<'a> {
         let kind = self.checked.compute();
         let size: Vec<i64> = self.checked.logits.iter().map(|&length| length as i64).collect();
         let gradient = Tensor::f_empty(size, (kind, self.checked.device)).during("allocating a gradient")?;
-        for &place in &self.places {
+        for place in &self.places {
             let chunk = self.chunk(place)?;
             let part = with_grad(|| self.chunk_gradient(plan, upstream, &chunk, place))?;
             let write = || -> Result<(), TchError> {
@@ -118,41 +118,52 @@ impl<'a> Call<'a> {
         Ok(gradient)
     }
 
+    /// One group of statistics after the other, so that only one quantity and its tape are held at a time.
     fn chunk_gradient(
         &self,
         plan: &Plan,
         upstream: &[Option<Tensor>],
         chunk: &Chunk,
-        place: Place,
+        place: &Place,
     ) -> Result<Tensor, LossError> {
-        let kind = self.checked.compute();
         let leaf = chunk.logits.f_detach().and_then(|leaf| leaf.f_set_requires_grad(true)).during("starting a tape")?;
-        let mut pixels = Pixels::new(chunk, leaf.shallow_clone());
-        let mut products = Vec::new();
-        for (statistic, upstream) in plan.statistics().iter().zip(upstream) {
-            let Some(upstream) = upstream else { continue };
-            let summand = pixels.summand(statistic)?;
-            let product = || -> Result<Option<Tensor>, TchError> {
-                let upstream = upstream.f_narrow(0, place.first, place.count)?.f_to_kind(kind)?;
-                let product = match &summand {
-                    Summand::Count => return Ok(None),
-                    Summand::Each(values) => values.f_mul(&upstream.f_unsqueeze(2)?)?,
-                    Summand::Own(values, index) => {
-                        values.f_mul(&upstream.f_gather(1, &index.f_squeeze_dim(1)?, false)?.f_unsqueeze(1)?)?
-                    }
-                };
-                // Its value is of no interest, only where it comes from.
-                product.f_sum(kind).map(Some)
-            };
-            products.extend(product().during("weighting sums")?);
+        let mut sum: Option<Tensor> = None;
+        for group in groups(plan) {
+            let mut pixels = Pixels::new(chunk, leaf.shallow_clone());
+            let mut total: Option<Tensor> = None;
+            for i in group {
+                let Some(upstream) = &upstream[i] else { continue };
+                let summand = pixels.summand(&plan.statistics()[i])?;
+                let product = self.product(&summand, upstream, place).during("weighting sums")?;
+                total = added(total, product).during("weighting sums")?;
+            }
+            let Some(total) = total else { continue };
+            let gradients = Tensor::f_run_backward(&[total], &[&leaf], false, false).during("differentiating")?;
+            let part = gradients.into_iter().find(Tensor::defined);
+            sum = no_grad(|| added(sum, part)).during("adding gradients")?;
         }
-        let differentiate = || {
-            let Some((first, rest)) = products.split_first() else { return leaf.f_zeros_like() };
-            let total = rest.iter().try_fold(first.shallow_clone(), |total, product| total.f_add(product))?;
-            let mut gradients = Tensor::f_run_backward(&[total], &[&leaf], false, false)?;
-            gradients.pop().filter(Tensor::defined).map_or_else(|| leaf.f_zeros_like(), Ok)
+        sum.map_or_else(|| leaf.f_zeros_like(), Ok).during("differentiating")
+    }
+
+    /// A number whose derivative for the pixels is that of the loss; its value is of no interest.
+    fn product(&self, summand: &Summand, upstream: &Tensor, place: &Place) -> Result<Option<Tensor>, TchError> {
+        let kind = self.checked.compute();
+        let upstream = upstream.f_narrow(0, place.first, place.count)?.f_to_kind(kind)?;
+        let product = match summand {
+            Summand::Count => return Ok(None),
+            Summand::Each(values) => values.f_mul(&upstream.f_unsqueeze(2)?)?,
+            Summand::Own(values, index) => {
+                values.f_mul(&upstream.f_gather(1, &index.f_squeeze_dim(1)?, false)?.f_unsqueeze(1)?)?
+            }
         };
-        differentiate().during("differentiating")
+        product.f_sum(kind).map(Some)
+    }
+}
+
+fn added(sum: Option<Tensor>, more: Option<Tensor>) -> Result<Option<Tensor>, TchError> {
+    match (sum, more) {
+        (Some(sum), Some(more)) => sum.f_add(&more).map(Some),
+        (sum, more) => Ok(sum.or(more)),
     }
 }
 
