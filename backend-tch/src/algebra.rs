@@ -26,7 +26,7 @@ impl Interpreter {
             [first, rest @ ..] if rest.iter().all(|value| value.to_bits() == first.to_bits()) => {
                 self.number(rows, columns, *first)
             }
-            _ if self.device == Device::Cpu || values.len() > FILLED => {
+            _ if values.len() > FILLED => {
                 let tensor = Tensor::f_from_slice(values)?.f_reshape([rows as i64, columns as i64])?;
                 tensor.f_to_device_(self.device, self.kind, true, false)
             }
@@ -95,5 +95,23 @@ pub(crate) struct Shared(pub(crate) Tensor);
 impl Clone for Shared {
     fn clone(&self) -> Self {
         Self(self.0.shallow_clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_arrive_as_they_are_however_they_are_made() {
+        let interpreter = Interpreter { kind: Kind::Double, device: Device::Cpu };
+        for (rows, columns) in [(1, 1), (1, 3), (4, 3), (20, 30)] {
+            let count = rows * columns;
+            for values in [vec![0.5; count], (0..count).map(|i| i as f64 - 1.5).collect()] {
+                let tensor = interpreter.constant(&Table::new(rows, columns, values.clone()).unwrap()).unwrap().0;
+                assert_eq!(tensor.size(), [rows as i64, columns as i64]);
+                assert_eq!(Vec::<f64>::try_from(tensor.reshape([-1])).unwrap(), values);
+            }
+        }
     }
 }

@@ -256,3 +256,20 @@ pub(crate) fn tables(
     };
     plan.statistics().iter().zip(statistics).map(table).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_by_label_are_the_same_in_any_number_of_lanes() {
+        let values = Tensor::arange(2 * 48, (Kind::Float, Device::Cpu)).reshape([2, 1, 48]);
+        let index = Tensor::arange(2 * 48, (Kind::Int64, Device::Cpu)).remainder(5).reshape([2, 1, 48]);
+        let want = add_by_label(&values, &index, 5, 1, Kind::Double).unwrap();
+        assert_eq!(want.double_value(&[0, 2]), (2..48).step_by(5).sum::<usize>() as f64);
+        assert_eq!((lanes(Device::Cuda(0), 48), lanes(Device::Cuda(0), 1 << 20), lanes(Device::Cpu, 48)), (16, 256, 1));
+        for lanes in [2, 8, 16] {
+            assert_eq!(add_by_label(&values, &index, 5, lanes, Kind::Double).unwrap(), want);
+        }
+    }
+}
