@@ -1,8 +1,10 @@
 //! What a loss can do with Burn tensors.
 
+use std::sync::Arc;
+
 use burn::tensor::{DType, Tensor};
 use loss_core::expr::{HostAlgebra, Table};
-use loss_core::{Detail, Evaluation, Loss, LossError, Outputs, Plan, Role, SplitOf};
+use loss_core::{Detail, Evaluation, Inputs, Loss, LossError, Outputs, Plan, Program, Role, SplitOf};
 
 use crate::operations::Operations;
 use crate::target::flatten;
@@ -74,6 +76,13 @@ pub trait BurnLoss {
     /// See the trait.
     fn evaluate<const D: usize>(&self, logits: Tensor<D>, target: &BurnTarget) -> Result<Evaluation, LossError>;
 
+    /// Every term per sample and class before its reduction, where it has such a form, on the host; one row where it is pooled over
+    /// the batch. Waits for the device.
+    ///
+    /// # Errors
+    /// See the trait.
+    fn elements<const D: usize>(&self, logits: Tensor<D>, target: &BurnTarget) -> Result<Vec<Option<Table>>, LossError>;
+
     /// Reads target and logits back and refuses labels, soft targets, weights and logits out of range. Waits for the device.
     ///
     /// # Errors
@@ -109,12 +118,13 @@ impl BurnLoss for Loss {
     }
 
     fn evaluate<const D: usize>(&self, logits: Tensor<D>, target: &BurnTarget) -> Result<Evaluation, LossError> {
-        check_type(logits.dtype())?;
-        let geometry = target.geometry(&logits.dims(), self.activation())?;
-        let program = self.program(geometry.classes, Detail::Parts)?;
-        let statistics = tables(self, &logits, target, program.plan())?;
-        let inputs = self.inputs(geometry.samples, target.prior.clone());
+        let (program, statistics, inputs) = on_host(self, &logits, target)?;
         Ok(self.evaluation(&program.outputs(&HostAlgebra, &statistics, &inputs)?))
+    }
+
+    fn elements<const D: usize>(&self, logits: Tensor<D>, target: &BurnTarget) -> Result<Vec<Option<Table>>, LossError> {
+        let (program, statistics, inputs) = on_host(self, &logits, target)?;
+        program.elements(&statistics, &inputs)
     }
 
     fn validate<const D: usize>(&self, logits: Tensor<D>, target: &BurnTarget) -> Result<(), LossError> {
@@ -122,6 +132,19 @@ impl BurnLoss for Loss {
         target.geometry(&logits.dims(), self.activation())?;
         operations::validate(logits, target, self.ignored(), self.activation())
     }
+}
+
+/// A program with what it is run on, on the host.
+fn on_host<const D: usize>(
+    loss: &Loss,
+    logits: &Tensor<D>,
+    target: &BurnTarget,
+) -> Result<(Arc<Program>, Vec<Table>, Inputs), LossError> {
+    check_type(logits.dtype())?;
+    let geometry = target.geometry(&logits.dims(), loss.activation())?;
+    let program = loss.program(geometry.classes, Detail::Parts)?;
+    let statistics = tables(loss, logits, target, program.plan())?;
+    Ok((program, statistics, loss.inputs(geometry.samples, target.prior.clone())))
 }
 
 /// The statistics of a plan on the host, off the tape, by whichever path there is. Waits for the device.

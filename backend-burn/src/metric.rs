@@ -24,7 +24,7 @@ use burn::train::metric::{
     Metric, MetricAttributes, MetricMetadata, MetricName, Numeric, NumericAttributes, NumericEntry, SerializedEntry,
 };
 use loss_core::expr::Table;
-use loss_core::{Loss, LossError, Plan, Statistic, Temperature};
+use loss_core::{Loss, LossError, Plan, Side, Statistic, Temperature};
 
 use crate::BurnTarget;
 use crate::loss::tables;
@@ -51,8 +51,8 @@ impl RegionCounts {
         let wanted = [
             Statistic::ValidSize,
             Statistic::TargetSize,
-            Statistic::PredictedSize(activation, hard),
-            Statistic::Intersection(activation, hard),
+            Statistic::PredictedSize(activation, hard, Side::Region),
+            Statistic::Intersection(activation, hard, Side::Region),
         ];
         let plan = Plan::new(geometry.classes, wanted)?;
         let tables = tables(loss, logits, target, &plan)?;

@@ -160,12 +160,14 @@ impl Pixels {
         self.logits.clone() - self.logits.clone().detach().max_dim(1)
     }
 
-    fn probability(&self, activation: Activation, temperature: Temperature) -> Tensor<3> {
+    fn probability(&self, activation: Activation, temperature: Temperature, side: Side) -> Tensor<3> {
         match activation {
             Activation::Softmax => {
                 let exp = (self.shifted() * temperature.value()).exp();
                 exp.clone() / exp.sum_dim(1)
             }
+            // 1 − σ(x) = σ(−x), without cancelling.
+            Activation::Sigmoid if side == Side::Background => sigmoid(self.logits.clone() * -temperature.value()),
             Activation::Sigmoid => sigmoid(self.logits.clone() * temperature.value()),
         }
     }
@@ -195,10 +197,10 @@ impl Pixels {
             Statistic::ValidSize => weight(),
             Statistic::TargetSize => weighted_target(),
             Statistic::SquaredTarget => weighted_target() * self.target.clone(),
-            Statistic::PredictedSize(a, t) => weight() * self.probability(*a, *t),
-            Statistic::Intersection(a, t) => weighted_target() * self.probability(*a, *t),
+            Statistic::PredictedSize(a, t, side) => weight() * self.probability(*a, *t, *side),
+            Statistic::Intersection(a, t, side) => weight() * self.target_on(*side) * self.probability(*a, *t, *side),
             Statistic::SquaredMass(a) => {
-                let p = self.probability(*a, Temperature::ONE);
+                let p = self.probability(*a, Temperature::ONE, Side::Region);
                 weight() * p.clone() * p
             }
             Statistic::LogLikelihood(a, side) => weight() * self.target_on(*side) * self.logarithm(*a, *side),

@@ -159,15 +159,15 @@ pub(crate) enum Summand {
 /// What the pixels of several statistics have in common, `[n, K, s]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Quantity {
-    Probability(Activation, Temperature),
+    Probability(Activation, Temperature, Side),
     Logarithm(Activation, Side),
 }
 
 impl Quantity {
     fn of(statistic: &Statistic) -> Option<Self> {
         match *statistic {
-            Statistic::PredictedSize(a, t) | Statistic::Intersection(a, t) => Some(Self::Probability(a, t)),
-            Statistic::SquaredMass(a) => Some(Self::Probability(a, Temperature::ONE)),
+            Statistic::PredictedSize(a, t, side) | Statistic::Intersection(a, t, side) => Some(Self::Probability(a, t, side)),
+            Statistic::SquaredMass(a) => Some(Self::Probability(a, Temperature::ONE, Side::Region)),
             Statistic::LogLikelihood(a, side) | Statistic::LogMass(a, side) | Statistic::PixelSum(a, side, _) => {
                 Some(Self::Logarithm(a, side))
             }
@@ -209,13 +209,17 @@ impl<'a> Pixels<'a> {
         self.last = None;
         let kind = self.chunk.kind;
         let made = match quantity {
-            Quantity::Probability(Activation::Softmax, Temperature::ONE) => self.logits.f_softmax(1, kind)?,
+            Quantity::Probability(Activation::Softmax, Temperature::ONE, _) => self.logits.f_softmax(1, kind)?,
             // The difference first: τ·z may overflow, τ·(z − max) goes to −∞ at worst.
-            Quantity::Probability(Activation::Softmax, t) => {
+            Quantity::Probability(Activation::Softmax, t, _) => {
                 let shifted = self.logits.f_sub(&self.chunk.logits.f_amax([1i64].as_slice(), true)?)?;
                 shifted.f_mul_scalar(t.value())?.f_softmax(1, kind)?
             }
-            Quantity::Probability(Activation::Sigmoid, t) => self.logits.f_mul_scalar(t.value())?.f_sigmoid()?,
+            // 1 − σ(x) = σ(−x), without cancelling.
+            Quantity::Probability(Activation::Sigmoid, t, Side::Background) => {
+                self.logits.f_mul_scalar(-t.value())?.f_sigmoid()?
+            }
+            Quantity::Probability(Activation::Sigmoid, t, Side::Region) => self.logits.f_mul_scalar(t.value())?.f_sigmoid()?,
             Quantity::Logarithm(Activation::Softmax, _) => self.logits.f_log_softmax(1, kind)?,
             Quantity::Logarithm(Activation::Sigmoid, Side::Region) => self.logits.f_log_sigmoid()?,
             Quantity::Logarithm(Activation::Sigmoid, Side::Background) => self.logits.f_neg()?.f_log_sigmoid()?,
@@ -280,10 +284,12 @@ impl<'a> Pixels<'a> {
             (Statistic::SquaredTarget, _) => self.target(true).during("summing the target"),
             (Statistic::PredictedSize(..) | Statistic::LogMass(..), Some(values)) => each(chunk.weighted(values)),
             (Statistic::SquaredMass(_), Some(p)) => each(p.f_mul(&p).and_then(|squared| chunk.weighted(squared))),
-            (Statistic::Intersection(..) | Statistic::LogLikelihood(_, Side::Region), Some(values)) => {
+            (Statistic::Intersection(_, _, Side::Region) | Statistic::LogLikelihood(_, Side::Region), Some(values)) => {
                 self.inside(&values, as_is)
             }
-            (Statistic::LogLikelihood(_, Side::Background), Some(log)) => each(self.outside(&log)),
+            (Statistic::Intersection(_, _, Side::Background) | Statistic::LogLikelihood(_, Side::Background), Some(values)) => {
+                each(self.outside(&values))
+            }
             (Statistic::PixelSum(_, side, function), Some(log)) => {
                 let pixels = Interpreter { kind: chunk.kind, device: chunk.logits.device() };
                 let apply = |log: Tensor| function.apply(&pixels, &Shared(log)).map(|out| out.0);

@@ -1,7 +1,9 @@
 //! What a loss can do with LibTorch tensors.
 
-use loss_core::expr::HostAlgebra;
-use loss_core::{Detail, Evaluation, Loss, LossError, Outputs, Plan, Role, SplitOf, Statistic, TermOutputs};
+use std::sync::Arc;
+
+use loss_core::expr::{HostAlgebra, Table};
+use loss_core::{Detail, Evaluation, Inputs, Loss, LossError, Outputs, Plan, Program, Role, SplitOf, Statistic, TermOutputs};
 use tch::{Device, Tensor};
 
 use crate::fused::{self, HostLogits, HostTarget};
@@ -82,6 +84,13 @@ pub trait TchLoss {
     /// See the trait.
     fn evaluate(&self, logits: &Tensor, target: &TchTarget) -> Result<Evaluation, LossError>;
 
+    /// Every term per sample and class before its reduction, where it has such a form, on the host; one row where it is pooled over
+    /// the batch. Waits for the device.
+    ///
+    /// # Errors
+    /// See the trait.
+    fn elements(&self, logits: &Tensor, target: &TchTarget) -> Result<Vec<Option<Table>>, LossError>;
+
     /// Brings target and logits to the host and refuses labels, soft targets, weights and logits out of range. Waits for the device.
     ///
     /// # Errors
@@ -102,22 +111,32 @@ impl TchLoss for Loss {
     }
 
     fn evaluate(&self, logits: &Tensor, target: &TchTarget) -> Result<Evaluation, LossError> {
-        let checked = Checked::new(logits, target, self.activation())?;
-        let program = self.program(checked.geometry.classes, Detail::Parts)?;
-        let statistics = if checked.device == Device::Cpu {
-            let host = HostTarget::new(target, &checked, self)?;
-            fused::statistics(&HostLogits::of(logits, &checked)?, &host.problem()?, program.plan())?
-        } else {
-            operations::tables(self, logits, target, &checked, program.plan())?
-        };
-        let inputs = self.inputs(checked.geometry.samples, target.prior.clone());
+        let (program, statistics, inputs) = on_host(self, logits, target)?;
         Ok(self.evaluation(&program.outputs(&HostAlgebra, &statistics, &inputs)?))
+    }
+
+    fn elements(&self, logits: &Tensor, target: &TchTarget) -> Result<Vec<Option<Table>>, LossError> {
+        let (program, statistics, inputs) = on_host(self, logits, target)?;
+        program.elements(&statistics, &inputs)
     }
 
     fn validate(&self, logits: &Tensor, target: &TchTarget) -> Result<(), LossError> {
         let checked = Checked::new(logits, target, self.activation())?;
         validate(self, logits, target, &checked)
     }
+}
+
+/// A program with what it is run on, on the host, by whichever path there is.
+fn on_host(loss: &Loss, logits: &Tensor, target: &TchTarget) -> Result<(Arc<Program>, Vec<Table>, Inputs), LossError> {
+    let checked = Checked::new(logits, target, loss.activation())?;
+    let program = loss.program(checked.geometry.classes, Detail::Parts)?;
+    let statistics = if checked.device == Device::Cpu {
+        let host = HostTarget::new(target, &checked, loss)?;
+        fused::statistics(&HostLogits::of(logits, &checked)?, &host.problem()?, program.plan())?
+    } else {
+        operations::tables(loss, logits, target, &checked, program.plan())?
+    };
+    Ok((program, statistics, loss.inputs(checked.geometry.samples, target.prior.clone())))
 }
 
 /// Lets the kernels' own checks look at everything.

@@ -35,7 +35,9 @@ fn shaped(flat: Tensor, shape: &[usize], kind: Kind, strided: bool, device: Devi
 
 impl Tch {
     fn logits(&self, input: &Input, dtype: Dtype) -> Tensor {
-        shaped(Tensor::from_slice(&input.logits), &input.shape, float(dtype), input.strided, self.device)
+        // Each rounded once: LibTorch's own conversion of `f64` to half precision goes through `f32`.
+        let values: Vec<f64> = input.logits.iter().map(|&z| dtype.round(z)).collect();
+        shaped(Tensor::from_slice(&values), &input.shape, float(dtype), input.strided, self.device)
     }
 
     fn target(&self, input: &Input) -> TchTarget {

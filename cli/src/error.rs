@@ -11,6 +11,14 @@ pub(crate) enum CliError {
     /// The library refused the loss or its input.
     #[error(transparent)]
     Loss(#[from] LossError),
+    /// The library refused what a file holds.
+    #[error("{}: {source}", .path.display())]
+    Refused {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: LossError,
+    },
     /// A file or folder that could not be read or written.
     #[error("{}: {}", .path.display(), words(.source))]
     Io {
@@ -111,7 +119,7 @@ pub(crate) enum CliError {
         out: PathBuf,
     },
     /// Training was asked to stop.
-    #[error("stopped after {epochs} complete epochs; what there was is saved in {}", .out.display())]
+    #[error("stopped after {epochs} complete epoch{}; what there was is saved in {}", if *.epochs == 1 { "" } else { "s" }, .out.display())]
     Interrupted {
         /// Epochs that are complete.
         epochs: usize,
@@ -146,7 +154,6 @@ impl CliError {
             Self::Diverged { .. } | Self::Tensor(_) => 1,
             // What a shell reports after Ctrl-C.
             Self::Interrupted { .. } => 130,
-            Self::OutputClosed => 0,
             _ => 2,
         }
     }
@@ -154,6 +161,10 @@ impl CliError {
 
 /// The system's message without its "(os error 2)", in lower case as the rest of our messages.
 fn words(error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::NotFound {
+        // Where the system's own words are lost, the library's are "entity not found".
+        return "no such file or directory".into();
+    }
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut letters = text.chars();

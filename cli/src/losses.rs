@@ -2,7 +2,7 @@
 
 use clap::Args;
 use segloss::spec::TermDoc;
-use segloss::{PRESETS, Role, catalogue};
+use segloss::{Loss, PRESETS, Role, catalogue};
 use serde::Serialize;
 
 use crate::error::CliError;
@@ -30,17 +30,30 @@ struct Listing {
 struct Preset {
     name: &'static str,
     spec: &'static str,
+    role: String,
+    formula: String,
+}
+
+impl Preset {
+    /// A preset has what its terms have: their roles, their formulas, and their options.
+    fn new(name: &'static str, spec: &'static str, catalogue: &[TermDoc]) -> Result<Self, CliError> {
+        let loss: Loss = spec.parse()?;
+        let (mut roles, mut formulas) = (Vec::new(), Vec::new());
+        for (_, term) in loss.terms() {
+            roles.push(term.role().to_string());
+            let doc = catalogue.iter().find(|doc| doc.name == term.name());
+            formulas.push(doc.map_or_else(|| term.name(), |doc| format!("{}: {}", doc.name, doc.formula)));
+        }
+        Ok(Self { name, spec, role: roles.join(" + "), formula: formulas.join("; ") })
+    }
 }
 
 /// Runs it.
 pub(crate) fn run(args: &LossesArgs, console: &mut Console) -> Result<(), CliError> {
-    let presets = PRESETS.iter().map(|&(name, spec)| Preset { name, spec }).collect();
-    let listing = Listing { terms: catalogue(), presets };
-    let text = if args.json {
-        serde_json::to_string_pretty(&listing).map_err(CliError::json)?
-    } else {
-        text(&listing)
-    };
+    let terms = catalogue();
+    let presets = PRESETS.iter().map(|&(name, spec)| Preset::new(name, spec, &terms)).collect::<Result<_, _>>()?;
+    let listing = Listing { terms, presets };
+    let text = if args.json { serde_json::to_string_pretty(&listing).map_err(CliError::json)? } else { text(&listing) };
     console.line(&text)
 }
 
@@ -54,10 +67,10 @@ fn text(listing: &Listing) -> String {
         lines.push(format!("{heading}\n"));
         lines.extend(listing.terms.iter().filter(|term| term.role == role).map(term));
     }
-    lines.push("PRESETS are names for these texts\n".into());
-    let mut presets = Table::bare().left(2);
-    for Preset { name, spec } in &listing.presets {
-        presets.row([(*name).into(), (*spec).into()]);
+    lines.push("PRESETS are names for these texts, with the formulas, options and defaults of their terms\n".into());
+    let mut presets = Table::bare().left(3);
+    for Preset { name, spec, role, .. } in &listing.presets {
+        presets.row([(*name).into(), (*spec).into(), role.clone()]);
     }
     lines.push(format!("{presets}\n"));
     lines.push(SYNTAX.into());
@@ -81,4 +94,26 @@ TEXT: terms with weights, put together with +
 
   ce + 0.5 * l1(temperature=10)
   ce(class_weights=[1, 5]) + tversky(alpha=0.3, beta=0.7)
-  ce + grow(1, factor=5, every=10, cap=100) * l1     a weight that grows with the epochs";
+  ce + grow(1, factor=5, every=10, cap=100) * l1     a weight that grows with the epochs
+  ce + dice with activation=sigmoid, ignore=255      how logits and labels are read
+
+NAMES are the same in any case and with or without underscores: LogDice is log_dice. Longer names: cross_entropy is ce,
+dice_bias is db, generalized_dice is gdice, log_dice is dice(form=log).";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_notes_claim_is_so() {
+        let parse = |text: &str| text.parse::<Loss>().unwrap();
+        let texts = SYNTAX.lines().filter_map(|line| line.strip_prefix("  "));
+        let texts: Vec<&str> = texts.map(|line| line.split("   ").next().unwrap_or(line)).collect();
+        assert_eq!(texts.len(), 4);
+        texts.into_iter().for_each(|text| drop(parse(text)));
+        let same = [("LogDice", "log_dice"), ("cross_entropy", "ce"), ("dice_bias", "db"), ("generalized_dice", "gdice")];
+        for (one, other) in same.into_iter().chain([("log_dice", "dice(form=log)")]) {
+            assert_eq!(parse(one), parse(other));
+        }
+    }
+}

@@ -11,6 +11,7 @@ mod train;
 use std::io::Write;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use crate::error::CliError;
@@ -18,7 +19,11 @@ use crate::output::Console;
 
 /// Segmentation losses, taken apart into ground-truth matching and region size
 #[derive(Parser, Debug)]
-#[command(name = "segloss", version, about, arg_required_else_help = true)]
+#[command(name = "segloss", version, arg_required_else_help = true)]
+#[command(after_help = "Examples:
+  segloss losses
+  segloss train --loss 'ce + l1'
+  segloss eval --loss ce+dice --logits Z.npy --target Y.npy")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -33,7 +38,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return unparsed(&error),
+    };
     let mut console = Console::new();
     let result = match &cli.command {
         Command::Eval(args) => eval::run(args, &mut console),
@@ -42,13 +50,57 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        Err(CliError::OutputClosed) => ExitCode::SUCCESS,
         Err(error) => {
-            if !matches!(error, CliError::OutputClosed) {
-                // One line, whatever a file may be called; and nobody to tell if this fails too.
-                let text = error.to_string().replace(['\n', '\r'], " ");
-                let _ = writeln!(std::io::stderr(), "error: {text}");
-            }
+            complain(&format!("error: {error}"));
             ExitCode::from(error.exit_code())
         }
+    }
+}
+
+/// Prints help where it was asked for, and what is wrong with a command line in one line where it was not.
+fn unparsed(error: &clap::Error) -> ExitCode {
+    use ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+    if matches!(error.kind(), DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand) {
+        // A reader who has gone needs no help.
+        let _ = error.print();
+    } else {
+        complain(&one_line(&error.to_string()));
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// The message without the usage that follows it; its paragraphs and lists follow each other.
+fn one_line(text: &str) -> String {
+    let text = text.split("\n\nUsage:").next().unwrap_or_default();
+    let text = text.split("\n\nFor more information").next().unwrap_or_default();
+    let paragraphs = text.split("\n\n").map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "));
+    paragraphs.filter(|paragraph| !paragraph.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
+/// One line, whatever a file may be called; and nobody to tell if this fails too.
+fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{}", text.replace(['\n', '\r'], " "));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn mistakes_take_one_line() {
+        let line = |args: &[&str]| one_line(&Cli::try_parse_from([&["segloss"], args].concat()).unwrap_err().to_string());
+        assert_eq!(line(&["train", "--epochs", "0"]), "error: invalid value '0' for '--epochs <N>': 0 is not in 1..=100000");
+        assert_eq!(
+            line(&["eval", "--loss", "ce"]),
+            "error: the following required arguments were not provided: --logits <Z.npy> --target <Y.npy>"
+        );
+        assert_eq!(line(&["trian"]), "error: unrecognized subcommand 'trian'; tip: a similar subcommand exists: 'train'");
     }
 }

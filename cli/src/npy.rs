@@ -180,11 +180,7 @@ impl Header {
         let fortran = after("'fortran_order'")?;
         let shape = after("'shape'")?.strip_prefix('(')?.split_once(')')?.0;
         let shape = shape.split(',').map(str::trim).filter(|s| !s.is_empty()).map(|s| s.parse().ok());
-        Some(Self {
-            descriptor: descriptor.into(),
-            fortran: fortran.starts_with("True"),
-            shape: shape.collect::<Option<_>>()?,
-        })
+        Some(Self { descriptor: descriptor.into(), fortran: fortran.starts_with("True"), shape: shape.collect::<Option<_>>()? })
     }
 
     fn array(&self, path: &Path, data: &[u8]) -> Result<Array, CliError> {
@@ -202,14 +198,12 @@ impl Header {
             "u4" => Array::I64(self.elements(path, data, big, |b| u32::from_le_bytes(b).into())?),
             "i8" => Array::I64(self.elements(path, data, big, i64::from_le_bytes)?),
             // Labels beyond the range of i64 are out of range for any number of classes.
-            "u8" => Array::I64(
-                self.elements(path, data, big, |b| i64::try_from(u64::from_le_bytes(b)).unwrap_or(i64::MAX))?,
-            ),
+            "u8" => Array::I64(self.elements(path, data, big, |b| i64::try_from(u64::from_le_bytes(b)).unwrap_or(i64::MAX))?),
             _ => {
                 return Err(CliError::WrongDtype {
                     path: path.to_path_buf(),
-                    what: "an array",
-                    expected: "of real numbers or integers",
+                    what: "elements",
+                    expected: "real numbers or integers",
                     found: format!("dtype '{}'", self.descriptor),
                 });
             }

@@ -9,6 +9,12 @@ use crate::error::CliError;
 /// Writes a file beside its place and renames it, so that a reader sees the old file or the whole new one.
 pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
     let fail = |error| CliError::io(path, error);
+    // A link stays one, and a device or pipe is written to rather than replaced.
+    let real = fs::canonicalize(path);
+    let path = real.as_deref().unwrap_or(path);
+    if path.exists() && !path.is_file() {
+        return fs::write(path, bytes).map_err(fail);
+    }
     let mut file = temporary(&folder_of(path)).map_err(fail)?;
     file.write_all(bytes).and_then(|()| file.flush()).map_err(fail)?;
     file.persist(path).map_err(|error| fail(error.error))?;
@@ -17,8 +23,19 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
 
 /// Creates a folder for results and makes sure that files can be put there, before any work is done for them.
 pub(crate) fn prepare_folder(path: &Path) -> Result<(), CliError> {
+    if path.exists() && !path.is_dir() {
+        return Err(CliError::io(path, io::Error::from(io::ErrorKind::NotADirectory)));
+    }
     fs::create_dir_all(path).and_then(|()| temporary(path)).map_err(|error| CliError::io(path, error))?;
     Ok(())
+}
+
+/// Removes a file that may be there.
+pub(crate) fn remove_file(path: &Path) -> Result<(), CliError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(CliError::io(path, error)),
+        _ => Ok(()),
+    }
 }
 
 /// Makes sure that a file can be put at this place, before any work is done for it.
@@ -26,6 +43,11 @@ pub(crate) fn check_writable(path: &Path) -> Result<(), CliError> {
     let fail = |error| CliError::io(path, error);
     if path.is_dir() {
         return Err(fail(io::Error::from(io::ErrorKind::IsADirectory)));
+    }
+    let real = fs::canonicalize(path);
+    let path = real.as_deref().unwrap_or(path);
+    if path.exists() && !path.is_file() {
+        return Ok(());
     }
     temporary(&folder_of(path)).map_err(fail)?;
     Ok(())

@@ -56,9 +56,11 @@ impl Display for Table {
 /// Four decimals for numbers of ordinary size, so that they align; powers of ten for the others.
 pub(crate) fn decimal(value: f64) -> String {
     let size = value.abs();
-    if !value.is_finite() {
+    if value == 0.0 {
+        "0.0000".into()
+    } else if !value.is_finite() {
         value.to_string()
-    } else if size >= 1e5 || (size < 5e-5 && size > 0.0) {
+    } else if !(5e-5..1e5).contains(&size) {
         format!("{value:.1e}")
     } else if size >= 1000.0 {
         format!("{value:.1}")
@@ -70,6 +72,8 @@ pub(crate) fn decimal(value: f64) -> String {
 /// Six decimals, where numbers are to be compared.
 pub(crate) fn fine(value: f64) -> String {
     let size = value.abs();
+    // Zero has no sign for a reader.
+    let value = if value == 0.0 { 0.0 } else { value };
     let ordinary = value == 0.0 || (1e-4..1e6).contains(&size) || !value.is_finite();
     if ordinary { format!("{value:.6}") } else { format!("{value:.5e}") }
 }
@@ -80,10 +84,11 @@ mod tests {
 
     #[test]
     fn sensible_digits() {
-        let cases = [(0.0, "0.0000"), (1.0 / 3.0, "0.3333"), (-12.5, "-12.5000"), (1234.56, "1234.6"), (1e-7, "1.0e-7")];
+        let cases = [(-0.0, "0.0000"), (1.0 / 3.0, "0.3333"), (-12.5, "-12.5000"), (1234.56, "1234.6"), (1e-7, "1.0e-7")];
         for (value, text) in cases {
             assert_eq!(decimal(value), text);
         }
         assert_eq!(decimal(f64::INFINITY), "inf");
+        assert_eq!([-0.0, 0.5, 2e-5].map(fine), ["0.000000", "0.500000", "2.00000e-5"]);
     }
 }

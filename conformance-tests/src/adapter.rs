@@ -155,6 +155,16 @@ pub trait Adapter: Sync {
         true
     }
 
+    /// Pixels of the largest case, of four classes each: 10⁸ logits unless it must be smaller. `None` leaves it out.
+    fn largest_case(&self) -> Option<usize> {
+        Some(25_000_000)
+    }
+
+    /// Text of its [ledger](crate::ledger::Ledger) of known differences.
+    fn known_differences(&self) -> &'static str {
+        ""
+    }
+
     /// Total, terms and gradient.
     ///
     /// # Errors

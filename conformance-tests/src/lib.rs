@@ -1,48 +1,93 @@
 //! Proof that every backend computes the same loss.
 //!
-//! A backend is tested through an [`Adapter`]: numbers in, numbers out. [`run`] checks it against the scalar [`oracle`] on every
-//! [case](cases), each a test with a name of its own, `loss/activation/shape/situation/dtype`, and against every row of the
-//! semantics table ([`semantics`]). A test binary of a backend is
+//! A backend is tested through an [`Adapter`]: numbers in, numbers out. The suite checks it against the scalar [`oracle`] on every
+//! [case](cases), each a test with a name of its own, `loss/activation/situation/dtype`, against every row of the [`semantics`]
+//! table, and against the [`defects`] of other libraries. The test binary of a backend, one with `harness = false` in its manifest,
+//! is a line:
 //!
 //! ```no_run
-//! # #[cfg(feature = "ndarray")]
-//! fn main() -> std::process::ExitCode {
-//!     conformance_tests::run(&[&conformance_tests::adapters::Ndarray])
-//! }
-//! # #[cfg(not(feature = "ndarray"))]
-//! # fn main() {}
+//! # #[cfg(feature = "ndarray")] mod test {
+//! use conformance_tests::adapters::Ndarray;
+//! conformance_tests::conformance_suite!(Ndarray);
+//! # }
 //! ```
+//!
+//! A backend outside of this workspace needs `loss-core` and this crate without its default features; `conformance-tests/outsider`
+//! is one, whole.
 
 pub mod adapter;
 pub mod adapters;
 pub mod cases;
+mod check;
+pub mod defects;
+pub mod inputs;
+pub mod laws;
+pub mod ledger;
 pub mod oracle;
 pub mod semantics;
+pub mod suite;
 pub mod tolerance;
 
 pub use adapter::{Adapter, Dtype, Input, Labels, Output};
+pub use check::Check;
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-/// Runs every case and every semantics check on the adapters, as a test binary with `harness = false`.
+use ledger::Ledger;
+
+/// Writes the `main` of a backend's test binary: the whole suite on each adapter named.
+#[macro_export]
+macro_rules! conformance_suite {
+    ($($adapter:expr),+ $(,)?) => {
+        fn main() -> std::process::ExitCode {
+            $crate::run(&[$(&$adapter),+])
+        }
+    };
+}
+
+/// Runs the suite on the adapters, as a test binary with `harness = false`. Prints how many tests each ran, and fails where one ran
+/// fewer than it declares.
 #[must_use]
 pub fn run(adapters: &[&'static dyn Adapter]) -> ExitCode {
     let arguments = Arguments::from_args();
     let mut trials = Vec::new();
+    let mut counts = Vec::new();
     for &adapter in adapters {
-        for case in cases::all() {
-            for dtype in Dtype::ALL.into_iter().filter(|dtype| adapter.supports(*dtype)) {
-                let case = case.clone();
-                let name = format!("{}::{}/{}", adapter.name(), case.name, dtype);
-                trials.push(Trial::test(name, move || case.check(adapter, dtype).map_err(Failed::from)));
+        let ledger = match Ledger::parse(adapter.known_differences()) {
+            Ok(ledger) => Arc::new(ledger),
+            Err(error) => {
+                eprintln!("{}: {error}", adapter.name());
+                return ExitCode::FAILURE;
             }
+        };
+        let tests = suite::tests(adapter);
+        let names: Vec<String> = tests.iter().map(|test| test.name.clone()).collect();
+        for idle in ledger.idle(&names) {
+            eprintln!("{}: the ledger names `{idle}`, which is no test", adapter.name());
+            return ExitCode::FAILURE;
         }
-        for &(name, check) in semantics::CHECKS {
-            let name = format!("{}::semantics::{name}", adapter.name());
-            trials.push(Trial::test(name, move || check(adapter).map_err(Failed::from)));
+        let ran = Arc::new(AtomicUsize::new(0));
+        counts.push((adapter.name(), tests.len(), Arc::clone(&ran)));
+        for test in tests {
+            let (ledger, ran) = (Arc::clone(&ledger), Arc::clone(&ran));
+            trials.push(Trial::test(format!("{}::{}", adapter.name(), test.name), move || {
+                ran.fetch_add(1, Ordering::Relaxed);
+                ledger.judge(&test.name, test.run(adapter)).map_err(Failed::from)
+            }));
         }
     }
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let whole = !arguments.list && arguments.filter.is_none() && arguments.skip.is_empty();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    for (name, declared, ran) in counts.into_iter().filter(|_| whole) {
+        let ran = ran.load(Ordering::Relaxed);
+        println!("{name}: {ran} of {declared} cases ran");
+        if ran < declared {
+            return ExitCode::FAILURE;
+        }
+    }
+    conclusion.exit_code()
 }

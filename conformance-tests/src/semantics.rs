@@ -1,12 +1,11 @@
 //! The semantics table of `docs/design.md`: each row a named check that every backend must pass.
 
-use loss_core::{Activation, Loss, LossError, PRESETS};
+use loss_core::{Activation, LossError, PRESETS};
 
+use crate::check::{Check, close, labels, logit_at, loss, pixels, refused, run, same};
+use crate::inputs::{input, numbers};
 use crate::oracle::Target;
-use crate::{Adapter, Dtype, Input, Labels, Output};
-
-/// A named check.
-pub type Check = (&'static str, fn(&dyn Adapter) -> Result<(), String>);
+use crate::{Adapter, Dtype, Input, Labels};
 
 /// All rows.
 pub const CHECKS: &[Check] = &[
@@ -34,82 +33,6 @@ pub const CHECKS: &[Check] = &[
     ("a_given_prior_is_needed_where_asked_for", given_prior),
     ("same_input_same_bits", reproducible),
 ];
-
-fn loss(text: &str) -> Loss {
-    text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
-}
-
-/// Numbers that look random and are always the same.
-#[must_use]
-pub fn numbers(count: usize, seed: u64) -> impl Iterator<Item = f64> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(0x1234_5678);
-    (0..count).map(move |_| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 11) as f64 / (1u64 << 53) as f64
-    })
-}
-
-/// Logits in −3..3 and labels of the classes, of a shape.
-#[must_use]
-pub fn input(shape: &[usize], seed: u64) -> Input {
-    let count: usize = shape.iter().product();
-    let classes = shape.get(1).copied().unwrap_or(1).max(1);
-    let logits = numbers(count, seed).map(|u| 6.0 * u - 3.0).collect();
-    let labels = numbers(count / classes, seed + 1).map(|u| (u * classes.max(2) as f64) as i64).collect();
-    Input {
-        shape: shape.to_vec(),
-        logits,
-        target: Target::Labels(labels),
-        target_shape: None,
-        labels: Labels::I64,
-        weights: None,
-        prior: None,
-        strided: false,
-    }
-}
-
-fn labels(input: &mut Input) -> &mut Vec<i64> {
-    match &mut input.target {
-        Target::Labels(labels) => labels,
-        Target::Soft(_) => panic!("the check's input has labels"),
-    }
-}
-
-fn run(adapter: &dyn Adapter, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Output, String> {
-    adapter.value_and_gradient(loss, input, dtype).map_err(|error| error.to_string())
-}
-
-fn same(what: &str, a: &Output, b: &Output) -> Result<(), String> {
-    if a.total.to_bits() != b.total.to_bits() {
-        return Err(format!("{what}: totals {} and {}", a.total, b.total));
-    }
-    match a.gradient.iter().zip(&b.gradient).position(|(a, b)| a != b) {
-        Some(i) => Err(format!("{what}: gradients {} and {} at {i}", a.gradient[i], b.gradient[i])),
-        None => Ok(()),
-    }
-}
-
-fn close(what: &str, a: &Output, b: &Output) -> Result<(), String> {
-    let scale = a.gradient.iter().fold(0.0f64, |m, g| m.max(g.abs()));
-    let off = a.gradient.iter().zip(&b.gradient).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-    if (a.total - b.total).abs() > 1e-12 * a.total.abs().max(1.0) || off.is_nan() || off > 1e-12 * scale {
-        return Err(format!("{what}: totals {} and {}, gradients off by {off:e} of {scale:e}", a.total, b.total));
-    }
-    Ok(())
-}
-
-/// Pixels of an input: sample, pixel, in the order of the labels.
-fn pixels(input: &Input) -> Vec<(usize, usize)> {
-    let [samples, _, pixels] = input.lengths();
-    (0..samples).flat_map(|n| (0..pixels).map(move |s| (n, s))).collect()
-}
-
-fn logit_at(input: &Input, (n, s): (usize, usize), k: usize) -> usize {
-    let [_, classes, pixels] = input.lengths();
-    (n * classes + k) * pixels + s
-}
 
 const MIXED: &str = "ce(label_smoothing=0.1) + focal + dice + 0.5 * l1 + 0.5 * kl + 0.1 * log_recall";
 
@@ -337,14 +260,6 @@ fn non_finite(adapter: &dyn Adapter) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-fn refused<T: std::fmt::Debug>(result: Result<T, LossError>, text: &str) -> Result<(), String> {
-    match result {
-        Err(error) if error.to_string() == text => Ok(()),
-        Err(error) => Err(format!("says `{error}`, not `{text}`")),
-        Ok(out) => Err(format!("not refused: {out:?}")),
-    }
 }
 
 fn label_out_of_range(adapter: &dyn Adapter) -> Result<(), String> {

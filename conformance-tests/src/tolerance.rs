@@ -1,54 +1,88 @@
-//! How far a backend may be from the oracle: one table, by type.
+//! How far a backend may be from the oracle, and how far it is.
+
+use std::fmt::{Display, Formatter};
 
 use crate::Dtype;
 
-/// Allowed errors, relative to the scale of what is compared (see [`compare`]).
+/// Allowed errors, relative to the scale of what is compared (see [`compared`]).
 #[derive(Clone, Copy, Debug)]
 pub struct Tolerance {
-    /// Of totals, terms and parts.
-    pub value: f64,
-    /// Of gradients: relative to the largest entry, plus the type's own rounding.
-    pub gradient: f64,
-    /// Rounding of a stored gradient: half a unit in the last place, relative.
+    /// Of a value, a part, or a gradient before it is stored.
+    pub relative: f64,
+    /// Rounding of a stored gradient: half a unit in the last place, relative to itself.
     pub rounding: f64,
     /// Least distance between two stored numbers.
     pub least: f64,
 }
 
-/// The table. Half precision is computed in `f32`, so values are as good as for `f32`; gradients are rounded to the type.
+/// Roundings that a probability or its logarithm goes through on its way from the logits: the shift, the temperature, an exponential
+/// (two), the sum over classes, a quotient or a logarithm (two), a weight, a product with what comes from upstream, and twice as many
+/// for the reference's own path of ordinary operations.
+const ROUNDINGS: f64 = 16.0;
+
+/// The tolerance for logits of a type, with sums over so many pixels.
+///
+/// Pixels are computed in `f64` for `f64` logits, else in `f32`, with a unit roundoff u of 2⁻⁵³ or 2⁻²⁴; sums are kept in `f64`, where
+/// each of n additions rounds once: 16·u + n·2⁻⁵³. Half precision is read as it is, so its values are as good as for `f32`; its
+/// gradient is rounded once, when it is stored.
 #[must_use]
-pub fn tolerance(dtype: Dtype) -> Tolerance {
-    match dtype {
-        Dtype::F64 => Tolerance { value: 1e-12, gradient: 1e-12, rounding: 0.0, least: 0.0 },
-        Dtype::F32 => Tolerance { value: 1e-6, gradient: 1e-6, rounding: 0.0, least: 1e-38 },
-        Dtype::F16 => Tolerance { value: 1e-6, gradient: 1e-6, rounding: 2.0f64.powi(-11), least: 2.0f64.powi(-24) },
-        Dtype::Bf16 => Tolerance { value: 1e-6, gradient: 1e-6, rounding: 2.0f64.powi(-8), least: 1e-38 },
+pub fn tolerance(dtype: Dtype, pixels: usize) -> Tolerance {
+    let (unit, rounding, least) = match dtype {
+        Dtype::F64 => (2.0f64.powi(-53), 0.0, 0.0),
+        Dtype::F32 => (2.0f64.powi(-24), 0.0, 1e-38),
+        Dtype::F16 => (2.0f64.powi(-24), 2.0f64.powi(-11), 2.0f64.powi(-24)),
+        Dtype::Bf16 => (2.0f64.powi(-24), 2.0f64.powi(-8), 1e-38),
+    };
+    Tolerance { relative: ROUNDINGS * unit + pixels as f64 * 2.0f64.powi(-53), rounding, least }
+}
+
+/// Numbers that share a scale, compared: the worst of them.
+#[derive(Clone, Debug)]
+pub struct Compared {
+    /// What they are.
+    pub what: String,
+    /// Index of the worst.
+    pub at: usize,
+    /// What was computed there.
+    pub got: f64,
+    /// What it should be.
+    pub want: f64,
+    /// Their distance, in units of the scale.
+    pub error: f64,
+    /// Their distance, in units of what is allowed; above 1 it is too far.
+    pub times: f64,
+}
+
+impl Compared {
+    /// The worst of several.
+    pub fn worst(all: impl IntoIterator<Item = Self>) -> Option<Self> {
+        all.into_iter().max_by(|a, b| a.times.total_cmp(&b.times))
     }
 }
 
-/// Compares numbers that share a scale; the message names the worst of them.
+impl Display for Compared {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        let Self { what, at, got, want, error, times } = self;
+        write!(f, "{what}: at {at} got {got:e}, expected {want:e}: {error:.2e} of the scale, {times:.3} times what is allowed")
+    }
+}
+
+/// Compares numbers that share a scale: each may be off by `relative · scale`, plus the rounding of its own storage.
 ///
 /// # Errors
-/// Where one is farther off than `relative · scale`, plus its own rounding.
-pub fn compare(what: &str, got: &[f64], want: &[f64], scale: f64, relative: f64, own: Tolerance) -> Result<(), String> {
+/// Where there are not as many of one as of the other.
+pub fn compared(what: &str, got: &[f64], want: &[f64], scale: f64, tolerance: Tolerance) -> Result<Compared, String> {
     if got.len() != want.len() {
         return Err(format!("{what}: {} numbers, expected {}", got.len(), want.len()));
     }
-    let error = |(got, want): (&f64, &f64)| {
-        let allowed = relative * scale + own.rounding * want.abs() + own.least;
-        let error = (got - want).abs();
+    let each = got.iter().zip(want).enumerate().map(|(at, (&got, &want))| {
+        let allowed = tolerance.relative * scale + tolerance.rounding * want.abs() + tolerance.least;
+        let off = (got - want).abs();
         // A NaN is infinitely far off.
-        if error.is_nan() { f64::INFINITY } else { error / allowed.max(f64::MIN_POSITIVE) }
-    };
-    let errors = got.iter().zip(want).map(error);
-    let worst = errors.enumerate().max_by(|a, b| a.1.total_cmp(&b.1));
-    match worst {
-        Some((i, times)) if times > 1.0 => Err(format!(
-            "{what}: at {i} got {:e}, expected {:e}, off by {:e}: {times:.3} times what is allowed (scale {scale:e})",
-            got[i],
-            want[i],
-            (got[i] - want[i]).abs()
-        )),
-        _ => Ok(()),
-    }
+        let off = if off.is_nan() { f64::INFINITY } else { off };
+        let times = off / allowed.max(f64::MIN_POSITIVE);
+        let error = if off == 0.0 { 0.0 } else { off / scale.max(f64::MIN_POSITIVE) };
+        Compared { what: what.to_owned(), at, got, want, error, times }
+    });
+    Compared::worst(each).ok_or_else(|| format!("{what}: nothing to compare"))
 }

@@ -1,7 +1,3 @@
 //! The suite on `backend-burn`, along both of its paths.
 
-use conformance_tests::adapters::{BurnFused, BurnOperations};
-
-fn main() -> std::process::ExitCode {
-    conformance_tests::run(&[&BurnFused, &BurnOperations])
-}
+conformance_tests::conformance_suite!(conformance_tests::adapters::BurnFused, conformance_tests::adapters::BurnOperations);

@@ -1,5 +1,3 @@
 //! The suite on `backend-ndarray`.
 
-fn main() -> std::process::ExitCode {
-    conformance_tests::run(&[&conformance_tests::adapters::Ndarray])
-}
+conformance_tests::conformance_suite!(conformance_tests::adapters::Ndarray);

@@ -81,7 +81,13 @@ impl InsideTruth {
     /// I(τ): predicted mass inside the true region.
     #[must_use]
     pub fn intersection(&self, temperature: Temperature) -> Expr<Regions> {
-        statistic(Statistic::Intersection(self.activation, temperature))
+        self.intersection_on(Side::Region, temperature)
+    }
+
+    /// Predicted mass inside the true region on a side; the background's, Σ (1 − y)(1 − p), exists under sigmoid.
+    #[must_use]
+    pub fn intersection_on(&self, side: Side, temperature: Temperature) -> Expr<Regions> {
+        statistic(Statistic::Intersection(self.activation, temperature, side))
     }
 
     /// L: log-likelihood of the true region, Σ y log p, on a side.
@@ -125,16 +131,13 @@ impl RegionSizes {
     /// P(τ): predicted mass of each class.
     #[must_use]
     pub fn predicted_size(&self, temperature: Temperature) -> Expr<Regions> {
-        statistic(Statistic::PredictedSize(self.activation, temperature))
+        self.predicted_size_on(Side::Region, temperature)
     }
 
-    /// Predicted mass on a side: P, or M − P.
+    /// Predicted mass on a side; the background's, Σ (1 − p), exists under sigmoid.
     #[must_use]
     pub fn predicted_size_on(&self, side: Side, temperature: Temperature) -> Expr<Regions> {
-        match side {
-            Side::Region => self.predicted_size(temperature),
-            Side::Background => self.valid_size() - self.predicted_size(temperature),
-        }
+        statistic(Statistic::PredictedSize(self.activation, temperature, side))
     }
 
     /// p̂(τ) = P(τ)/M: predicted proportion of each class; 0 in a sample without a valid pixel.

@@ -79,10 +79,10 @@ pub enum Statistic {
     TargetSize,
     /// Σ w y² (differs from T for soft targets)
     SquaredTarget,
-    /// P(τ) = Σ w p(τ)
-    PredictedSize(Activation, Temperature),
-    /// I(τ) = Σ w y p(τ)
-    Intersection(Activation, Temperature),
+    /// P(τ) = Σ w p(τ); on the background side Σ w (1 − p(τ)), which does not cancel where M − P would
+    PredictedSize(Activation, Temperature, Side),
+    /// I(τ) = Σ w y p(τ); on the background side Σ w (1 − y)(1 − p(τ))
+    Intersection(Activation, Temperature, Side),
     /// Q = Σ w p²
     SquaredMass(Activation),
     /// L = Σ w y log p; on the background side Σ w (1 − y) log(1 − p)
@@ -105,8 +105,8 @@ impl Statistic {
     pub fn activation(&self) -> Option<Activation> {
         match self {
             Self::ValidSize | Self::TargetSize | Self::SquaredTarget => None,
-            Self::PredictedSize(a, _)
-            | Self::Intersection(a, _)
+            Self::PredictedSize(a, ..)
+            | Self::Intersection(a, ..)
             | Self::SquaredMass(a)
             | Self::LogLikelihood(a, _)
             | Self::LogMass(a, _)
@@ -121,8 +121,8 @@ impl Display for Statistic {
             Self::ValidSize => ("M", None, None),
             Self::TargetSize => ("T", None, None),
             Self::SquaredTarget => ("Y2", None, None),
-            Self::PredictedSize(_, t) => ("P", Some(*t), None),
-            Self::Intersection(_, t) => ("I", Some(*t), None),
+            Self::PredictedSize(_, t, side) => ("P", Some(*t), Some(*side)),
+            Self::Intersection(_, t, side) => ("I", Some(*t), Some(*side)),
             Self::SquaredMass(_) => ("Q", None, None),
             Self::LogLikelihood(_, side) => ("L", None, Some(*side)),
             Self::LogMass(_, side) => ("A", None, Some(*side)),

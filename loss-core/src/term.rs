@@ -12,7 +12,8 @@ use crate::{Activation, AllRegions, InsideTruth, LossError, RegionSizes};
     message = "`{Self}` is not a ground-truth matching term",
     label = "`matching(..)` takes terms that see only what lies inside the true regions",
     note = "a size penalty goes into `penalty(..)`, a Dice-like score into `overlap(..)`",
-    note = "to write a matching term, implement `GroundTruthMatching` for `{Self}`"
+    note = "to write a matching term, implement `GroundTruthMatching` for `{Self}`",
+    note = "an option that can be refused returns a `Result`: put `?` behind it"
 )]
 pub trait GroundTruthMatching: Send + Sync + 'static {
     /// The term as an expression.
@@ -57,7 +58,8 @@ pub trait GroundTruthMatching: Send + Sync + 'static {
     message = "`{Self}` is not a region-size penalty",
     label = "`penalty(..)` takes terms that see only region sizes",
     note = "Cross-Entropy and focal go into `matching(..)`, a Dice-like score into `overlap(..)`",
-    note = "to write a size penalty, implement `RegionSizePenalty` for `{Self}`"
+    note = "to write a size penalty, implement `RegionSizePenalty` for `{Self}`",
+    note = "an option that can be refused returns a `Result`: put `?` behind it"
 )]
 pub trait RegionSizePenalty: Send + Sync + 'static {
     /// The term as an expression.
@@ -97,7 +99,8 @@ pub trait RegionSizePenalty: Send + Sync + 'static {
     message = "`{Self}` is not an overlap term",
     label = "`overlap(..)` takes Dice-like scores",
     note = "Cross-Entropy and focal go into `matching(..)`, a size penalty into `penalty(..)`",
-    note = "to write an overlap term, implement `Overlap` for `{Self}`"
+    note = "to write an overlap term, implement `Overlap` for `{Self}`",
+    note = "an option that can be refused returns a `Result`: put `?` behind it"
 )]
 pub trait Overlap: Send + Sync + 'static {
     /// The term as an expression.

@@ -84,10 +84,16 @@ fn mistakes_are_named() {
         ("focal(gamma=-1)", "focal: gamma = -1 is not allowed; expected a number in [0, 100]"),
         ("focal(alpha=1.5)", "focal: alpha = 1.5 is not allowed; expected a number in [0, 1]"),
         ("ce(label_smoothing=2)", "ce: label_smoothing = 2 is not allowed; expected a share in [0, 1]"),
-        ("ce(class_weights=[-1, 1])", "ce: class_weights = [-1.0, 1.0] is not allowed; expected finite weights >= 0, one of them above 0"),
+        (
+            "ce(class_weights=[-1, 1])",
+            "ce: class_weights = [-1.0, 1.0] is not allowed; expected finite weights >= 0, one of them above 0",
+        ),
         ("dice(absent=maybe)", "dice: absent = maybe is not allowed; expected zero, skip or count"),
         ("dice(classes=[0.5])", "dice: classes = [0.5] is not allowed; expected all or a list of class indices, [1, 2, ..]"),
-        ("dice(squared=true, temperature=2)", "dice: squared = true is not allowed; expected false at another temperature than 1"),
+        (
+            "dice(squared=true, temperature=2)",
+            "dice: squared = true is not allowed; expected false at another temperature than 1",
+        ),
         ("tversky(alpha=0, beta=0)", "tversky: beta = 0 is not allowed; expected a number above 0 where alpha is 0"),
         ("l1(target=[0.5, 2])", "l1: target = [0.5, 2.0] is not allowed; expected proportions in [0, 1], one per class"),
         ("grow(1, factor=0.5) * l1", "grow: factor = 0.5 is not allowed; expected a finite number >= 1"),

@@ -1,6 +1,6 @@
 //! A block of pixels of one sample: decoded target, logits, and the probabilities made of them.
 
-use loss_core::{Activation, LossError, Temperature};
+use loss_core::{Activation, LossError, Side, Temperature};
 
 use crate::problem::{Labels, Target};
 use crate::{Element, Problem, Real};
@@ -216,7 +216,7 @@ impl<C: Real> Block<C> {
     }
 
     /// p(τ), and with softmax at τ = 1 also log Σ e^(z − max) for the logarithms.
-    pub(crate) fn probabilities(&mut self, activation: Activation, temperature: Temperature) {
+    pub(crate) fn probabilities(&mut self, activation: Activation, temperature: Temperature, side: Side) {
         let (len, capacity) = (self.len, self.capacity);
         let tau = C::of(temperature.value());
         match activation {
@@ -242,6 +242,8 @@ impl<C: Real> Block<C> {
                 }
             }
             Activation::Sigmoid => {
+                // 1 − σ(x) = σ(−x), without cancelling.
+                let tau = if side == Side::Background { -tau } else { tau };
                 for k in 0..self.classes {
                     let z = Self::column(&self.logits, k, capacity, len);
                     let p = &mut self.probability[k * capacity..k * capacity + len];

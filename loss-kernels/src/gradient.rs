@@ -105,8 +105,8 @@ impl<C: Real> Pass<'_, C> {
             self.block.find_max();
         }
         let groups = self.groups;
-        for (activation, temperature, members) in &groups.masses {
-            self.block.probabilities(*activation, *temperature);
+        for (activation, temperature, side, members) in &groups.masses {
+            self.block.probabilities(*activation, *temperature, *side);
             let tau = C::of(temperature.value());
             let at_one = temperature.value() == 1.0;
             match activation {
@@ -130,8 +130,7 @@ impl<C: Real> Pass<'_, C> {
                     for &i in members {
                         self.add_mass(i);
                     }
-                    // log_gradient holds p·u: times 1 − p it is ∂/∂z.
-                    self.through_sigmoid(tau, false);
+                    self.through_sigmoid(tau, *side);
                 }
             }
         }
@@ -142,8 +141,7 @@ impl<C: Real> Pass<'_, C> {
             for &i in members {
                 self.add_logarithm(i);
             }
-            // ∂ log p/∂z = 1 − p, and ∂ log(1 − p)/∂z = −p.
-            self.through_sigmoid(if background { -C::one() } else { C::one() }, background);
+            self.through_sigmoid(C::one(), *side);
         }
     }
 
@@ -156,6 +154,9 @@ impl<C: Real> Pass<'_, C> {
             let (p, w, wy) = (self.block.probability(k), self.block.weights(), self.block.weighted_target(k));
             let g = &mut self.log_gradient[k * self.capacity..k * self.capacity + p.len()];
             match statistic {
+                Statistic::Intersection(_, _, Side::Background) => {
+                    g.iter_mut().zip(p).zip(w.iter().zip(wy)).for_each(|((g, &p), (&w, &wy))| *g = *g + (w - wy) * p * u);
+                }
                 Statistic::Intersection(..) => {
                     g.iter_mut().zip(p).zip(wy).for_each(|((g, &p), &wy)| *g = *g + wy * p * u);
                 }
@@ -229,17 +230,16 @@ impl<C: Real> Pass<'_, C> {
         }
     }
 
-    /// ∂/∂z += factor·g·(1 − p(τ)), or factor·g·p for the background's logarithm; τ is the factor of a mass.
-    fn through_sigmoid(&mut self, factor: C, background: bool) {
+    /// ∂ log p(τ)/∂z = τ·(1 − p), and ∂ log(1 − p(τ))/∂z = −τ·p: what `log_gradient` holds, for z.
+    fn through_sigmoid(&mut self, tau: C, side: Side) {
         let (len, capacity) = (self.block.len, self.capacity);
-        let tau = if background { C::one() } else { factor };
+        let tau = if side == Side::Background { -tau } else { tau };
         for k in 0..self.plan.classes() {
             let g = &self.log_gradient[k * capacity..k * capacity + len];
             let out = &mut self.out[k * capacity..k * capacity + len];
             for ((out, &g), &z) in out.iter_mut().zip(g).zip(self.block.logits(k)) {
-                // σ(−x) is 1 − σ(x) without cancellation.
-                let slope = if background { sigmoid(z) } else { sigmoid(-tau * z) };
-                *out = *out + factor * g * slope;
+                // σ(−x) is 1 − σ(x) without cancelling.
+                *out = *out + tau * g * sigmoid(-tau * z);
             }
         }
     }

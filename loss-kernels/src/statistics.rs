@@ -58,8 +58,8 @@ pub fn statistics<E: Element>(logits: &[E], problem: &Problem<'_>, plan: &Plan) 
 pub(crate) struct Groups {
     /// Sums over the target alone.
     pub(crate) target: Vec<usize>,
-    /// Sums over probabilities at one temperature.
-    pub(crate) masses: Vec<(Activation, Temperature, Vec<usize>)>,
+    /// Sums over probabilities at one temperature, on one side.
+    pub(crate) masses: Vec<(Activation, Temperature, Side, Vec<usize>)>,
     /// Sums over logarithms on one side.
     pub(crate) logarithms: Vec<(Activation, Side, Vec<usize>)>,
     /// Whether any softmax is needed.
@@ -72,8 +72,10 @@ impl Groups {
         for (i, statistic) in plan.statistics().iter().enumerate().filter(|(i, _)| wanted(*i)) {
             groups.softmax |= statistic.activation() == Some(Activation::Softmax);
             match statistic {
-                Statistic::PredictedSize(a, t) | Statistic::Intersection(a, t) => groups.mass(*a, *t).push(i),
-                Statistic::SquaredMass(a) => groups.mass(*a, Temperature::ONE).push(i),
+                Statistic::PredictedSize(a, t, side) | Statistic::Intersection(a, t, side) => {
+                    groups.mass(*a, *t, *side).push(i)
+                }
+                Statistic::SquaredMass(a) => groups.mass(*a, Temperature::ONE, Side::Region).push(i),
                 Statistic::LogLikelihood(a, side) | Statistic::LogMass(a, side) | Statistic::PixelSum(a, side, _) => {
                     let at = groups.logarithms.iter().position(|(b, s, _)| (b, s) == (a, side));
                     match at {
@@ -82,7 +84,7 @@ impl Groups {
                     }
                     // Its log-sum comes with the probabilities at τ = 1.
                     if *a == Activation::Softmax {
-                        groups.mass(*a, Temperature::ONE);
+                        groups.mass(*a, Temperature::ONE, Side::Region);
                     }
                 }
                 _ => groups.target.push(i),
@@ -91,13 +93,13 @@ impl Groups {
         groups
     }
 
-    fn mass(&mut self, activation: Activation, temperature: Temperature) -> &mut Vec<usize> {
-        let at = self.masses.iter().position(|(a, t, _)| (*a, *t) == (activation, temperature));
+    fn mass(&mut self, activation: Activation, temperature: Temperature, side: Side) -> &mut Vec<usize> {
+        let at = self.masses.iter().position(|(a, t, s, _)| (*a, *t, *s) == (activation, temperature, side));
         let at = at.unwrap_or_else(|| {
-            self.masses.push((activation, temperature, Vec::new()));
+            self.masses.push((activation, temperature, side, Vec::new()));
             self.masses.len() - 1
         });
-        &mut self.masses[at].2
+        &mut self.masses[at].3
     }
 }
 
@@ -148,12 +150,13 @@ fn add_block<C: Real>(block: &mut Block<C>, columns: &mut Columns<C>, plan: &Pla
     if groups.softmax {
         block.find_max();
     }
-    for (activation, temperature, members) in &groups.masses {
-        block.probabilities(*activation, *temperature);
+    for (activation, temperature, side, members) in &groups.masses {
+        block.probabilities(*activation, *temperature, *side);
         for &i in members {
             for k in 0..classes {
                 let (p, w, wy) = (block.probability(k), block.weights(), block.weighted_target(k));
                 sums[i * classes + k] += match statistics[i] {
+                    Statistic::Intersection(_, _, Side::Background) => sum(len, |b| (w[b] - wy[b]) * p[b]),
                     Statistic::Intersection(..) => sum(len, |b| wy[b] * p[b]),
                     Statistic::SquaredMass(_) => sum(len, |b| w[b] * p[b] * p[b]),
                     _ => sum(len, |b| w[b] * p[b]),

@@ -90,11 +90,8 @@ fn with_ndarray<E: Scalar>(input: &Input, logits: &ArrayD<E>) -> Result<Output, 
         None => target,
     };
     let evaluation = input.loss.evaluate(logits.view(), &target)?;
-    let gradient = if input.gradient {
-        Some(E::gradient(input.loss.value_and_gradient(logits.view(), &target)?.gradient))
-    } else {
-        None
-    };
+    let gradient =
+        if input.gradient { Some(E::gradient(input.loss.value_and_gradient(logits.view(), &target)?.gradient)) } else { None };
     Ok(Output { evaluation, gradient })
 }
 
@@ -102,12 +99,30 @@ fn with_ndarray<E: Scalar>(input: &Input, logits: &ArrayD<E>) -> Result<Output, 
 macro_rules! with_rank {
     ($what:literal, $shape:expr, $R:ident => $call:expr) => {
         match $shape.len() {
-            1 => { const $R: usize = 1; $call }
-            2 => { const $R: usize = 2; $call }
-            3 => { const $R: usize = 3; $call }
-            4 => { const $R: usize = 4; $call }
-            5 => { const $R: usize = 5; $call }
-            6 => { const $R: usize = 6; $call }
+            1 => {
+                const $R: usize = 1;
+                $call
+            }
+            2 => {
+                const $R: usize = 2;
+                $call
+            }
+            3 => {
+                const $R: usize = 3;
+                $call
+            }
+            4 => {
+                const $R: usize = 4;
+                $call
+            }
+            5 => {
+                const $R: usize = 5;
+                $call
+            }
+            6 => {
+                const $R: usize = 6;
+                $call
+            }
             _ => Err(CliError::from(LossError::Unsupported {
                 what: $what,
                 got: format!("shape {:?}", $shape),

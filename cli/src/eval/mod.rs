@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use half::{bf16, f16};
 use ndarray::ArrayD;
-use segloss::{Activation, Evaluation, Geometry, Loss, Role, SplitOf, TargetKind};
+use segloss::{Activation, Evaluation, Geometry, Loss, LossError, Role, SplitOf, TargetKind};
 use serde::Serialize;
 
 use self::compute::{Gradient, compute};
@@ -18,10 +18,11 @@ use crate::table::{Table, decimal, fine};
 
 /// Evaluate a loss on arrays from .npy files, term by term and class by class
 ///
-/// Logits have the shape [N, K, *spatial] (float16, float32 or float64). The target is either labels [N, *spatial] of any integer
-/// type, or soft targets [N, K, *spatial] of a float type. The loss is computed in the type of the logits unless --dtype says
-/// otherwise: float64 logits in float64.
+/// Logits have the shape [N, K, *spatial] and are float16, float32 or float64. The target is either
+/// labels [N, *spatial] of any integer type, or soft targets [N, K, *spatial] of a float type. The loss
+/// is computed in the type of the logits unless --dtype says otherwise: float64 logits in float64.
 #[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
 #[command(after_help = "Examples:
   segloss eval --loss ce+dice --logits Z.npy --target Y.npy
   segloss eval --loss 'ce + 0.5 * l1(temperature=10)' --logits Z.npy --target Y.npy --ignore-index 255 --json
@@ -30,28 +31,28 @@ pub(crate) struct EvalArgs {
     /// The loss, as text or by name (see `segloss losses`)
     #[arg(long, value_name = "SPEC")]
     loss: String,
-    /// Logits
+    /// Array of logits
     #[arg(long, value_name = "Z.npy")]
     logits: PathBuf,
-    /// Labels or soft targets
+    /// Array of labels or soft targets
     #[arg(long, value_name = "Y.npy")]
     target: PathBuf,
-    /// Weights >= 0 of the pixels, [N, *spatial]
+    /// Array of pixel weights >= 0, [N, *spatial]
     #[arg(long, value_name = "W.npy")]
     weights: Option<PathBuf>,
-    /// What computes
+    /// Backend to compute with
     #[arg(long, value_enum, default_value_t = Backend::Ndarray)]
     backend: Backend,
-    /// How logits become probabilities; one channel needs sigmoid
-    #[arg(long, value_enum, default_value_t = ActivationArg::Softmax)]
-    activation: ActivationArg,
+    /// How logits become probabilities; one channel needs sigmoid [default: what SPEC says, else softmax]
+    #[arg(long, value_enum)]
+    activation: Option<ActivationArg>,
     /// A label whose pixels do not count; may be given more than once
     #[arg(long, value_name = "I", allow_negative_numbers = true)]
     ignore_index: Vec<i64>,
     /// The type that logits are converted to before anything is computed
     #[arg(long, value_enum, default_value_t = Dtype::Keep)]
     dtype: Dtype,
-    /// Write the gradient for the logits there, in the type of computation (float32 for f16 and bf16, which .npy lacks)
+    /// Write the gradient of the total by the logits to this file (float64 if computed so, else float32)
     #[arg(long, value_name = "G.npy")]
     grad: Option<PathBuf>,
     /// Print JSON
@@ -99,16 +100,15 @@ enum TargetArray {
 /// Runs it.
 pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> Result<(), CliError> {
     let input = args.read()?;
-    if let Some(path) = &args.grad {
-        output::check_writable(path)?;
-    }
+    args.check_grad()?;
     let dtype = args.dtype.or(&input.logits);
     let result = match dtype {
         Dtype::F64 => compute::<f64>(&input),
         Dtype::F16 => compute::<f16>(&input),
         Dtype::Bf16 => compute::<bf16>(&input),
         Dtype::F32 | Dtype::Keep => compute::<f32>(&input),
-    }?;
+    }
+    .map_err(|error| args.beyond(dtype, &input.logits, error))?;
     if let (Some(path), Some(gradient)) = (&args.grad, &result.gradient) {
         match gradient {
             Gradient::F32(gradient) => npy::write(path, gradient.view())?,
@@ -122,11 +122,13 @@ pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> Result<(), CliError
 impl EvalArgs {
     fn read(&self) -> Result<Input, CliError> {
         let loss: Loss = self.loss.parse()?;
-        let activation = match self.activation {
-            ActivationArg::Softmax => Activation::Softmax,
-            ActivationArg::Sigmoid => Activation::Sigmoid,
+        let loss = match self.activation {
+            Some(ActivationArg::Softmax) => loss.with_activation(Activation::Softmax),
+            Some(ActivationArg::Sigmoid) => loss.with_activation(Activation::Sigmoid),
+            None => loss,
         };
-        let loss = self.ignore_index.iter().fold(loss.with_activation(activation), |loss, &i| loss.with_ignore_index(i));
+        let activation = loss.activation();
+        let loss = self.ignore_index.iter().fold(loss, |loss, &i| loss.with_ignore_index(i));
         let logits = npy::read(&self.logits)?;
         if !logits.is_float() {
             return Err(CliError::WrongDtype {
@@ -155,8 +157,53 @@ impl EvalArgs {
             TargetArray::Labels(labels) => (TargetKind::Labels, labels.shape()),
             TargetArray::Soft(shares) => (TargetKind::Soft, shares.shape()),
         };
-        Geometry::new(logits.shape(), (kind, shape), weights.as_ref().map(ArrayD::shape), activation)?;
+        Geometry::new(logits.shape(), (kind, shape), weights.as_ref().map(ArrayD::shape), activation)
+            .map_err(|error| self.locate(error.into()))?;
         Ok(Input { loss, logits, target, weights, backend: self.backend, gradient: self.grad.is_some() })
+    }
+
+    /// Refuses a place for the gradient where it cannot go, or where an input is.
+    fn check_grad(&self) -> Result<(), CliError> {
+        let Some(grad) = &self.grad else { return Ok(()) };
+        let inputs = [("logits", Some(&self.logits)), ("target", Some(&self.target)), ("weights", self.weights.as_ref())];
+        let same = |path: &Path| grad.canonicalize().is_ok_and(|grad| path.canonicalize().is_ok_and(|path| path == grad));
+        if let Some((name, _)) = inputs.into_iter().find(|(_, path)| path.is_some_and(|path| same(path))) {
+            let expected = format!("would overwrite the file of --{name}");
+            return Err(CliError::Option { option: "grad", value: grad.display().to_string(), expected });
+        }
+        output::check_writable(grad)
+    }
+
+    /// Says of a logit that became infinite only by its conversion that it did, and names the file of any other refusal.
+    fn beyond(&self, dtype: Dtype, logits: &Array, error: CliError) -> CliError {
+        if let CliError::Loss(LossError::NonFiniteLogit { position, .. }) = &error {
+            let logit = logits.floats().get(position.as_slice()).copied().filter(|logit| logit.is_finite());
+            if let Some(logit) = logit {
+                let expected = format!("logit {logit:?} at {position:?} of {} is beyond its range", self.logits.display());
+                return CliError::Option { option: "dtype", value: dtype.name().into(), expected };
+            }
+        }
+        self.locate(error)
+    }
+
+    /// Names the file that a refusal is about.
+    fn locate(&self, error: CliError) -> CliError {
+        let CliError::Loss(source) = error else { return error };
+        let path = match &source {
+            LossError::Empty { .. }
+            | LossError::LogitsRank { .. }
+            | LossError::TooFewClasses { .. }
+            | LossError::NonFiniteLogit { .. } => Some(&self.logits),
+            LossError::LabelOutOfRange { .. } => Some(&self.target),
+            LossError::ShapeMismatch { what, .. } | LossError::ValueOutOfRange { what, .. } => {
+                if *what == "pixel weights" || *what == "pixel weight" { self.weights.as_ref() } else { Some(&self.target) }
+            }
+            _ => None,
+        };
+        match path {
+            Some(path) => CliError::Refused { path: path.clone(), source },
+            None => CliError::Loss(source),
+        }
     }
 
     fn text(&self, input: &Input, dtype: Dtype, evaluation: &Evaluation) -> String {
@@ -198,7 +245,9 @@ impl EvalArgs {
         }
         lines.push(String::new());
 
-        let mut regions = Table::new(["class", "true area", "predicted area", "soft Dice"]);
+        // Under sigmoid a single channel is the foreground, not class 0.
+        let index = if input.loss.activation() == Activation::Sigmoid { "channel" } else { "class" };
+        let mut regions = Table::new([index, "true area", "predicted area", "soft Dice"]);
         for region in &evaluation.regions {
             let percent = |share: f64| format!("{:.3} %", 100.0 * share);
             regions.row([region.class.to_string(), percent(region.target), percent(region.predicted), decimal(region.dice)]);
@@ -268,4 +317,3 @@ impl Dtype {
         }
     }
 }
-

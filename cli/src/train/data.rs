@@ -63,7 +63,7 @@ pub(crate) struct Dataset {
 }
 
 impl Dataset {
-    /// Shares of the valid pixels of the validation images per class.
+    /// Share of the valid pixels that each class has.
     pub(crate) fn shares(pictures: &[Picture], classes: usize) -> Vec<f64> {
         let mut counts = vec![0.0; classes];
         for label in pictures.iter().flat_map(|p| &p.labels) {

@@ -2,9 +2,11 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Cursor;
 use std::path::Path;
 
-use image::{DynamicImage, GrayImage, ImageFormat, ImageReader};
+use image::codecs::png::PngDecoder;
+use image::{DynamicImage, GrayImage, ImageError};
 use ndarray::Array2;
 
 use super::data::{Dataset, IGNORED, MOST_CLASSES, Picture};
@@ -47,11 +49,14 @@ fn pictures(folder: &Path) -> Result<Vec<Picture>, CliError> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(io)? {
         let path = entry.map_err(io)?.path();
-        let name = path.file_name().and_then(OsStr::to_str).and_then(|name| name.strip_suffix("_image.png"));
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        // Either half calls for the other one.
+        let name = name.strip_suffix("_image.png").or_else(|| name.strip_suffix("_label.png"));
         names.extend(name.map(String::from));
     }
     // The order of a folder's entries is the file system's, and would not be the same everywhere.
     names.sort();
+    names.dedup();
     if names.is_empty() {
         let reason = "no pairs NAME_image.png and NAME_label.png".into();
         return Err(CliError::Folder { path: folder.to_path_buf(), reason });
@@ -82,10 +87,16 @@ fn picture(folder: &Path, name: String) -> Result<Picture, CliError> {
 fn grey(path: &Path) -> Result<Array2<u8>, CliError> {
     let refuse = |reason: String| CliError::Picture { path: path.to_path_buf(), reason };
     let bytes = fs::read(path).map_err(|error| CliError::io(path, error))?;
-    let decoded = ImageReader::with_format(std::io::Cursor::new(bytes), ImageFormat::Png).decode();
-    match decoded.map_err(|error| refuse(format!("not a readable PNG: {error}")))? {
+    let unreadable = |error: ImageError| refuse(format!("not a readable PNG: {error}"));
+    let kind = kind(&bytes);
+    let decoder = PngDecoder::new(Cursor::new(bytes)).map_err(unreadable)?;
+    // Asked of the file itself: decoding stretches fewer bits to the whole range, which would change class indices.
+    if let Some(kind) = kind {
+        return Err(refuse(format!("must be 8-bit grey, found {kind}")));
+    }
+    match DynamicImage::from_decoder(decoder).map_err(unreadable)? {
         DynamicImage::ImageLuma8(image) => array(image).ok_or_else(|| refuse("has no pixels".into())),
-        other => Err(refuse(format!("must be 8-bit grey, found {}", kind(&other)))),
+        _ => Err(refuse("must be 8-bit grey, found grey with transparency".into())),
     }
 }
 
@@ -94,15 +105,16 @@ fn array(image: GrayImage) -> Option<Array2<u8>> {
     Array2::from_shape_vec([height as usize, width as usize], image.into_raw()).ok().filter(|a| !a.is_empty())
 }
 
-fn kind(image: &DynamicImage) -> String {
-    let color = image.color();
-    let bits = 8 * u32::from(color.bytes_per_pixel()) / u32::from(color.channel_count().max(1));
-    let name = match (color.has_color(), color.has_alpha()) {
-        (false, false) => "grey",
-        (false, true) => "grey with alpha",
-        (true, false) => "colour",
-        (true, true) => "colour with alpha",
+/// What the header of a PNG says it is, unless that is 8-bit grey.
+fn kind(bytes: &[u8]) -> Option<String> {
+    let (bits, color) = (bytes.get(24)?, bytes.get(25)?);
+    let name = match color {
+        0 if *bits == 8 => return None,
+        0 => "grey",
+        2 => "colour",
+        3 => "palette",
+        4 => "grey with transparency",
+        _ => "colour with transparency",
     };
-    format!("{bits}-bit {name}")
+    Some(format!("{bits}-bit {name}"))
 }
-

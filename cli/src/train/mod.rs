@@ -17,12 +17,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use burn::module::Module;
-use burn::tensor::{Device, TensorReadError};
+use burn::tensor::TensorReadError;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use segloss::Loss;
 
-use self::data::{Dataset, Picture};
+use self::data::Dataset;
 use self::report::{EpochTable, RunFile};
 use self::run::{End, EpochRecord, Observer, Outcome, Settings};
 use crate::error::CliError;
@@ -30,13 +30,14 @@ use crate::output::{self, Console};
 
 /// Train a small U-Net and watch what each part of the loss does
 ///
-/// Without --data, images of small bright lesions are made up. With it, pairs NAME_image.png (8-bit grey) and NAME_label.png
-/// (8-bit class index, 255 = ignored) are read from FOLDER/train and FOLDER/test, or from FOLDER itself, whose last quarter by
-/// name is held out to validate with.
+/// Without --data, images of small bright lesions are made up. With it, pairs of NAME_image.png (8-bit
+/// grey) and NAME_label.png (8-bit class index, 255 = ignored) are read from FOLDER/train and FOLDER/test,
+/// or from FOLDER itself, whose last quarter by name is held out to validate with.
 ///
-/// DIR receives metrics.csv, metrics.png, pictures.png, model.bpk (weights, Burn's own format) and run.json. Ctrl-C ends the run
-/// early and saves the same.
+/// DIR receives metrics.csv, metrics.png, pictures.png, model.bpk (weights, in Burn's own format) and
+/// run.json. Ctrl-C ends the run early and saves the same.
 #[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
 #[command(after_help = "Examples:
   segloss train
   segloss train --loss 'ce + 0.5 * l1(temperature=10)' --seed 3 --out runs/l1
@@ -49,7 +50,7 @@ pub(crate) struct TrainArgs {
     /// Folder of image and label pairs; made-up lesions without it
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
-    /// Passes [default: 40, with --data 8]
+    /// Passes over the training images [default: 40, with --data 8]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     epochs: Option<u32>,
     /// Seed of everything random; the same seed gives the same metrics
@@ -61,7 +62,7 @@ pub(crate) struct TrainArgs {
     /// Greatest learning rate
     #[arg(long = "lr", value_name = "RATE", default_value_t = 0.005)]
     learning_rate: f64,
-    /// Patches in a step
+    /// Patches in a batch
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1024))]
     batch: u32,
     /// Side of a patch in pixels, a multiple of 4 [default: 64, with --data 128]
@@ -112,7 +113,7 @@ impl TrainArgs {
             return refuse("lr", self.learning_rate.to_string(), "must be above 0 and at most 1");
         }
         for (option, value) in [("patch", self.patch.unwrap_or(64)), ("width", self.width)] {
-            if value as usize % network::STRIDE != 0 {
+            if !(value as usize).is_multiple_of(network::STRIDE) {
                 return refuse(option, value.to_string(), "must be a multiple of 4");
             }
         }
@@ -215,8 +216,17 @@ fn save(
     outcome: &Outcome,
 ) -> Result<Vec<&'static str>, CliError> {
     let Outcome { network, history, .. } = outcome;
-    let mut saved = vec!["metrics.csv", "run.json", "model.bpk", "pictures.png"];
-    report::write_metrics(&out.join("metrics.csv"), history)?;
+    let mut saved = Vec::new();
+    let [metrics, plot] = ["metrics.csv", "metrics.png"].map(|name| out.join(name));
+    if history.is_empty() {
+        // Those of an earlier run would not belong to the other files.
+        output::remove_file(&metrics)?;
+        output::remove_file(&plot)?;
+    } else {
+        report::write_metrics(&metrics, history)?;
+        plot::write(&plot, &loss.to_string(), &dataset.origin, history)?;
+        saved.extend(["metrics.csv", "metrics.png"]);
+    }
     RunFile {
         segloss: env!("CARGO_PKG_VERSION"),
         loss: loss.to_string(),
@@ -241,28 +251,17 @@ fn save(
     let weights = weights.map_err(|error| CliError::Encode { path: model.clone(), reason: error.to_string() })?;
     output::write_file(&model, &weights)?;
 
-    let shown: Vec<&Picture> =
-        pictures::chosen(dataset.validation.len()).into_iter().filter_map(|i| dataset.validation.get(i)).collect();
-    let device = Device::flex();
+    let shown = pictures::chosen(&dataset.validation);
     let go_on = AtomicBool::new(false);
-    let judged = validation::validate(network, &shown, dataset.classes, settings.patch, &device, &go_on)?;
-    if let Some((predictions, _)) = judged {
-        pictures::write(&out.join("pictures.png"), &shown, &predictions, dataset.classes)?;
+    let judged = validation::validate(network, &shown, dataset.classes, loss.activation(), settings.patch, &go_on)?;
+    if let Some(judged) = judged {
+        pictures::write(&out.join("pictures.png"), &shown, &judged.predictions, dataset.classes)?;
     }
-    if !history.is_empty() {
-        plot::write(&out.join("metrics.png"), &loss.to_string(), &dataset.origin, history)?;
-        saved.insert(1, "metrics.png");
-    }
+    saved.extend(["pictures.png", "model.bpk", "run.json"]);
     Ok(saved)
 }
 
-fn conclude(
-    out: &Path,
-    dataset: &Dataset,
-    outcome: &Outcome,
-    saved: &[&str],
-    console: &mut Console,
-) -> Result<(), CliError> {
+fn conclude(out: &Path, dataset: &Dataset, outcome: &Outcome, saved: &[&str], console: &mut Console) -> Result<(), CliError> {
     if let End::Diverged { total, epoch, step } = outcome.end {
         return Err(CliError::Diverged { total, epoch, step, out: out.to_path_buf() });
     }

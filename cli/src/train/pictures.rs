@@ -8,99 +8,150 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::canvas::{Brush, Canvas, color};
 use super::data::{IGNORED, Picture};
+use super::validation::image_dice;
 use crate::error::CliError;
 
-/// Most rows of a sheet.
-const ROWS: usize = 6;
+/// Most rows of a sheet of small images, and of large ones.
+const ROWS: [usize; 2] = [6, 4];
+
+/// Panels higher than this are large.
+const LARGE: usize = 320;
 
 /// Sides that a panel is enlarged to or reduced to, by whole factors.
 const PANEL: [usize; 2] = [256, 640];
 
-const MARGIN: usize = 24;
-const HEAD: usize = 92;
-const CAPTION: usize = 30;
+/// Least width of a panel, for the words above it.
+const NARROWEST: usize = 140;
 
-/// Indices of the images that a sheet shows: evenly spread.
-pub(crate) fn chosen(images: usize) -> Vec<usize> {
-    let rows = images.min(ROWS);
-    (0..rows).map(|row| row * images / rows).collect()
+/// The images that a sheet shows: evenly spread.
+pub(crate) fn chosen(pictures: &[Picture]) -> Vec<&Picture> {
+    let large = pictures.iter().any(|p| View::of(p.size()).height > LARGE);
+    let rows = pictures.len().min(ROWS[usize::from(large)]);
+    (0..rows).filter_map(|row| pictures.get(row * pictures.len() / rows)).collect()
 }
 
 /// Writes a sheet with a row for each image and its predicted classes.
-pub(crate) fn write(
-    path: &Path,
-    pictures: &[&Picture],
-    predictions: &[Array2<u8>],
-    classes: usize,
-) -> Result<(), CliError> {
+pub(crate) fn write(path: &Path, pictures: &[&Picture], predictions: &[Array2<u8>], classes: usize) -> Result<(), CliError> {
+    let fail = |reason: String| CliError::Encode { path: path.to_path_buf(), reason };
     let views: Vec<View> = pictures.iter().map(|p| View::of(p.size())).collect();
-    let panel = views.iter().map(|v| v.width).max().unwrap_or(0);
-    let width = 3 * (panel + MARGIN) + MARGIN;
-    let height = HEAD + views.iter().map(|v| CAPTION + v.height + MARGIN).sum::<usize>();
-    let mut canvas = Canvas::new(width as u32, height as u32);
+    let sheet = Sheet::new(&views);
+    let mut legend: Vec<(String, Option<usize>)> = (1..classes).map(|k| (format!("class {k}"), Some(k))).collect();
+    if pictures.iter().any(|p| p.labels.iter().any(|&l| l == IGNORED)) {
+        legend.push(("ignored".into(), None));
+    }
+    let places = sheet.places(&legend).map_err(|error| fail(error.to_string()))?;
+    let head = places.last().map_or(sheet.scaled(44), |place| place[1] + sheet.scaled(32));
+    let row = |view: &View| sheet.scaled(26) + view.height + sheet.margin;
+    let height = head + views.iter().map(row).sum::<usize>();
+    let mut canvas = Canvas::new(sheet.width as u32, height as u32);
 
-    let mut top = HEAD;
+    for ((_, class), [left, middle]) in legend.iter().zip(&places) {
+        let side = sheet.scaled(14);
+        for at in (0..side * side).map(|i| [i / side, i % side]) {
+            if let Some(pixel) = canvas.pixel(left + at[1], middle - side / 2 + at[0]) {
+                *pixel = class.map_or_else(|| shade(0, Some(IGNORED), at), paint);
+            }
+        }
+    }
+    let mut top = head;
     let mut captions = Vec::new();
     for ((picture, prediction), view) in pictures.iter().zip(predictions).zip(&views) {
-        captions.push((top, caption(picture, prediction)));
-        top += CAPTION;
+        captions.push((top + sheet.scaled(13), caption(picture, prediction, classes)));
+        top += sheet.scaled(26);
         for (column, classes_shown) in [None, Some(&picture.labels), Some(prediction)].into_iter().enumerate() {
-            let left = MARGIN + column * (panel + MARGIN);
             for y in 0..view.height {
                 for x in 0..view.width {
                     let at = view.source([y, x]);
                     let label = classes_shown.and_then(|labels| labels.get(at)).copied();
                     let ignored = picture.labels.get(at) == Some(&IGNORED) && classes_shown.is_some();
                     let grey = view.grey(picture, [y, x]);
-                    if let Some(pixel) = canvas.pixel(left + x, top + y) {
+                    if let Some(pixel) = canvas.pixel(sheet.left(column) + x, top + y) {
                         *pixel = shade(grey, if ignored { Some(IGNORED) } else { label }, [y, x]);
                     }
                 }
             }
         }
-        top += view.height + MARGIN;
+        top += view.height + sheet.margin;
     }
-    words(&canvas.area(), panel, classes, &captions)
-        .map_err(|error| CliError::Encode { path: path.to_path_buf(), reason: error.to_string() })?;
+    let names = legend.iter().map(|(name, _)| name.as_str()).zip(places).collect::<Vec<_>>();
+    sheet.words(&canvas.area(), &names, &captions).map_err(|error| fail(error.to_string()))?;
     canvas.save(path)
 }
 
-fn words(
-    area: &DrawingArea<Brush<'_>, plotters::coord::Shift>,
+/// Lengths of a sheet. Text grows with a wide one, which will be looked at reduced.
+struct Sheet {
     panel: usize,
-    classes: usize,
-    captions: &[(usize, String)],
-) -> Result<(), Box<dyn std::error::Error>> {
-    let anchor = Pos::new(HPos::Left, VPos::Center);
-    let style = ("sans-serif", 16.0).into_font().color(&BLACK).pos(anchor);
-    let bold = ("sans-serif", 20.0).into_font().style(FontStyle::Bold).color(&BLACK).pos(anchor);
-    for (column, name) in ["image", "truth", "prediction"].into_iter().enumerate() {
-        area.draw_text(name, &bold, ((MARGIN + column * (panel + MARGIN)) as i32, 28))?;
+    width: usize,
+    margin: usize,
+    scale: f64,
+}
+
+impl Sheet {
+    fn new(views: &[View]) -> Self {
+        let panel = views.iter().map(|v| v.width).max().unwrap_or(0).max(NARROWEST);
+        let scale = (panel as f64 / 320.0).clamp(1.0, 2.0);
+        let margin = (24.0 * scale) as usize;
+        Self { panel, width: 3 * (panel + margin) + margin, margin, scale }
     }
-    let mut x = MARGIN as i32;
-    for class in 1..classes {
-        let [r, g, b] = paint(class);
-        let name = format!("class {class}");
-        area.draw(&Rectangle::new([(x, 54), (x + 14, 68)], RGBColor(r, g, b).filled()))?;
-        area.draw_text(&name, &style, (x + 20, 61))?;
-        x += 20 + area.estimate_text_size(&name, &style)?.0 as i32 + 22;
+
+    fn scaled(&self, length: usize) -> usize {
+        (length as f64 * self.scale) as usize
     }
-    for (top, caption) in captions {
-        area.draw_text(caption, &style, (MARGIN as i32, *top as i32 + CAPTION as i32 / 2))?;
+
+    fn left(&self, column: usize) -> usize {
+        self.margin + column * (self.panel + self.margin)
     }
-    Ok(())
+
+    fn style(&self) -> TextStyle<'static> {
+        ("sans-serif", 16.0 * self.scale).into_font().color(&BLACK).pos(Pos::new(HPos::Left, VPos::Center))
+    }
+
+    /// Left and middle of each swatch of the legend, in as many rows as it takes.
+    fn places(&self, legend: &[(String, Option<usize>)]) -> Result<Vec<[usize; 2]>, Box<dyn std::error::Error>> {
+        let mut ruler = Canvas::new(1, 1);
+        let area = ruler.area();
+        let (mut x, mut y) = (self.margin, self.scaled(56));
+        let mut places = Vec::new();
+        for (name, _) in legend {
+            let (text, _) = area.estimate_text_size(name, &self.style())?;
+            let whole = self.scaled(20) + text as usize;
+            if x > self.margin && x + whole + self.margin > self.width {
+                (x, y) = (self.margin, y + self.scaled(24));
+            }
+            places.push([x, y]);
+            x += whole + self.scaled(22);
+        }
+        Ok(places)
+    }
+
+    fn words(
+        &self,
+        area: &DrawingArea<Brush<'_>, plotters::coord::Shift>,
+        legend: &[(&str, [usize; 2])],
+        captions: &[(usize, String)],
+    ) -> Result<(), Box<dyn std::error::Error>> {
+        let style = self.style();
+        let bold = ("sans-serif", 20.0 * self.scale).into_font().style(FontStyle::Bold).color(&BLACK).pos(style.pos);
+        for (column, name) in ["image", "truth", "prediction"].into_iter().enumerate() {
+            area.draw_text(name, &bold, (self.left(column) as i32, self.scaled(26) as i32))?;
+        }
+        for (name, [x, y]) in legend {
+            area.draw_text(name, &style, ((x + self.scaled(20)) as i32, *y as i32))?;
+        }
+        for (middle, caption) in captions {
+            area.draw_text(caption, &style, (self.margin as i32, *middle as i32))?;
+        }
+        Ok(())
+    }
 }
 
 /// Name of an image and how well its foreground was found.
-fn caption(picture: &Picture, prediction: &Array2<u8>) -> String {
-    let pairs = || picture.labels.iter().zip(prediction).filter(|&(&label, _)| label != IGNORED);
-    let truth = pairs().filter(|&(&label, _)| label > 0).count();
-    let found = pairs().filter(|&(_, &guess)| guess > 0).count();
-    let both = pairs().filter(|&(label, guess)| *label > 0 && label == guess).count();
-    if truth + found == 0 {
+fn caption(picture: &Picture, prediction: &Array2<u8>, classes: usize) -> String {
+    let dice = image_dice(picture, prediction, classes);
+    if dice.is_nan() {
         return format!("{}: no foreground, none found", picture.name);
     }
-    format!("{}: foreground Dice {:.3}", picture.name, 2.0 * both as f64 / (truth + found) as f64)
+    format!("{}: foreground Dice {dice:.3}", picture.name)
 }
 
 /// How an image is brought to the size of a panel.
@@ -148,4 +199,54 @@ fn shade(grey: u8, label: Option<u8>, [y, x]: [usize; 2]) -> [u8; 3] {
 fn paint(class: usize) -> [u8; 3] {
     let RGBColor(r, g, b) = color(class);
     [r, g, b]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn panels_are_scaled_by_whole_factors() {
+        let size = |height, width| {
+            let view = View::of([height, width]);
+            (view.height, view.width)
+        };
+        assert_eq!(size(64, 64), (256, 256));
+        assert_eq!(size(24, 20), (240, 200));
+        assert_eq!(size(584, 565), (584, 565));
+        assert_eq!(size(768, 1024), (384, 512));
+        assert_eq!(size(1, 5000), (1, 625));
+    }
+
+    #[test]
+    fn a_sheet_shows_image_truth_and_prediction() {
+        let mut labels = Array2::zeros([64, 64]);
+        labels[[0, 0]] = 1;
+        labels[[0, 1]] = IGNORED;
+        let picture = Picture::new("p".into(), Array2::from_elem([64, 64], 200), labels);
+        let prediction = Array2::from_elem([64, 64], 1);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sheet.png");
+        write(&path, &[&picture], &[prediction], 2).unwrap();
+        let sheet = image::open(&path).unwrap().into_rgb8();
+        assert_eq!(sheet.width(), 3 * 256 + 4 * 24);
+        // From below: the panel's last row, which lies above the margin.
+        let row = |up: u32| sheet.height() - 24 - up;
+        let at = |column: u32, x: u32, y: u32| sheet.get_pixel(24 + column * 280 + x, y).0;
+        let orange = shade(200, Some(1), [0, 0]);
+        assert_eq!([at(0, 0, row(1)), at(1, 0, row(1)), at(2, 0, row(1))], [[200; 3], [200; 3], orange]);
+        assert_eq!([at(0, 0, row(256)), at(1, 0, row(256)), at(2, 0, row(256))], [[200; 3], orange, orange]);
+        assert_eq!([at(0, 4, row(256)), at(1, 4, row(256))], [[200; 3], shade(0, Some(IGNORED), [0, 4])]);
+        assert_eq!(at(0, 0, row(257)), [255; 3]);
+    }
+
+    #[test]
+    fn rows_are_spread_over_the_images() {
+        let pictures: Vec<Picture> =
+            (0..14).map(|i| Picture::new(i.to_string(), Array2::zeros([8, 8]), Array2::zeros([8, 8]))).collect();
+        let names = |count: usize| chosen(&pictures[..count]).iter().map(|p| p.name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(14), ["0", "2", "4", "7", "9", "11"]);
+        assert_eq!(names(2), ["0", "1"]);
+        assert!(names(0).is_empty());
+    }
 }

@@ -66,7 +66,7 @@ fn draw(area: &Area, loss: &str, origin: &str, history: &[EpochRecord]) -> Drawn
     }
 
     let number = |v: &f64| trimmed(*v);
-    panel(&panels[0], "Ground-truth matching parts, training", linear(&matching), &number, &matching)?;
+    panel(&panels[0], "Ground-truth matching parts and the total, training", linear(&matching), &number, &matching)?;
     panel(&panels[1], "Region-size parts, training", linear(&sizes), &number, &sizes)?;
     panel(&panels[2], "Dice on the validation images", 0.0..1.02, &number, &dice)?;
     // Classes of a tenth of a percent and of ninety percent have to be seen together; what is far below the
@@ -79,13 +79,7 @@ fn draw(area: &Area, loss: &str, origin: &str, history: &[EpochRecord]) -> Drawn
     panel(&panels[3], title, (floor..1.2).log_scale(), &percent, &areas)
 }
 
-fn over(
-    history: &[EpochRecord],
-    name: &str,
-    color: RGBColor,
-    dashed: bool,
-    value: impl Fn(&EpochRecord) -> f64,
-) -> Series {
+fn over(history: &[EpochRecord], name: &str, color: RGBColor, dashed: bool, value: impl Fn(&EpochRecord) -> f64) -> Series {
     Series { name: name.into(), color, dashed, values: history.iter().map(value).collect() }
 }
 
@@ -97,8 +91,8 @@ where
 {
     let area = area.margin(20, 40, 60, 60);
     area.draw_text(title, &bold(36.0), (0, 0))?;
-    legend(&area, series)?;
-    let (_, area) = area.split_vertically(116);
+    let below = legend(&area, series)?;
+    let (_, area) = area.split_vertically(below);
     let epochs = series.iter().map(|s| s.values.len()).max().unwrap_or(1);
     // A single epoch still gets an axis with a width.
     let x = if epochs > 1 { 1.0..epochs as f64 } else { 0.5..1.5 };
@@ -131,21 +125,25 @@ where
     Ok(())
 }
 
-/// Names beside a piece of their line, in one row under the title.
-fn legend(area: &Area, series: &[Series]) -> Drawn {
+/// Names beside a piece of their line, in rows under the title; gives where they end.
+fn legend(area: &Area, series: &[Series]) -> Result<i32, Box<dyn std::error::Error>> {
     let style = plain(30.0).color(&BLACK).pos(Pos::new(HPos::Left, VPos::Center));
-    let mut x = 0;
+    let (right, _) = area.dim_in_pixel();
+    let (mut x, mut y) = (0, 74);
     for line in series.iter().filter(|s| !s.name.is_empty()) {
-        let pieces: &[Range<i32>] = if line.dashed { &[0..18, 30..48] } else { &[0..48] };
-        for piece in pieces {
-            let ends = [(x + piece.start, 74), (x + piece.end, 74)];
+        let pieces: &[[i32; 2]] = if line.dashed { &[[0, 18], [30, 48]] } else { &[[0, 48]] };
+        let (width, _) = area.estimate_text_size(&line.name, &style)?;
+        if x > 0 && x + 60 + width as i32 > right as i32 {
+            (x, y) = (0, y + 44);
+        }
+        for [begin, end] in pieces {
+            let ends = [(x + begin, y), (x + end, y)];
             area.draw(&PathElement::new(ends, line.color.stroke_width(6)))?;
         }
-        area.draw_text(&line.name, &style, (x + 60, 74))?;
-        let (width, _) = area.estimate_text_size(&line.name, &style)?;
+        area.draw_text(&line.name, &style, (x + 60, y))?;
         x += 60 + width as i32 + 48;
     }
-    Ok(())
+    Ok(y + 42)
 }
 
 const GREY: RGBColor = RGBColor(100, 100, 100);

@@ -21,33 +21,38 @@ struct Column {
     heading: String,
     below: Vec<String>,
     truth: Vec<String>,
+    digits: usize,
 }
 
-const WIDTH: usize = 8;
+/// Characters of a part of the loss.
+const PART: usize = 8;
+
+/// Characters of a score or a share, of which there may be many.
+const SHARE: usize = 6;
 
 impl EpochTable {
     /// A table for a run of so many epochs, begun with its first one.
     pub(crate) fn new(epochs: usize, first: &EpochRecord) -> Self {
-        let blank = |heading: &str, below: Vec<String>| {
+        let blank = |heading: &str, below: Vec<String>, digits: usize| {
             let truth = vec![String::new(); below.len()];
-            Column { heading: heading.into(), below, truth }
+            Column { heading: heading.into(), below, truth, digits }
         };
-        let mut columns = vec![blank("", vec!["total".into()])];
+        let mut columns = vec![blank("", vec!["total".into()], PART)];
         for term in &first.terms {
             let below = parts(term).iter().map(|(name, _)| (*name).to_string()).collect();
-            columns.push(blank(&term.name, below));
+            columns.push(blank(&term.name, below, PART));
         }
         let classes: Vec<String> = (0..first.classes.len()).map(|k| k.to_string()).collect();
-        columns.push(blank("Dice by class", classes.clone()));
+        columns.push(blank("Dice by class", classes.clone(), SHARE));
         let truth = first.classes.iter().map(|c| percent(c.target)).collect();
-        columns.push(Column { heading: "area by class, %".into(), below: classes, truth });
+        columns.push(Column { heading: "area by class, %".into(), below: classes, truth, digits: SHARE });
         Self { epochs, columns }
     }
 
     /// What stands above the epochs: headings, and the true areas in the same columns as the predicted ones.
     pub(crate) fn heading(&self) -> [String; 3] {
         let headings = self.columns.iter().map(|c| format!("{:^1$}", c.heading, width(c))).collect();
-        let cells = |of: fn(&Column) -> &[String]| self.columns.iter().map(|c| join(of(c), width(c))).collect();
+        let cells = |of: fn(&Column) -> &[String]| self.columns.iter().map(|c| join(of(c), c)).collect();
         [self.line("", headings), self.line("epoch", cells(|c| &c.below)), self.line("truth", cells(|c| &c.truth))]
     }
 
@@ -57,7 +62,7 @@ impl EpochTable {
         groups.extend(record.terms.iter().map(|term| parts(term).iter().map(|(_, v)| decimal(*v)).collect()));
         groups.push(record.classes.iter().map(|c| score(c.dice)).collect());
         groups.push(record.classes.iter().map(|c| percent(c.predicted)).collect());
-        let cells = groups.iter().zip(&self.columns).map(|(group, c)| join(group, width(c))).collect();
+        let cells = groups.iter().zip(&self.columns).map(|(group, c)| join(group, c)).collect();
         let digits = self.epochs.to_string().len();
         let name = format!("{:>digits$}/{}", record.epoch, self.epochs);
         format!("{} {:.1} s", self.line(&name, cells), record.seconds)
@@ -78,12 +83,12 @@ fn parts(term: &TermRecord) -> Vec<(&'static str, f64)> {
 }
 
 fn width(column: &Column) -> usize {
-    (column.below.len() * (WIDTH + 1) - 1).max(column.heading.chars().count())
+    (column.below.len() * (column.digits + 1) - 1).max(column.heading.chars().count())
 }
 
-fn join(cells: &[String], width: usize) -> String {
-    let cells: Vec<String> = cells.iter().map(|cell| format!("{cell:>WIDTH$}")).collect();
-    format!("{:>width$}", cells.join(" "))
+fn join(cells: &[String], column: &Column) -> String {
+    let cells: Vec<String> = cells.iter().map(|cell| format!("{cell:>0$}", column.digits)).collect();
+    format!("{:>1$}", cells.join(" "), width(column))
 }
 
 fn percent(share: f64) -> String {
@@ -218,11 +223,10 @@ mod tests {
         let line = table.epoch(&record());
         assert_eq!(
             [top, middle, truth, line].join("\n"),
-            "\
-      |          |        ce         |    l1    |   Dice by class   |  area by class, % |
-epoch |    total |    match     size |     size |        0        1 |        0        1 |
-truth |          |                   |          |                   |    90.00    10.00 |
- 3/12 |   1.5000 |   0.2500   0.1250 |   0.1250 |   0.7500        - |    50.00    50.00 | 2.0 s"
+            "      |          |        ce         |    l1    | Dice by class | area by class, % |
+epoch |    total |    match     size |     size |      0      1 |         0      1 |
+truth |          |                   |          |               |     90.00  10.00 |
+ 3/12 |   1.5000 |   0.2500   0.1250 |   0.1250 | 0.7500      - |     50.00  50.00 | 2.0 s"
         );
     }
 

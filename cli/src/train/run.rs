@@ -10,7 +10,7 @@ use segloss::burn::{BurnLoss, BurnTarget, Forward};
 
 use super::data::{Batch, Dataset, Picture, Sampler};
 use super::network::UNet;
-use super::validation::{ClassReport, validate};
+use super::validation::{ClassReport, Judgement, validate};
 use crate::error::CliError;
 
 /// The numbers that steer a run.
@@ -114,7 +114,6 @@ pub(crate) fn train(
     stop: &AtomicBool,
     observer: &mut impl Observer,
 ) -> Result<Outcome, CliError> {
-    let plain = Device::flex();
     let device = Device::flex().autodiff();
     device.seed(settings.seed);
     let mut network = UNet::new(dataset.classes, settings.width, &device);
@@ -148,8 +147,8 @@ pub(crate) fn train(
             observer.step(epoch, step, total);
         }
         observer.validating(epoch);
-        let judged = validate(&plain_copy(&network), &validation, dataset.classes, settings.patch, &plain, stop)?;
-        let Some((_, classes)) = judged else {
+        let judged = validate(&plain_copy(&network), &validation, dataset.classes, loss.activation(), settings.patch, stop)?;
+        let Some(Judgement { classes, .. }) = judged else {
             end = End::Stopped;
             break;
         };
@@ -253,8 +252,7 @@ mod tests {
 
     #[test]
     fn the_rate_rises_and_falls() {
-        let settings =
-            Settings { epochs: 10, steps: 10, batch: 1, patch: 16, width: 4, learning_rate: 0.01, seed: 0 };
+        let settings = Settings { epochs: 10, steps: 10, batch: 1, patch: 16, width: 4, learning_rate: 0.01, seed: 0 };
         let rates: Vec<f64> = (0..100).map(|step| settings.rate(step)).collect();
         let peak = rates.iter().copied().fold(0.0, f64::max);
         assert!(peak <= 0.01 && peak > 0.0095);

@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::{Device, Tensor, TensorData};
-use ndarray::{Array2, ArrayView3, Axis};
+use ndarray::{Array2, ArrayView1, ArrayView3, Axis};
+use segloss::Activation;
 
 use super::data::{Picture, crop};
 use super::network::UNet;
@@ -28,21 +29,35 @@ pub(crate) struct ClassReport {
     pub(crate) dice: f64,
 }
 
+/// What a network makes of some images.
+pub(crate) struct Judgement {
+    /// The most probable class of each pixel of each image.
+    pub(crate) predictions: Vec<Array2<u8>>,
+    /// The classes over all images.
+    pub(crate) classes: Vec<ClassReport>,
+}
+
 /// Mean Dice of the classes beyond 0, those that occur.
 pub(crate) fn foreground_dice(classes: &[ClassReport]) -> f64 {
     let scores: Vec<f64> = classes.iter().skip(1).map(|c| c.dice).filter(|d| !d.is_nan()).collect();
     scores.iter().sum::<f64>() / scores.len() as f64
 }
 
-/// The most probable class of each pixel of each image, and the report over all of them. `None` when told to stop.
+/// Mean Dice of the foreground classes of one image; NaN where it has none and none is predicted.
+pub(crate) fn image_dice(picture: &Picture, prediction: &Array2<u8>, classes: usize) -> f64 {
+    foreground_dice(&report(&[picture], std::slice::from_ref(prediction), &vec![0.0; classes]))
+}
+
+/// Judges a network by some images, tile by tile. `None` when told to stop.
 pub(crate) fn validate(
     network: &UNet,
     pictures: &[&Picture],
     classes: usize,
+    activation: Activation,
     tile: usize,
-    device: &Device,
     stop: &AtomicBool,
-) -> Result<Option<(Vec<Array2<u8>>, Vec<ClassReport>)>, CliError> {
+) -> Result<Option<Judgement>, CliError> {
+    let device = Device::flex();
     let mut predictions: Vec<_> = pictures.iter().map(|p| Array2::zeros(p.size())).collect();
     let mut probabilities = vec![0.0; classes];
     let tiles: Vec<Tile> = pictures.iter().enumerate().flat_map(|(of, p)| Tile::cover(of, p.size(), tile)).collect();
@@ -51,15 +66,15 @@ pub(crate) fn validate(
             return Ok(None);
         }
         let inputs = group.iter().flat_map(|t| crop(pictures[t.of], t.corner, tile).0).collect();
-        let images = Tensor::from_data(TensorData::new(inputs, [group.len(), 1, tile, tile]), device);
+        let images = Tensor::from_data(TensorData::new(inputs, [group.len(), 1, tile, tile]), &device);
         let logits: Vec<f32> = network.forward(images).try_into_vec_as().map_err(super::read_failure)?;
         for (t, logits) in group.iter().zip(logits.chunks(classes * tile * tile)) {
             let Ok(logits) = ArrayView3::from_shape([classes, tile, tile], logits) else { continue };
-            t.keep(&logits, pictures[t.of], &mut predictions[t.of], &mut probabilities);
+            t.keep(&logits, activation, pictures[t.of], &mut predictions[t.of], &mut probabilities);
         }
     }
-    let report = report(pictures, &predictions, &probabilities);
-    Ok(Some((predictions, report)))
+    let classes = report(pictures, &predictions, &probabilities);
+    Ok(Some(Judgement { predictions, classes }))
 }
 
 /// A square of an image and the part of it whose prediction counts.
@@ -81,28 +96,41 @@ impl Tile {
         rows.iter().flat_map(|row| columns.iter().map(move |column| tile(row, column))).collect()
     }
 
-    fn keep(&self, logits: &ArrayView3<f32>, picture: &Picture, prediction: &mut Array2<u8>, sums: &mut [f64]) {
-        let mut exponentials = vec![0.0; sums.len()];
+    fn keep(
+        &self,
+        logits: &ArrayView3<f32>,
+        activation: Activation,
+        picture: &Picture,
+        prediction: &mut Array2<u8>,
+        sums: &mut [f64],
+    ) {
         for y in self.core[0].clone() {
             for x in self.core[1].clone() {
                 let at = [y as isize - self.corner[0], x as isize - self.corner[1]].map(|i| i as usize);
-                let (best, greatest) = logits
-                    .index_axis(Axis(2), at[1])
-                    .index_axis(Axis(1), at[0])
+                let pixel = logits.index_axis(Axis(2), at[1]);
+                let pixel = pixel.index_axis(Axis(1), at[0]);
+                let best = pixel
                     .iter()
                     .enumerate()
                     .fold((0, f32::NEG_INFINITY), |best, (k, &z)| if z > best.1 { (k, z) } else { best });
-                prediction[[y, x]] = best as u8;
+                prediction[[y, x]] = best.0 as u8;
                 if usize::from(picture.labels[[y, x]]) < sums.len() {
-                    for (k, e) in exponentials.iter_mut().enumerate() {
-                        *e = f64::from((logits[[k, at[0], at[1]]] - greatest).exp());
-                    }
-                    let total: f64 = exponentials.iter().sum();
-                    sums.iter_mut().zip(&exponentials).for_each(|(sum, e)| *sum += e / total);
+                    sums.iter_mut().zip(probabilities(&pixel, activation)).for_each(|(sum, p)| *sum += p);
                 }
             }
         }
     }
+}
+
+/// The probability of each class at a pixel.
+fn probabilities(logits: &ArrayView1<f32>, activation: Activation) -> Vec<f64> {
+    if activation == Activation::Sigmoid {
+        return logits.iter().map(|&z| 1.0 / (1.0 + f64::from(-z).exp())).collect();
+    }
+    let greatest = logits.fold(f32::NEG_INFINITY, |a, &b| a.max(b));
+    let exponentials: Vec<f64> = logits.iter().map(|&z| f64::from(z - greatest).exp()).collect();
+    let total: f64 = exponentials.iter().sum();
+    exponentials.into_iter().map(|e| e / total).collect()
 }
 
 /// Where tiles begin along an axis, and which part of the axis each answers for.
@@ -177,6 +205,17 @@ mod tests {
         assert!((found[0].probability - 0.6).abs() < 1e-12);
         assert!(found[2].dice.is_nan());
         assert_eq!(foreground_dice(&found), 2.0 / 3.0);
+        assert_eq!(image_dice(&picture, &ndarray::arr2(&[[0, 0, 1, 1]]), 3), 2.0 / 3.0);
+    }
+
+    #[test]
+    fn probabilities_by_hand() {
+        let logits = ndarray::arr1(&[0.0, 3f32.ln(), f32::NEG_INFINITY]);
+        let close = |found: Vec<f64>, expected: [f64; 3]| {
+            assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-7), "{found:?}");
+        };
+        close(probabilities(&logits.view(), Activation::Softmax), [0.25, 0.75, 0.0]);
+        close(probabilities(&logits.view(), Activation::Sigmoid), [0.5, 0.75, 0.0]);
     }
 
     #[test]
@@ -185,12 +224,13 @@ mod tests {
         let network = UNet::new(2, 4, &device);
         let picture = super::super::synthetic::dataset(1, 3).train.remove(0);
         let go = AtomicBool::new(false);
-        let (predictions, report) = validate(&network, &[&picture], 2, 64, &device, &go).unwrap().unwrap();
+        let judge = |stop| validate(&network, &[&picture], 2, Activation::Softmax, 64, stop).unwrap();
+        let Judgement { predictions, classes } = judge(&go).unwrap();
         let image = Tensor::from_data(TensorData::new(picture.input.iter().copied().collect(), [1, 1, 64, 64]), &device);
         let logits: Vec<f32> = network.forward(image).try_into_vec_as().unwrap();
         let expected: Vec<u8> = (0..4096).map(|i| u8::from(logits[4096 + i] > logits[i])).collect();
         assert_eq!(predictions[0].iter().copied().collect::<Vec<_>>(), expected);
-        assert!((report.iter().map(|c| c.probability).sum::<f64>() - 1.0).abs() < 1e-6);
-        assert!(validate(&network, &[&picture], 2, 64, &device, &AtomicBool::new(true)).unwrap().is_none());
+        assert!((classes.iter().map(|c| c.probability).sum::<f64>() - 1.0).abs() < 1e-6);
+        assert!(judge(&AtomicBool::new(true)).is_none());
     }
 }

@@ -32,6 +32,12 @@ fn tensor<const D: usize>(shape: &[usize], values: &[f64], dtype: DType, strided
     tensor
 }
 
+/// Logits of a type, each rounded once: Burn's own conversion of `f64` goes through `f32`.
+fn logits<const D: usize>(input: &Input, dtype: Dtype, device: &Device) -> Tensor<D> {
+    let values: Vec<f64> = input.logits.iter().map(|&z| dtype.round(z)).collect();
+    tensor::<D>(&input.shape, &values, float(dtype), input.strided, device)
+}
+
 fn integers<const D: usize>(shape: &[usize], values: &[i64], kind: Labels, strided: bool, device: &Device) -> Tensor<D, Int> {
     let dtype = match kind {
         Labels::U8 => DType::U8,
@@ -100,7 +106,7 @@ fn scalar(tensor: Tensor<1>) -> f64 {
 
 fn forward<const D: usize>(path: Path, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Output, LossError> {
     let device = Device::flex().autodiff();
-    let leaf = tensor::<D>(&input.shape, &input.logits, float(dtype), input.strided, &device).require_grad();
+    let leaf = logits::<D>(input, dtype, &device).require_grad();
     let out = loss.forward_by(path, leaf.clone(), &target(input, &Device::flex()))?;
     assert_eq!(out.path, path, "the call took the path it was asked to take");
     let gradients = out.total.backward();
@@ -114,7 +120,7 @@ fn forward<const D: usize>(path: Path, loss: &Loss, input: &Input, dtype: Dtype)
 
 fn evaluate<const D: usize>(loss: &Loss, input: &Input, dtype: Dtype) -> Result<Evaluation, LossError> {
     let device = Device::flex();
-    let logits = tensor::<D>(&input.shape, &input.logits, float(dtype), input.strided, &device);
+    let logits = logits::<D>(input, dtype, &device);
     loss.evaluate(logits, &target(input, &device))
 }
 

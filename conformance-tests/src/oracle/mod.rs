@@ -3,16 +3,18 @@
 //! It shares no code with what it checks, neither formulas nor activations nor derivatives: its gradient comes from a scalar tape.
 //! Slow on purpose. It is itself checked against hand-computed values and central differences below.
 
+mod options;
 mod tape;
 mod terms;
 
 use std::collections::HashMap;
 
-use tape::{Sum, Tape, Var};
-pub use terms::{
-    Absent, CrossEntropy, DiceBias, Focal, Form, GeneralizedDice, Kl, L1, LogRecall, Pooling, Proportion, Ratio, RatioKind,
-    Term, Weighting, named,
+pub use options::{
+    Absent, CrossEntropy, Focal, Form, GeneralizedDice, LogRecall, Pooling, Proportion, Ratio, RatioKind, Term, Wanted,
+    Weighting, named,
 };
+use tape::{Sum, Tape, Var};
+use terms::Made;
 
 /// How logits become probabilities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,6 +53,8 @@ pub struct Problem {
     pub ignore: Vec<i64>,
     /// `[N, S]`
     pub weights: Option<Vec<f64>>,
+    /// `[N, K]`, for penalties that are given theirs.
+    pub prior: Option<Vec<f64>>,
 }
 
 /// Sums per sample and class, row-major `[N, K]`; `valid` is `[N]`.
@@ -79,8 +83,10 @@ struct Pixel {
 /// What the sums of one call are made of.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Quantity {
-    Mass(Activation, u64),
-    Inside(Activation, u64),
+    /// Σ p at a temperature; with `true`, Σ (1 − p).
+    Mass(Activation, bool, u64),
+    /// Σ y p; with `true`, Σ (1 − y)(1 − p).
+    Inside(Activation, bool, u64),
     Squares(Activation),
     /// Σ y log p; with `true`, Σ (1 − y) log(1 − p).
     Log(Activation, bool),
@@ -102,14 +108,22 @@ struct World<'a> {
     handed_on: Vec<Vec<(Var, f64)>>,
 }
 
+/// A number, and what it is made of: an error of ε in the statistics moves it by up to ε times its scale.
+#[derive(Clone, Copy, Debug)]
+pub struct Scaled {
+    /// The number.
+    pub value: f64,
+    /// Σ |∂value/∂statistic · statistic|, at least |value|, and the magnitudes of what it is added up from.
+    pub scale: f64,
+}
+
 /// What the oracle says of a loss.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// The total.
-    pub total: f64,
-    /// What the total is made of: Σ |∂total/∂statistic · statistic|, at least |total|. An error of ε in the statistics moves the
-    /// total by up to ε times this.
-    pub total_scale: f64,
+    /// The weighted sum of the terms.
+    pub total: Scaled,
+    /// Value, matching, size and constant of each term.
+    pub terms: Vec<[Scaled; 4]>,
     /// ∂total/∂logits, row-major.
     pub gradient: Vec<f64>,
     /// What a pixel's gradient is made of, before it cancels over classes: the largest Σ_k τ·p_k·|∂total/∂p_k|, and
@@ -164,7 +178,7 @@ impl<'a> World<'a> {
         };
         (0..z.len())
             .map(|k| match quantity {
-                Quantity::Mass(Activation::Softmax, tau) | Quantity::Inside(Activation::Softmax, tau) => {
+                Quantity::Mass(Activation::Softmax, _, tau) | Quantity::Inside(Activation::Softmax, _, tau) => {
                     let tau = f64::from_bits(tau);
                     let p = softmax(tau);
                     let parents = logits.iter().enumerate().map(|(j, &z)| (z, tau * p[k] * slope(&p, k, j))).collect();
@@ -175,8 +189,8 @@ impl<'a> World<'a> {
                     let parents = logits.iter().enumerate().map(|(j, &z)| (z, 2.0 * p[k] * p[k] * slope(&p, k, j))).collect();
                     self.tape.push(p[k] * p[k], parents)
                 }
-                Quantity::Mass(Activation::Sigmoid, tau) | Quantity::Inside(Activation::Sigmoid, tau) => {
-                    let tau = f64::from_bits(tau);
+                Quantity::Mass(Activation::Sigmoid, outside, tau) | Quantity::Inside(Activation::Sigmoid, outside, tau) => {
+                    let tau = if outside { -f64::from_bits(tau) } else { f64::from_bits(tau) };
                     let (p, q) = (logistic(tau * z[k]), logistic(-tau * z[k]));
                     self.tape.push(p, vec![(logits[k], tau * p * q)])
                 }
@@ -226,7 +240,7 @@ impl<'a> World<'a> {
             for &value in &values {
                 let p = self.tape.value(value);
                 let strength = match quantity {
-                    Quantity::Mass(_, tau) | Quantity::Inside(_, tau) => f64::from_bits(tau) * p,
+                    Quantity::Mass(.., tau) | Quantity::Inside(.., tau) => f64::from_bits(tau) * p,
                     Quantity::Squares(_) => 2.0 * p,
                     // A focal value hands on what its slope lets through: at most (1 + γ) times.
                     Quantity::Focal(_, _, gamma) => (1.0 + f64::from_bits(gamma)) * p.min(1.0),
@@ -238,8 +252,7 @@ impl<'a> World<'a> {
             for (k, value) in values.into_iter().enumerate() {
                 let share = match quantity {
                     Quantity::Mass(..) | Quantity::Squares(_) | Quantity::LogEverywhere(..) => 1.0,
-                    Quantity::Inside(..) => target[k],
-                    Quantity::Log(_, outside) | Quantity::Focal(_, outside, _) => {
+                    Quantity::Inside(_, outside, _) | Quantity::Log(_, outside) | Quantity::Focal(_, outside, _) => {
                         if outside {
                             1.0 - target[k]
                         } else {
@@ -281,20 +294,35 @@ fn logistic(x: f64) -> f64 {
     }
 }
 
-/// The weighted sum of terms, with its gradient for every logit.
+impl World<'_> {
+    /// A number that is added up from others, with its scale.
+    fn scaled(&self, var: Var, made_of: f64) -> Scaled {
+        let adjoints = self.tape.backward(var);
+        let statistics: f64 = self.sums.iter().map(|&sum| (adjoints[sum] * self.tape.value(sum)).abs()).sum();
+        let value = self.tape.value(var);
+        Scaled { value, scale: value.abs().max(made_of).max(statistics) }
+    }
+}
+
+/// The weighted sum of terms, each term with its parts, and the gradient for every logit.
 #[must_use]
 pub fn answer(problem: &Problem, loss: &[(f64, Term)]) -> Answer {
     let mut world = World::new(problem);
-    let terms: Vec<(f64, Var)> = loss.iter().map(|(weight, term)| (*weight, term.on(&mut world))).collect();
-    let total = world.tape.combine(&terms);
+    let made: Vec<Made> = loss.iter().map(|(_, term)| term.on(&mut world)).collect();
+    let weighted: Vec<(f64, Var)> = loss.iter().zip(&made).map(|((weight, _), made)| (*weight, made[0])).collect();
+    let total = world.tape.combine(&weighted);
+    let sum = |parts: &[(f64, Var)]| parts.iter().map(|(weight, var)| (weight * world.tape.value(*var)).abs()).sum::<f64>();
+    let terms = made.iter().map(|made| {
+        // A part may be what is left of the others.
+        let parts = sum(&[(1.0, made[1]), (1.0, made[2]), (1.0, made[3])]);
+        [0, 1, 2, 3].map(|part| world.scaled(made[part], if part == 0 { 0.0 } else { parts }))
+    });
+    let terms = terms.collect();
     let adjoints = world.tape.backward(total);
-    let value = world.tape.value(total);
-    let parts: f64 = terms.iter().map(|(weight, term)| (weight * world.tape.value(*term)).abs()).sum();
-    let made_of: f64 = world.sums.iter().map(|&sum| (adjoints[sum] * world.tape.value(sum)).abs()).sum();
     let handed = |pixel: &Vec<(Var, f64)>| pixel.iter().map(|(var, strength)| (adjoints[*var] * strength).abs()).sum();
     let gradient_scale = world.handed_on.iter().map(handed).fold(0.0, f64::max);
     let gradient = adjoints[..problem.logits.len()].to_vec();
-    Answer { total: value, total_scale: value.abs().max(parts).max(made_of), gradient, gradient_scale }
+    Answer { total: world.scaled(total, sum(&weighted)), terms, gradient, gradient_scale }
 }
 
 /// Compensated sums at a temperature, under the problem's activation.
@@ -307,8 +335,8 @@ pub fn statistics(problem: &Problem, temperature: f64) -> Statistics {
         let sums = world.sums(quantity);
         sums.into_iter().flatten().map(|sum| world.tape.value(sum)).collect::<Vec<f64>>()
     };
-    let predicted = flat(Quantity::Mass(activation, tau));
-    let intersection = flat(Quantity::Inside(activation, tau));
+    let predicted = flat(Quantity::Mass(activation, false, tau));
+    let intersection = flat(Quantity::Inside(activation, false, tau));
     let log_likelihood = flat(Quantity::Log(activation, false));
     Statistics {
         valid: world.target_sums(|_| 1.0).into_iter().map(|row| row[0]).collect(),
@@ -326,7 +354,7 @@ mod tests {
     fn problem(activation: Activation, classes: usize, target: Target) -> Problem {
         let logits = (0..2 * classes * 5).map(|i| (i as f64 * 2.399).sin() * 2.0).collect();
         let weights = Some(vec![1.0, 0.5, 2.0, 0.0, 1.0, 1.0, 3.0, 1.0, 0.25, 1.0]);
-        Problem { samples: 2, classes, pixels: 5, activation, logits, target, ignore: vec![9], weights }
+        Problem { samples: 2, classes, pixels: 5, activation, logits, target, ignore: vec![9], weights, prior: None }
     }
 
     fn terms() -> Vec<Term> {
@@ -366,7 +394,7 @@ mod tests {
                     let at = |by: f64| {
                         let mut moved = problem.clone();
                         moved.logits[i] += by;
-                        super::answer(&moved, &loss).total
+                        super::answer(&moved, &loss).total.value
                     };
                     let difference = (at(step) - at(-step)) / (2.0 * step);
                     let error = (answer.gradient[i] - difference).abs();
@@ -387,8 +415,9 @@ mod tests {
             target: Target::Labels(vec![0, 0, 1, 255]),
             ignore: vec![255],
             weights: None,
+            prior: None,
         };
-        let value = |term| answer(&uniform, &[(1.0, term)]).total;
+        let value = |term| answer(&uniform, &[(1.0, term)]).total.value;
         let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-14, "{a} is not {b}");
         close(value(Term::CrossEntropy(CrossEntropy::default())), 4.0f64.ln());
         // P = 3/4 for all; I = 1/2, T = 2 and I = 1/4, T = 1; two absent classes give 0 and count.

@@ -66,11 +66,6 @@ impl Tape {
         self.push(self.values[x] + by, vec![(x, 1.0)])
     }
 
-    pub(super) fn mul(&mut self, x: Var, y: Var) -> Var {
-        let (a, b) = (self.values[x], self.values[y]);
-        self.push(a * b, vec![(x, b), (y, a)])
-    }
-
     pub(super) fn div(&mut self, x: Var, y: Var) -> Var {
         let (a, b) = (self.values[x], self.values[y]);
         self.push(a / b, vec![(x, 1.0 / b), (y, -a / b / b)])

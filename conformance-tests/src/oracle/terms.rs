@@ -1,221 +1,14 @@
-//! The terms, each written out from its definition.
+//! The terms and their parts, each written out from its definition.
 
+use super::options::{
+    Absent, CrossEntropy, Focal, Form, GeneralizedDice, LogRecall, Pooling, Proportion, Ratio, RatioKind, Term, Wanted,
+    Weighting,
+};
 use super::tape::Var;
 use super::{Activation, Quantity, World};
 
-/// Over what sums are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pooling {
-    /// The batch.
-    Batch,
-    /// Each sample.
-    Sample,
-}
-
-/// What an absent class contributes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Absent {
-    /// 0, and it counts.
-    Zero,
-    /// 0, and it does not count.
-    Skip,
-    /// Its score.
-    Count,
-}
-
-/// How a score becomes a loss.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// 1 − score
-    Linear,
-    /// −log max(score, 1e-7)
-    Log,
-}
-
-/// Weight of a class in generalised Dice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weighting {
-    /// 1/T²
-    Square,
-    /// 1/T
-    Simple,
-    /// 1
-    Uniform,
-}
-
-/// Which ratio.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum RatioKind {
-    /// 2I/(P+T)
-    Dice,
-    /// 2I/(Σp²+Σy²)
-    SquaredDice,
-    /// I/(I+α(P−I)+β(T−I))
-    Tversky(f64, f64),
-    /// I/(P+T−I)
-    Jaccard,
-}
-
-/// Options of Cross-Entropy.
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub struct CrossEntropy {
-    pub class_weights: Option<Vec<f64>>,
-    pub label_smoothing: f64,
-    pub pooling: Pooling,
-    pub activation: Option<Activation>,
-}
-
-/// Options of focal.
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub struct Focal {
-    pub gamma: f64,
-    pub alpha: Option<f64>,
-    pub class_weights: Option<Vec<f64>>,
-    pub pooling: Pooling,
-    pub activation: Option<Activation>,
-}
-
-/// Options of −log(I/T).
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub struct LogRecall {
-    pub pooling: Pooling,
-    pub temperature: f64,
-    pub smooth: f64,
-    pub absent: Absent,
-    pub classes: Option<Vec<usize>>,
-    pub class_weights: Option<Vec<f64>>,
-}
-
-/// Options of Dice, Tversky, Jaccard.
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub struct Ratio {
-    pub kind: RatioKind,
-    pub form: Form,
-    pub pooling: Pooling,
-    pub smooth_numerator: f64,
-    pub smooth_denominator: f64,
-    pub temperature: f64,
-    pub absent: Absent,
-    pub classes: Option<Vec<usize>>,
-    pub class_weights: Option<Vec<f64>>,
-}
-
-/// Options of generalised Dice.
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub struct GeneralizedDice {
-    pub form: Form,
-    pub pooling: Pooling,
-    pub weighting: Weighting,
-    pub classes: Option<Vec<usize>>,
-    pub activation: Option<Activation>,
-}
-
-/// Options of the proportion penalties.
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub struct Proportion {
-    pub temperature: f64,
-    pub pooling: Pooling,
-    pub prior: Option<Vec<f64>>,
-    pub epsilon: f64,
-    pub classes: Option<Vec<usize>>,
-    pub class_weights: Option<Vec<f64>>,
-}
-
-/// Options of L1.
-pub type L1 = Proportion;
-/// Options of KL.
-pub type Kl = Proportion;
-/// Options of Dice's bias.
-pub type DiceBias = Proportion;
-
-impl Default for CrossEntropy {
-    fn default() -> Self {
-        Self { class_weights: None, label_smoothing: 0.0, pooling: Pooling::Batch, activation: None }
-    }
-}
-
-impl Default for Focal {
-    fn default() -> Self {
-        Self { gamma: 2.0, alpha: None, class_weights: None, pooling: Pooling::Batch, activation: Some(Activation::Sigmoid) }
-    }
-}
-
-impl Default for LogRecall {
-    fn default() -> Self {
-        let (pooling, absent) = (Pooling::Batch, Absent::Zero);
-        Self { pooling, temperature: 1.0, smooth: 0.0, absent, classes: None, class_weights: None }
-    }
-}
-
-impl Default for Ratio {
-    fn default() -> Self {
-        Self {
-            kind: RatioKind::Dice,
-            form: Form::Linear,
-            pooling: Pooling::Batch,
-            smooth_numerator: 0.0,
-            smooth_denominator: 0.0,
-            temperature: 1.0,
-            absent: Absent::Zero,
-            classes: None,
-            class_weights: None,
-        }
-    }
-}
-
-impl Default for GeneralizedDice {
-    fn default() -> Self {
-        let activation = Some(Activation::Sigmoid);
-        Self { form: Form::Linear, pooling: Pooling::Batch, weighting: Weighting::Square, classes: None, activation }
-    }
-}
-
-impl Default for Proportion {
-    fn default() -> Self {
-        let pooling = Pooling::Sample;
-        Self { temperature: 10.0, pooling, prior: None, epsilon: 1e-10, classes: None, class_weights: None }
-    }
-}
-
-/// A term.
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub enum Term {
-    CrossEntropy(CrossEntropy),
-    Focal(Focal),
-    LogRecall(LogRecall),
-    Ratio(Ratio),
-    GeneralizedDice(GeneralizedDice),
-    L1(Proportion),
-    /// The flag: whether a sigmoid channel adds its background.
-    Kl(Proportion, bool),
-    DiceBias(Proportion),
-}
-
-/// The fourteen configurations of the authors.
-#[must_use]
-pub fn named(name: &str) -> Option<Vec<(f64, Term)>> {
-    let part = |name: &str| {
-        Some(match name {
-            "CE" => Term::CrossEntropy(CrossEntropy::default()),
-            "Focal" => Term::Focal(Focal::default()),
-            "Dice" => Term::Ratio(Ratio::default()),
-            "LogDice" => Term::Ratio(Ratio { form: Form::Log, ..Ratio::default() }),
-            "GDice" => Term::GeneralizedDice(GeneralizedDice::default()),
-            "L1" => Term::L1(Proportion::default()),
-            "KL" => Term::Kl(Proportion::default(), true),
-            "DB" => Term::DiceBias(Proportion::default()),
-            _ => return None,
-        })
-    };
-    name.split('+').map(|name| part(name).map(|term| (1.0, term))).collect()
-}
+/// A term's value, and its matching, size and constant parts.
+pub(super) type Made = [Var; 4];
 
 /// c_k for the classes that count, else 0.
 fn weights(classes: usize, only: Option<&[usize]>, weights: Option<&[f64]>) -> Vec<f64> {
@@ -270,45 +63,53 @@ impl World<'_> {
     }
 }
 
+/// A term that is all matching.
+fn all_matching(world: &mut World<'_>, value: Var) -> Made {
+    let nothing = world.tape.constant(0.0);
+    [value, value, nothing, nothing]
+}
+
 impl Term {
-    pub(super) fn on(&self, world: &mut World<'_>) -> Var {
+    pub(super) fn on(&self, world: &mut World<'_>) -> Made {
         match self {
             Self::CrossEntropy(o) => cross_entropy(world, o),
-            Self::Focal(o) => focal(world, o),
-            Self::LogRecall(o) => log_recall(world, o),
+            Self::Focal(o) => {
+                let value = focal(world, o);
+                all_matching(world, value)
+            }
+            Self::LogRecall(o) => {
+                let value = log_recall(world, o);
+                all_matching(world, value)
+            }
             Self::Ratio(o) => ratio(world, o),
             Self::GeneralizedDice(o) => generalized_dice(world, o),
-            Self::L1(o) => proportion(
-                world,
-                o,
-                |world, p, t, _| {
-                    let difference = world.tape.offset(p, -t);
-                    world.tape.abs(difference)
-                },
-                true,
-            ),
-            Self::DiceBias(o) => proportion(
-                world,
-                o,
-                |world, p, t, _| {
-                    let sum = world.tape.offset(p, t + o.epsilon);
-                    world.tape.ln(sum)
-                },
-                true,
-            ),
-            Self::Kl(o, background) => proportion(
-                world,
-                o,
-                |world, p, t, (outside, wanted_outside)| {
-                    let mut parts = vec![divergence(world, t, p)];
-                    if *background && world.problem.activation == Activation::Sigmoid {
-                        parts.push(divergence(world, wanted_outside, outside));
-                    }
-                    let parts: Vec<_> = parts.into_iter().map(|p| (1.0, p)).collect();
-                    world.tape.combine(&parts)
-                },
-                false,
-            ),
+            Self::L1(_) | Self::DiceBias(_) | Self::Kl(..) => {
+                let value = self.penalty(world);
+                let nothing = world.tape.constant(0.0);
+                [value, nothing, value, nothing]
+            }
+        }
+    }
+
+    fn penalty(&self, world: &mut World<'_>) -> Var {
+        match self {
+            Self::L1(o) => proportion(world, o, true, |world, p, t, _| {
+                let difference = world.tape.offset(p, -t);
+                world.tape.abs(difference)
+            }),
+            Self::DiceBias(o) => proportion(world, o, true, |world, p, t, _| {
+                let sum = world.tape.offset(p, t + o.epsilon);
+                world.tape.ln(sum)
+            }),
+            Self::Kl(o, background) => proportion(world, o, false, |world, p, t, (outside, wanted_outside)| {
+                let inside = divergence(world, t, p);
+                if !*background || world.problem.activation == Activation::Softmax {
+                    return inside;
+                }
+                let outside = divergence(world, wanted_outside, outside);
+                world.tape.add(inside, outside)
+            }),
+            _ => world.tape.constant(f64::NAN),
         }
     }
 }
@@ -324,7 +125,7 @@ fn divergence(world: &mut World<'_>, t: f64, p: Var) -> Var {
     world.tape.offset(negative, t * t.ln())
 }
 
-fn cross_entropy(world: &mut World<'_>, o: &CrossEntropy) -> Var {
+fn cross_entropy(world: &mut World<'_>, o: &CrossEntropy) -> Made {
     let activation = o.activation.unwrap_or(world.problem.activation);
     let classes = world.problem.classes;
     let c = weights(classes, None, o.class_weights.as_deref());
@@ -334,33 +135,57 @@ fn cross_entropy(world: &mut World<'_>, o: &CrossEntropy) -> Var {
         Activation::Sigmoid => (&[false, true], 2.0),
     };
     let (target, valid) = (world.pooled_target(o.pooling, |y| y), world.pooled_valid(o.pooling));
-    let mut parts: Vec<Vec<(f64, Var)>> = vec![Vec::new(); valid.len()];
+    // Per row: what value, matching and size are summed of; and the constant.
+    let mut parts: Vec<[Vec<(f64, Var)>; 3]> = vec![Default::default(); valid.len()];
+    let mut constants = vec![0.0; valid.len()];
     for &outside in sides {
         let likelihood = world.sums(Quantity::Log(activation, outside));
         let likelihood = world.pooled(o.pooling, likelihood);
         let everywhere = world.sums(Quantity::LogEverywhere(activation, outside));
         let everywhere = world.pooled(o.pooling, everywhere);
-        for (row, parts) in parts.iter_mut().enumerate() {
-            for k in 0..classes {
-                parts.push((-(1.0 - e) * c[k], likelihood[row][k]));
+        let mass = world.sums(Quantity::Mass(activation, outside, 1.0f64.to_bits()));
+        let mass = world.pooled(o.pooling, mass);
+        for row in 0..valid.len() {
+            let m = valid[row];
+            for k in (0..classes).filter(|_| m > 0.0) {
+                let mut log = vec![(-(1.0 - e) * c[k], likelihood[row][k])];
                 if e > 0.0 {
-                    parts.push((-e / outcomes * c[k], everywhere[row][k]));
+                    log.push((-e / outcomes * c[k], everywhere[row][k]));
                 }
+                // The smoothed target's size, and −Σ y' log p = −Σ y' log(p/p̂) − T' log p̂.
+                let inside = if outside { m - target[row][k] } else { target[row][k] };
+                let wanted = (1.0 - e) * inside + e / outcomes * m;
+                let predicted = world.tape.scale(1.0 / m, mass[row][k]);
+                let predicted = world.tape.at_least(predicted, 1e-30);
+                let predicted = world.tape.ln(predicted);
+                let entropy = wanted * (wanted / m).max(1e-30).ln();
+                let [value, matching, size] = &mut parts[row];
+                value.extend(&log);
+                matching.extend(log);
+                matching.push((c[k] * wanted, predicted));
+                let one = world.tape.constant(c[k] * entropy);
+                size.extend([(1.0, one), (-c[k] * wanted, predicted)]);
+                constants[row] -= c[k] * entropy;
             }
         }
     }
-    let values: Vec<Var> = (0..valid.len())
-        .map(|row| {
-            let divisor: f64 = match (activation, &o.class_weights) {
-                (Activation::Softmax, None) => valid[row],
-                (Activation::Softmax, Some(_)) => (0..classes).map(|k| c[k] * target[row][k]).sum(),
-                (Activation::Sigmoid, _) => valid[row] * c.iter().sum::<f64>(),
-            };
-            let sum = world.tape.combine(&parts[row]);
-            if divisor > 0.0 { world.tape.scale(1.0 / divisor, sum) } else { world.tape.constant(0.0) }
-        })
-        .collect();
-    world.mean(&values)
+    let divisor = |row: usize| match (activation, &o.class_weights) {
+        (Activation::Softmax, None) => valid[row],
+        (Activation::Softmax, Some(_)) => (0..classes).map(|k| c[k] * target[row][k]).sum(),
+        (Activation::Sigmoid, _) => valid[row] * c.iter().sum::<f64>(),
+    };
+    let shares: Vec<f64> = (0..valid.len()).map(|row| if divisor(row) > 0.0 { 1.0 / divisor(row) } else { 0.0 }).collect();
+    let [value, matching, size] = [0, 1, 2].map(|part| {
+        let rows: Vec<Var> = (0..valid.len())
+            .map(|row| {
+                let sum = world.tape.combine(&parts[row][part]);
+                world.tape.scale(shares[row], sum)
+            })
+            .collect();
+        world.mean(&rows)
+    });
+    let constant = constants.iter().zip(&shares).map(|(constant, share)| constant * share).sum::<f64>() / valid.len() as f64;
+    [value, matching, size, world.tape.constant(constant)]
 }
 
 fn focal(world: &mut World<'_>, o: &Focal) -> Var {
@@ -418,9 +243,23 @@ fn class_mean(
     world.mean(&rows)
 }
 
+/// −log(score) of a score with this denominator, and its parts: log(denominator / M) is size, −log(numerator at I = T / M) constant.
+fn split(world: &mut World<'_>, score: Var, denominator: Var, covered: f64, valid: f64) -> [Var; 3] {
+    if valid == 0.0 {
+        return [world.tape.constant(0.0); 3];
+    }
+    let share = world.tape.scale(1.0 / valid, denominator);
+    let share = world.tape.at_least(share, 1e-30);
+    let size = world.tape.ln(share);
+    let constant = -(covered.max(1e-7) / valid).ln();
+    let whole = world.form(Form::Log, score);
+    let matching = world.tape.sub(whole, size);
+    [world.tape.offset(matching, -constant), size, world.tape.constant(constant)]
+}
+
 fn log_recall(world: &mut World<'_>, o: &LogRecall) -> Var {
     let classes = world.problem.classes;
-    let inside = world.sums(Quantity::Inside(world.problem.activation, o.temperature.to_bits()));
+    let inside = world.sums(Quantity::Inside(world.problem.activation, false, o.temperature.to_bits()));
     let inside = world.pooled(o.pooling, inside);
     let (target, valid) = (world.pooled_target(o.pooling, |y| y), world.pooled_valid(o.pooling));
     let values: Vec<Vec<Var>> = (0..valid.len())
@@ -438,19 +277,19 @@ fn log_recall(world: &mut World<'_>, o: &LogRecall) -> Var {
     class_mean(world, &values, (&target, &valid), o.absent, &c)
 }
 
-fn ratio(world: &mut World<'_>, o: &Ratio) -> Var {
+fn ratio(world: &mut World<'_>, o: &Ratio) -> Made {
     let classes = world.problem.classes;
     let (activation, tau) = (world.problem.activation, o.temperature.to_bits());
-    let inside = world.sums(Quantity::Inside(activation, tau));
+    let inside = world.sums(Quantity::Inside(activation, false, tau));
     let inside = world.pooled(o.pooling, inside);
     let mass = match o.kind {
         RatioKind::SquaredDice => world.sums(Quantity::Squares(activation)),
-        _ => world.sums(Quantity::Mass(activation, tau)),
+        _ => world.sums(Quantity::Mass(activation, false, tau)),
     };
     let mass = world.pooled(o.pooling, mass);
     let (target, valid) = (world.pooled_target(o.pooling, |y| y), world.pooled_valid(o.pooling));
     let squares = world.pooled_target(o.pooling, |y| y * y);
-    let values: Vec<Vec<Var>> = (0..valid.len())
+    let values: Vec<Vec<Made>> = (0..valid.len())
         .map(|row| {
             (0..classes)
                 .map(|k| {
@@ -472,41 +311,48 @@ fn ratio(world: &mut World<'_>, o: &Ratio) -> Var {
                     let denominator = world.tape.offset(denominator, o.smooth_denominator);
                     let denominator = world.tape.at_least(denominator, 1e-7);
                     let score = world.tape.div(numerator, denominator);
-                    world.form(o.form, score)
+                    let value = world.form(o.form, score);
+                    let covered = factor * t + o.smooth_numerator;
+                    let [matching, size, constant] = split(world, score, denominator, covered, valid[row]);
+                    [value, matching, size, constant]
                 })
                 .collect()
         })
         .collect();
     let c = weights(classes, o.classes.as_deref(), o.class_weights.as_deref());
-    class_mean(world, &values, (&target, &valid), o.absent, &c)
+    [0, 1, 2, 3].map(|part| {
+        let values: Vec<Vec<Var>> = values.iter().map(|row| row.iter().map(|made| made[part]).collect()).collect();
+        class_mean(world, &values, (&target, &valid), o.absent, &c)
+    })
 }
 
-fn generalized_dice(world: &mut World<'_>, o: &GeneralizedDice) -> Var {
+fn generalized_dice(world: &mut World<'_>, o: &GeneralizedDice) -> Made {
     let activation = o.activation.unwrap_or(world.problem.activation);
     let classes = world.problem.classes;
     let one = 1.0f64.to_bits();
-    let inside = world.sums(Quantity::Inside(activation, one));
+    let inside = world.sums(Quantity::Inside(activation, false, one));
     let inside = world.pooled(o.pooling, inside);
-    let mass = world.sums(Quantity::Mass(activation, one));
+    let mass = world.sums(Quantity::Mass(activation, false, one));
     let mass = world.pooled(o.pooling, mass);
     let (target, valid) = (world.pooled_target(o.pooling, |y| y), world.pooled_valid(o.pooling));
     let c = weights(classes, o.classes.as_deref(), None);
     let doubled = classes == 1 && activation == Activation::Sigmoid;
-    let values: Vec<Var> = (0..valid.len())
+    let outside = doubled.then(|| {
+        [Quantity::Inside(activation, true, one), Quantity::Mass(activation, true, one)].map(|quantity| {
+            let sums = world.sums(quantity);
+            world.pooled(o.pooling, sums)
+        })
+    });
+    let values: Vec<Made> = (0..valid.len())
         .map(|row| {
             if valid[row] == 0.0 {
-                return world.tape.constant(0.0);
+                return [world.tape.constant(0.0); 4];
             }
-            let (mut numerators, mut denominators) = (Vec::new(), Vec::new());
+            let (mut numerators, mut denominators, mut covered) = (Vec::new(), Vec::new(), 0.0);
             for k in (0..classes).filter(|&k| c[k] > 0.0) {
                 let mut regions = vec![(inside[row][k], mass[row][k], target[row][k])];
-                if doubled {
-                    // Outside: predicted M − P, both M − T − P + I.
-                    let (i, p, t) = regions[0];
-                    let negative = world.tape.scale(-1.0, p);
-                    let predicted = world.tape.offset(negative, valid[row]);
-                    let both = world.tape.add(predicted, i);
-                    regions.push((world.tape.offset(both, -t), predicted, valid[row] - t));
+                if let Some([inside, mass]) = &outside {
+                    regions.push((inside[row][k], mass[row][k], valid[row] - target[row][k]));
                 }
                 for (i, p, t) in regions {
                     let w = match o.weighting {
@@ -515,6 +361,7 @@ fn generalized_dice(world: &mut World<'_>, o: &GeneralizedDice) -> Var {
                         Weighting::Uniform => 1.0,
                     };
                     numerators.push((2.0 * w, i));
+                    covered += 2.0 * w * t;
                     let sizes = world.tape.offset(p, t);
                     let weighted = world.tape.scale(w, sizes);
                     denominators.push((1.0, world.tape.at_least(weighted, 1e-7)));
@@ -522,21 +369,41 @@ fn generalized_dice(world: &mut World<'_>, o: &GeneralizedDice) -> Var {
             }
             let (numerator, denominator) = (world.tape.combine(&numerators), world.tape.combine(&denominators));
             let score = world.tape.div(numerator, denominator);
-            world.form(o.form, score)
+            let value = world.form(o.form, score);
+            let [matching, size, constant] = split(world, score, denominator, covered, valid[row]);
+            [value, matching, size, constant]
         })
         .collect();
-    world.mean(&values)
+    [0, 1, 2, 3].map(|part| {
+        let values: Vec<Var> = values.iter().map(|made| made[part]).collect();
+        world.mean(&values)
+    })
+}
+
+/// The given proportion of a class in a sample, or in the batch by valid sizes; and what is left of 1.
+fn given(world: &World<'_>, pooling: Pooling, row: usize, k: usize) -> (f64, f64) {
+    let at = |n: usize| world.problem.prior.as_ref().map_or(f64::NAN, |prior| prior[n * world.problem.classes + k]);
+    let share = match pooling {
+        Pooling::Sample => at(row),
+        Pooling::Batch => {
+            let valid = world.pooled_valid(Pooling::Sample);
+            valid.iter().enumerate().map(|(n, m)| m * at(n)).sum::<f64>() / valid.iter().sum::<f64>()
+        }
+    };
+    (share, 1.0 - share)
 }
 
 fn proportion(
     world: &mut World<'_>,
     o: &Proportion,
-    value: impl Fn(&mut World<'_>, Var, f64, (Var, f64)) -> Var,
     averaged: bool,
+    value: impl Fn(&mut World<'_>, Var, f64, (Var, f64)) -> Var,
 ) -> Var {
     let classes = world.problem.classes;
-    let mass = world.sums(Quantity::Mass(world.problem.activation, o.temperature.to_bits()));
+    let mass = world.sums(Quantity::Mass(world.problem.activation, false, o.temperature.to_bits()));
     let mass = world.pooled(o.pooling, mass);
+    let outside = world.sums(Quantity::Mass(world.problem.activation, true, o.temperature.to_bits()));
+    let outside = world.pooled(o.pooling, outside);
     let (target, valid) = (world.pooled_target(o.pooling, |y| y), world.pooled_valid(o.pooling));
     let c = weights(classes, o.classes.as_deref(), o.class_weights.as_deref());
     let total: f64 = c.iter().sum();
@@ -550,12 +417,11 @@ fn proportion(
             for k in (0..classes).filter(|&k| c[k] > 0.0) {
                 let smoothed = world.tape.offset(mass[row][k], o.epsilon);
                 let predicted = world.tape.scale(1.0 / (m + o.epsilon), smoothed);
-                let negative = world.tape.scale(-1.0, mass[row][k]);
-                let left = world.tape.offset(negative, m);
-                let outside = world.tape.scale(1.0 / (m + o.epsilon), left);
-                let (wanted, wanted_outside) = match &o.prior {
-                    Some(prior) => (prior[k], 1.0 - prior[k]),
-                    None => ((target[row][k] + o.epsilon) / (m + o.epsilon), (m - target[row][k]) / (m + o.epsilon)),
+                let outside = world.tape.scale(1.0 / (m + o.epsilon), outside[row][k]);
+                let (wanted, wanted_outside) = match &o.wanted {
+                    Wanted::Prior(prior) => (prior[k], 1.0 - prior[k]),
+                    Wanted::Given => given(world, o.pooling, row, k),
+                    Wanted::Truth => ((target[row][k] + o.epsilon) / (m + o.epsilon), (m - target[row][k]) / (m + o.epsilon)),
                 };
                 let share = if averaged { c[k] / total } else { c[k] };
                 parts.push((share, value(world, predicted, wanted, (outside, wanted_outside))));

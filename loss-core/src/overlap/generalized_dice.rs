@@ -117,12 +117,7 @@ impl GeneralizedDice {
         for &side in sides {
             let target = pool(truth.target_size_on(side));
             let predicted = pool(sizes.predicted_size_on(side, Temperature::ONE));
-            let both = pool(truth.intersection(Temperature::ONE));
-            // Outside: Σ (1−y)(1−p) = M − T − P + I.
-            let both = match side {
-                Side::Region => both,
-                Side::Background => predicted.clone() - pool(truth.target_size()) + both,
-            };
+            let both = pool(truth.intersection_on(side, Temperature::ONE));
             let weight = match self.weighting {
                 RegionWeight::Square => 1.0 / target.squared().max(Form::FLOOR),
                 RegionWeight::Simple => 1.0 / target.max(Form::FLOOR),

@@ -1,4 +1,4 @@
-//! Scores of overlap: matching and size in one. One term a file; what they share is in [`ratio`].
+//! Scores of overlap: matching and size in one. One term a file; what they share is in `ratio`.
 
 mod dice;
 mod generalized_dice;

@@ -3,7 +3,7 @@
 use crate::expr::{Expr, Regions, Samples, Scalar};
 use crate::options::{ClassOptions, Pooling, out_of_range, require};
 use crate::spec::{OptionValue, Value, Visitor};
-use crate::{Activation, LossError, RegionSizes, Temperature};
+use crate::{Activation, LossError, RegionSizes, Side, Temperature};
 
 /// The proportions that predicted ones are drawn to.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -83,13 +83,16 @@ impl ProportionOptions {
         let valid = self.pooling.samples(sizes.valid_size());
         let of =
             |size: Expr<Regions>| (self.pooling.regions(size) + epsilon) / (valid.clone() + epsilon).max(crate::expr::TINY);
-        // 1 − (P + ε)/(M + ε) = (M − P)/(M + ε), which does not cancel. Rounding must not make it negative.
-        let outside = |size: Expr<Regions>| {
-            (valid.clone() - self.pooling.regions(size)).relu() / (valid.clone() + epsilon).max(crate::expr::TINY)
-        };
+        // 1 − (size + ε)/(M + ε), from the mass outside: there is no cancelling where nearly all is inside.
+        let outside = |size: Expr<Regions>| self.pooling.regions(size) / (valid.clone() + epsilon).max(crate::expr::TINY);
         let predicted_size = sizes.predicted_size(self.temperature);
+        // Under softmax a class has no background of its own: the others are in the sum.
+        let predicted_outside = match sizes.activation() {
+            Activation::Sigmoid => outside(sizes.predicted_size_on(Side::Background, self.temperature)),
+            Activation::Softmax => Expr::constant(0.0),
+        };
         let (wanted, wanted_outside) = match &self.target {
-            SizeTarget::Truth => (of(sizes.target_size()), outside(sizes.target_size())),
+            SizeTarget::Truth => (of(sizes.target_size()), outside(sizes.target_size_on(Side::Background))),
             SizeTarget::Prior(prior) => {
                 let prior: Expr<Regions> = Expr::classes(prior).broadcast();
                 (prior.clone(), 1.0 - prior)
@@ -103,8 +106,7 @@ impl ProportionOptions {
                 (given.clone(), 1.0 - given)
             }
         };
-        let (predicted, predicted_outside) = (of(predicted_size.clone()), outside(predicted_size));
-        Proportions { predicted, wanted, predicted_outside, wanted_outside, valid }
+        Proportions { predicted: of(predicted_size), wanted, predicted_outside, wanted_outside, valid }
     }
 
     /// Σ_k c_k v_k / Σ_k c_k, then the mean over samples.

@@ -1,0 +1,1 @@
+//! Nothing here: see `tests/ui`, one mistake a file with the compiler's words beside it.

@@ -1,0 +1,5 @@
+use loss_core::{matching::CrossEntropy, overlap};
+
+fn main() {
+    let _ = overlap(CrossEntropy::new());
+}

@@ -1,0 +1,85 @@
+//! One large case: what a hundred million numbers do to an accumulated sum.
+
+use loss_core::Loss;
+
+use crate::inputs::input;
+use crate::oracle::{self, Target};
+use crate::tolerance::{Compared, Tolerance, compared, tolerance};
+use crate::{Adapter, Dtype, Input};
+
+/// A small scene repeated along its pixels until it holds 10⁸ logits.
+///
+/// The losses used depend on proportions alone, so that value and parts are those of the small scene, and each pixel's gradient is
+/// that of its original divided by the number of repetitions: the oracle need not see the large one.
+#[derive(Clone, Copy, Debug)]
+pub struct Large {
+    /// Pixels.
+    pub pixels: usize,
+}
+
+/// Pixels of the small scene: no power of two, so that blocks and repetitions do not fall together.
+const PERIOD: usize = 997;
+const CLASSES: usize = 4;
+
+impl Large {
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> String {
+        format!("ce + dice + l1 with {:.0e} logits", (CLASSES * self.pixels) as f64)
+    }
+
+    /// Runs a backend and measures it against the oracle's answer for the small scene.
+    ///
+    /// # Errors
+    /// What the backend reports, in words.
+    pub fn measure(self, adapter: &dyn Adapter) -> Result<Vec<Compared>, String> {
+        let dtype = Dtype::F32;
+        let small = input(&[1, CLASSES, PERIOD], 4242);
+        let Target::Labels(labels) = &small.target else { return Err("the scene has labels".to_owned()) };
+        let repetitions = self.pixels / PERIOD;
+        let repeat = |row: &[f64]| row.iter().copied().cycle().take(repetitions * PERIOD).collect::<Vec<f64>>();
+        let logits: Vec<f64> = small.logits.iter().map(|&z| dtype.round(z)).collect();
+        let large = Input {
+            shape: vec![1, CLASSES, repetitions * PERIOD],
+            logits: logits.chunks(PERIOD).flat_map(repeat).collect(),
+            target: Target::Labels(labels.iter().copied().cycle().take(repetitions * PERIOD).collect()),
+            ..small.clone()
+        };
+        let problem = oracle::Problem {
+            samples: 1,
+            classes: CLASSES,
+            pixels: PERIOD,
+            activation: oracle::Activation::Softmax,
+            logits,
+            target: small.target.clone(),
+            ignore: Vec::new(),
+            weights: None,
+            prior: None,
+        };
+        let loss: Loss = "ce + dice + l1(epsilon=0)".parse().map_err(|error: loss_core::LossError| error.to_string())?;
+        let terms = [
+            (1.0, oracle::Term::CrossEntropy(oracle::CrossEntropy::default())),
+            (1.0, oracle::Term::Ratio(oracle::Ratio::default())),
+            (1.0, oracle::Term::L1(oracle::Proportion { epsilon: 0.0, ..Default::default() })),
+        ];
+        let want = oracle::answer(&problem, &terms);
+        let got = adapter.value_and_gradient(&loss, &large, dtype).map_err(|error| error.to_string())?;
+        let allowed = tolerance(dtype, repetitions * PERIOD);
+        let values = Tolerance { rounding: 0.0, least: 0.0, ..allowed };
+        let mut all = vec![compared("total", &[got.total], &[want.total.value], want.total.scale, values)?];
+        for (got, want) in got.terms.iter().zip(&want.terms) {
+            for (got, want) in got.iter().zip(want) {
+                all.push(compared("a part of a term", &[*got], &[want.value], want.scale, values)?);
+            }
+        }
+        let share = 1.0 / repetitions as f64;
+        let gradient: Vec<f64> = want.gradient.iter().map(|g| g * share).collect();
+        let scale = want.gradient_scale * share;
+        for (k, row) in got.gradient.chunks(repetitions * PERIOD).enumerate() {
+            let want = &gradient[k * PERIOD..(k + 1) * PERIOD];
+            let each = row.chunks(PERIOD).map(|got| compared("gradient", got, want, scale, allowed));
+            all.extend(Compared::worst(each.collect::<Result<Vec<_>, _>>()?));
+        }
+        Ok(all)
+    }
+}

@@ -1,0 +1,140 @@
+//! Cases as data: losses × situations, each compared with the oracle in total, terms, parts and gradient.
+
+mod large;
+mod losses;
+mod situations;
+
+use loss_core::{Activation, Loss};
+
+pub use large::Large;
+use losses::{Both, losses};
+use situations::{Situation, situations};
+
+use crate::inputs::input;
+use crate::oracle::{self, Problem, Term};
+use crate::tolerance::{Compared, Tolerance, compared, tolerance};
+use crate::{Adapter, Dtype, Input, Output};
+
+/// A loss on an input, and what the oracle is to make of it.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// Text of the loss.
+    pub text: &'static str,
+    /// Activation and situation.
+    pub situation: &'static str,
+    /// The loss, with activation and ignored labels.
+    pub loss: Loss,
+    /// The same for the oracle.
+    pub terms: Vec<(f64, Term)>,
+    /// Logits and target.
+    pub input: Input,
+    /// The one type it is for, if it is for one.
+    pub only: Option<Dtype>,
+}
+
+impl Case {
+    /// `loss/activation/situation`
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.text, self.situation)
+    }
+
+    /// What the oracle sees: logits as the type holds them.
+    #[must_use]
+    pub fn problem(&self, dtype: Dtype) -> Problem {
+        let [samples, classes, pixels] = self.input.lengths();
+        Problem {
+            samples,
+            classes,
+            pixels,
+            activation: match self.loss.activation() {
+                Activation::Softmax => oracle::Activation::Softmax,
+                Activation::Sigmoid => oracle::Activation::Sigmoid,
+            },
+            logits: self.input.logits.iter().map(|&z| dtype.round(z)).collect(),
+            target: self.input.target.clone(),
+            ignore: self.loss.ignored().to_vec(),
+            weights: self.input.weights.clone(),
+            prior: self.input.prior.clone(),
+        }
+    }
+
+    /// The types it is for.
+    pub fn dtypes(&self) -> impl Iterator<Item = Dtype> {
+        Dtype::ALL.into_iter().filter(|dtype| self.only.is_none_or(|only| only == *dtype))
+    }
+
+    /// Runs a backend and measures every number against the oracle: the total, value, matching, size and constant of each term,
+    /// and the gradient.
+    ///
+    /// # Errors
+    /// What the backend reports, in words.
+    pub fn measure(&self, adapter: &dyn Adapter, dtype: Dtype) -> Result<Vec<Compared>, String> {
+        let got = adapter.value_and_gradient(&self.loss, &self.input, dtype).map_err(|error| error.to_string())?;
+        self.against_oracle(&got, dtype)
+    }
+
+    /// Measures what a backend computed.
+    ///
+    /// # Errors
+    /// Where the numbers are not as many as they should be.
+    pub fn against_oracle(&self, got: &Output, dtype: Dtype) -> Result<Vec<Compared>, String> {
+        let problem = self.problem(dtype);
+        let want = oracle::answer(&problem, &self.terms);
+        let allowed = tolerance(dtype, problem.samples * problem.pixels);
+        let values = Tolerance { rounding: 0.0, least: 1e-30, ..allowed };
+        let mut all = vec![compared("total", &[got.total], &[want.total.value], want.total.scale, values)?];
+        if got.terms.len() != want.terms.len() {
+            return Err(format!("{} terms, expected {}", got.terms.len(), want.terms.len()));
+        }
+        for (i, (got, want)) in got.terms.iter().zip(&want.terms).enumerate() {
+            for ((part, got), want) in ["value", "matching", "size", "constant"].into_iter().zip(got).zip(want) {
+                all.push(compared(&format!("{part} of term {i}"), &[*got], &[want.value], want.scale, values)?);
+            }
+        }
+        all.push(compared("gradient", &got.gradient, &want.gradient, want.gradient_scale, allowed)?);
+        Ok(all)
+    }
+}
+
+/// Every case.
+#[must_use]
+pub fn all() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for Both { text, terms, three } in losses() {
+        for (i, Situation { name, shape, activation, change, only }) in situations().enumerate() {
+            // Softmax forms of a term need two channels, and class options as many as they name.
+            if (three && shape[1] != 3) || (shape[1] == 1 && text.contains("softmax")) {
+                continue;
+            }
+            let mut input = input(shape, 100 + i as u64);
+            if text.contains("given") {
+                input.prior = Some(priors(shape[0], shape[1]));
+            }
+            change(&mut input);
+            let loss: Loss = match text.parse() {
+                Ok(loss) => loss,
+                Err(error) => panic!("the suite's own loss `{text}` does not read: {error}"),
+            };
+            cases.push(Case {
+                text,
+                situation: name,
+                loss: loss.with_activation(activation).with_ignore_index(255),
+                terms: terms.clone(),
+                input,
+                only,
+            });
+        }
+    }
+    cases
+}
+
+/// Proportions that add up to 1 in each sample, each another.
+fn priors(samples: usize, classes: usize) -> Vec<f64> {
+    let sample = |n: usize| {
+        let parts: Vec<f64> = (0..classes).map(|k| 1.0 + ((n + 2 * k) % 5) as f64).collect();
+        let sum: f64 = parts.iter().sum();
+        parts.into_iter().map(move |part| part / sum).collect::<Vec<f64>>()
+    };
+    (0..samples).flat_map(sample).collect()
+}

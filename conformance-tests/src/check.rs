@@ -1,0 +1,62 @@
+//! What named checks are written with.
+
+use loss_core::{Loss, LossError};
+
+use crate::oracle::Target;
+use crate::{Adapter, Dtype, Input, Output};
+
+/// A named check of a backend.
+pub type Check = (&'static str, fn(&dyn Adapter) -> Result<(), String>);
+
+pub(crate) fn loss(text: &str) -> Loss {
+    text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+pub(crate) fn labels(input: &mut Input) -> &mut Vec<i64> {
+    match &mut input.target {
+        Target::Labels(labels) => labels,
+        Target::Soft(_) => panic!("the check's input has labels"),
+    }
+}
+
+pub(crate) fn run(adapter: &dyn Adapter, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Output, String> {
+    adapter.value_and_gradient(loss, input, dtype).map_err(|error| error.to_string())
+}
+
+pub(crate) fn same(what: &str, a: &Output, b: &Output) -> Result<(), String> {
+    if a.total.to_bits() != b.total.to_bits() {
+        return Err(format!("{what}: totals {} and {}", a.total, b.total));
+    }
+    match a.gradient.iter().zip(&b.gradient).position(|(a, b)| a != b) {
+        Some(i) => Err(format!("{what}: gradients {} and {} at {i}", a.gradient[i], b.gradient[i])),
+        None => Ok(()),
+    }
+}
+
+pub(crate) fn close(what: &str, a: &Output, b: &Output) -> Result<(), String> {
+    let scale = a.gradient.iter().fold(0.0f64, |m, g| m.max(g.abs()));
+    let off = a.gradient.iter().zip(&b.gradient).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    if (a.total - b.total).abs() > 1e-12 * a.total.abs().max(1.0) || off.is_nan() || off > 1e-12 * scale {
+        return Err(format!("{what}: totals {} and {}, gradients off by {off:e} of {scale:e}", a.total, b.total));
+    }
+    Ok(())
+}
+
+/// Pixels of an input: sample, pixel, in the order of the labels.
+pub(crate) fn pixels(input: &Input) -> Vec<(usize, usize)> {
+    let [samples, _, pixels] = input.lengths();
+    (0..samples).flat_map(|n| (0..pixels).map(move |s| (n, s))).collect()
+}
+
+pub(crate) fn logit_at(input: &Input, (n, s): (usize, usize), k: usize) -> usize {
+    let [_, classes, pixels] = input.lengths();
+    (n * classes + k) * pixels + s
+}
+
+pub(crate) fn refused<T: std::fmt::Debug>(result: Result<T, LossError>, text: &str) -> Result<(), String> {
+    match result {
+        Err(error) if error.to_string() == text => Ok(()),
+        Err(error) => Err(format!("says `{error}`, not `{text}`")),
+        Ok(out) => Err(format!("not refused: {out:?}")),
+    }
+}
