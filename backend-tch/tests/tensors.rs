@@ -200,6 +200,16 @@ fn terms_and_parts_are_values() {
 }
 
 #[test]
+fn elements_are_what_is_averaged() {
+    let (logits, labels) = input(Kind::Double);
+    let (loss, target) = (loss("l1").with_ignore_index(255), TchTarget::labels(&labels));
+    let elements = loss.elements(&logits, &target).unwrap().remove(0).expect("a penalty per sample and class");
+    assert_eq!((elements.rows(), elements.columns()), (2, 3));
+    let mean = elements.values().iter().sum::<f64>() / 6.0;
+    assert!((mean - loss.evaluate(&logits, &target).unwrap().total).abs() < 1e-14);
+}
+
+#[test]
 fn targets_of_every_readable_type_are_the_same() {
     let (logits, labels) = input(Kind::Float);
     let (loss, labels) = (loss("ce + dice"), labels.remainder(2));

@@ -57,7 +57,7 @@ const TEST: &[Step] = &[("tests and doctests", &["test", "--workspace", "--exclu
 
 /// Run with LibTorch in place.
 const LINT_TCH: &[Step] = &[
-    ("lints of backend-tch", &["clippy", "-p", "backend-tch", "--all-targets", "--", "-D", "warnings"], None),
+    ("lints of backend-tch", &["clippy", "-p", "backend-tch", "--all-targets", "--no-deps", "--", "-D", "warnings"], None),
     ("docs of backend-tch", &["doc", "-p", "backend-tch", "--no-deps"], WARNINGS),
     ("the facade with tch", &["check", "-p", "segloss", "--no-default-features", "--features", "tch"], None),
 ];
