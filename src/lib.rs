@@ -1,6 +1,7 @@
 //! Segmentation losses composed from a ground-truth matching term and an explicit region-size penalty.
 //!
-//! All of [`loss_core`] is at the root; each backend is a module behind its feature: [`ndarray`] (default) and `burn`.
+//! All of [`loss_core`] is at the root; each backend is a module behind its feature: [`ndarray`] (default), `burn` and `tch`
+//! (LibTorch; it must be there when the feature is built: see `backend-tch`).
 //!
 //! ```
 //! # #[cfg(feature = "ndarray")] {
@@ -20,3 +21,5 @@ pub use loss_core::*;
 pub use backend_burn as burn;
 #[cfg(feature = "ndarray")]
 pub use backend_ndarray as ndarray;
+#[cfg(feature = "tch")]
+pub use backend_tch as tch;

@@ -15,14 +15,16 @@ use crate::{Element, Problem, Real};
 /// Softmax: `∂/∂z_j = τ·(g_j − p_j Σ_k g_k)`, where `g_k = ∂/∂(log p_k)` collects what the statistics hand down:
 /// `w·p_k·(∂/∂P + y·∂/∂I + 2p·∂/∂Q) + w·y·(∂/∂L + φ'·∂/∂F) + w·∂/∂A`. Sigmoid: each channel by itself.
 ///
+/// The gradient is stored as the logits are, or as they are computed in: what scales it further rounds it once, at the end.
+///
 /// # Errors
 /// As [`statistics`](crate::statistics).
-pub fn logit_gradient<E: Element>(
+pub fn logit_gradient<E: Element, G: Element<Compute = E::Compute>>(
     logits: &[E],
     problem: &Problem<'_>,
     plan: &Plan,
     upstream: &[Option<Table>],
-    gradient: &mut [E],
+    gradient: &mut [G],
 ) -> Result<(), LossError> {
     problem.logits_fit(logits.len())?;
     problem.logits_fit(gradient.len())?;
@@ -33,7 +35,7 @@ pub fn logit_gradient<E: Element>(
     let groups = Groups::new(plan, |i| given(i).is_some());
 
     // Segments of all class planes of a sample, regrouped by segment: what one task writes.
-    let mut tasks: Vec<(usize, usize, Vec<&mut [E]>)> = Vec::new();
+    let mut tasks: Vec<(usize, usize, Vec<&mut [G]>)> = Vec::new();
     for (sample, planes) in gradient.chunks_mut(classes * pixels).enumerate() {
         let first = tasks.len();
         for plane in planes.chunks_mut(pixels) {
@@ -67,7 +69,7 @@ pub fn logit_gradient<E: Element>(
                     let from = &pass.out[k * cut.block..k * cut.block + len];
                     let weights = pass.block.weights();
                     for ((out, &value), &weight) in part[offset..offset + len].iter_mut().zip(from).zip(weights) {
-                        *out = E::store(if weight == E::Compute::zero() { E::Compute::zero() } else { value });
+                        *out = G::store(if weight == E::Compute::zero() { E::Compute::zero() } else { value });
                     }
                 }
             }

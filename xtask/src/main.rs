@@ -1,12 +1,14 @@
 //! One command that checks everything: `cargo xtask test`.
 
+mod libtorch;
+
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", about = "Checks the whole workspace")]
+#[command(name = "cargo xtask", about = "Checks the whole workspace, and provides LibTorch")]
 struct Arguments {
     #[command(subcommand)]
     task: Task,
@@ -15,48 +17,104 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Task {
     /// Format, lints, docs, features, tests and doctests: the cheapest first, stopping at the first failure
-    Test,
+    Test(Scope),
     /// The cheap half of `test`: everything but the tests themselves
-    Lint,
+    Lint(Scope),
+    /// Put LibTorch for the CPU under target/, from the Python package index; nothing is done where LIBTORCH is set
+    Libtorch,
+    /// Print the lines that let a shell find LibTorch: eval "$(cargo xtask env)"
+    Env,
+    /// Any cargo command with LibTorch in place, such as: cargo xtask tch run --release -p backend-tch --example train_tch
+    Tch {
+        /// Arguments of cargo
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        arguments: Vec<String>,
+    },
+}
+
+#[derive(clap::Args)]
+struct Scope {
+    /// Leave out backend-tch, the only package that needs LibTorch
+    #[arg(long)]
+    without_tch: bool,
 }
 
 /// A step: what it is, the arguments of cargo, and an environment variable.
 type Step = (&'static str, &'static [&'static str], Option<(&'static str, &'static str)>);
 
+const WARNINGS: Option<(&str, &str)> = Some(("RUSTDOCFLAGS", "-D warnings"));
+
+// backend-tch is a member, so that it shares the lock file and the lints, but what cargo does to the whole workspace leaves it out:
+// it cannot be built without LibTorch.
 const LINT: &[Step] = &[
     ("format", &["fmt", "--all", "--", "--check"], None),
-    ("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], None),
-    ("docs", &["doc", "--workspace", "--no-deps"], Some(("RUSTDOCFLAGS", "-D warnings"))),
+    ("lints", &["clippy", "--workspace", "--exclude", "backend-tch", "--all-targets", "--", "-D", "warnings"], None),
+    ("docs", &["doc", "--workspace", "--exclude", "backend-tch", "--no-deps"], WARNINGS),
     ("the facade without a backend", &["check", "-p", "segloss", "--no-default-features"], None),
 ];
 
-const TEST: &[Step] = &[("tests and doctests", &["test", "--workspace"], None)];
+const TEST: &[Step] = &[("tests and doctests", &["test", "--workspace", "--exclude", "backend-tch"], None)];
+
+/// Run with LibTorch in place.
+const LINT_TCH: &[Step] = &[
+    ("lints of backend-tch", &["clippy", "-p", "backend-tch", "--all-targets", "--no-deps", "--", "-D", "warnings"], None),
+    ("docs of backend-tch", &["doc", "-p", "backend-tch", "--no-deps"], WARNINGS),
+    ("the facade with tch", &["check", "-p", "segloss", "--no-default-features", "--features", "tch"], None),
+];
+
+const TEST_TCH: &[Step] = &[("tests and doctests of backend-tch", &["test", "-p", "backend-tch"], None)];
 
 fn main() -> ExitCode {
-    let steps: Vec<&Step> = match Arguments::parse().task {
-        Task::Lint => LINT.iter().collect(),
-        Task::Test => LINT.iter().chain(TEST).collect(),
-    };
-    for (what, arguments, variable) in steps {
-        let start = Instant::now();
-        eprintln!("xtask: {what}: cargo {}", arguments.join(" "));
-        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command.args(*arguments);
-        if let Some((name, value)) = variable {
-            command.env(name, value);
+    let done = match Arguments::parse().task {
+        Task::Lint(scope) => check(&[LINT], &[LINT_TCH], &scope),
+        Task::Test(scope) => check(&[LINT, TEST], &[LINT_TCH, TEST_TCH], &scope),
+        Task::Libtorch => libtorch::provide(),
+        Task::Env => libtorch::print_env(),
+        Task::Tch { arguments } => {
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            cargo(&arguments, None, true)
         }
-        match command.status() {
-            Ok(status) if status.success() => eprintln!("xtask: {what}: passed in {:.0} s", start.elapsed().as_secs_f64()),
-            Ok(_) => {
-                eprintln!("xtask: {what}: failed");
-                return ExitCode::FAILURE;
-            }
-            Err(error) => {
-                eprintln!("xtask: cannot run cargo: {error}");
-                return ExitCode::FAILURE;
-            }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
         }
     }
+}
+
+fn check(plain: &[&[Step]], tch: &[&[Step]], scope: &Scope) -> Result<(), String> {
+    run(plain, false)?;
+    if scope.without_tch {
+        eprintln!("xtask: backend-tch was left out");
+    } else {
+        libtorch::provide()?;
+        run(tch, true)?;
+    }
     eprintln!("xtask: everything passed");
-    ExitCode::SUCCESS
+    Ok(())
+}
+
+fn run(steps: &[&[Step]], with_libtorch: bool) -> Result<(), String> {
+    for (what, arguments, variable) in steps.iter().copied().flatten() {
+        let start = Instant::now();
+        eprintln!("xtask: {what}: cargo {}", arguments.join(" "));
+        cargo(arguments, *variable, with_libtorch).map_err(|error| format!("{what}: {error}"))?;
+        eprintln!("xtask: {what}: passed in {:.0} s", start.elapsed().as_secs_f64());
+    }
+    Ok(())
+}
+
+fn cargo(arguments: &[&str], variable: Option<(&str, &str)>, with_libtorch: bool) -> Result<(), String> {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments).envs(variable);
+    if with_libtorch {
+        libtorch::put_into(&mut command)?;
+    }
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(_) => Err("failed".to_owned()),
+        Err(error) => Err(format!("cannot run cargo: {error}")),
+    }
 }

@@ -1,0 +1,117 @@
+//! Expressions interpreted with tensors, where the tensors are: nothing is read back, nothing waits.
+
+use loss_core::LossError;
+use loss_core::expr::{Algebra, Op, Table};
+use tch::{Device, Kind, TchError, Tensor};
+
+use crate::error::During;
+
+/// The algebra of regions `[N, K]`, and of pixels `[N, K, S]` inside pixel functions.
+pub(crate) struct Interpreter {
+    pub(crate) kind: Kind,
+    pub(crate) device: Device,
+}
+
+/// Tables up to this size are put together from fills, which are launched like any operation. A copy from the host may wait.
+const FILLED: usize = 256;
+
+impl Interpreter {
+    fn number(&self, rows: usize, columns: usize, value: f64) -> Result<Tensor, TchError> {
+        Tensor::f_full([rows as i64, columns as i64], value, (self.kind, self.device))
+    }
+
+    fn table(&self, table: &Table) -> Result<Tensor, TchError> {
+        let (rows, columns, values) = (table.rows(), table.columns(), table.values());
+        match values {
+            [first, rest @ ..] if rest.iter().all(|value| value.to_bits() == first.to_bits()) => {
+                self.number(rows, columns, *first)
+            }
+            _ if values.len() > FILLED => {
+                let tensor = Tensor::f_from_slice(values)?.f_reshape([rows as i64, columns as i64])?;
+                tensor.f_to_device_(self.device, self.kind, true, false)
+            }
+            _ => {
+                let parts = values.iter().map(|&value| self.number(1, 1, value)).collect::<Result<Vec<_>, _>>()?;
+                Tensor::f_cat(&parts, 1)?.f_reshape([rows as i64, columns as i64])
+            }
+        }
+    }
+
+    fn interpret(&self, op: Op, x: &Tensor, y: Option<&Tensor>) -> Result<Option<Tensor>, TchError> {
+        let out = match (op, y) {
+            (Op::Neg, _) => x.f_neg()?,
+            (Op::Abs, _) => x.f_abs()?,
+            (Op::Sign, _) => x.f_sign()?,
+            (Op::Exp, _) => x.f_exp()?,
+            (Op::ExpM1, _) => x.f_expm1()?,
+            (Op::Ln, _) => x.f_log()?,
+            (Op::Powf(_), _) => match op.exponent() {
+                Some(2.0) => x.f_mul(x)?,
+                // Where x is 0 the derivative must be finite: see `Expr::powf`.
+                Some(exponent) => at_least(x, &self.number(1, 1, 1e-30)?)?.f_pow_tensor_scalar(exponent)?,
+                None => return Ok(None),
+            },
+            (Op::Add, Some(y)) => x.f_add(y)?,
+            (Op::Sub, Some(y)) => x.f_sub(y)?,
+            (Op::Mul, Some(y)) => x.f_mul(y)?,
+            (Op::Div, Some(y)) => x.f_div(y)?,
+            (Op::Max, Some(y)) => at_least(x, y)?,
+            (Op::Greater, Some(y)) => x.f_gt_tensor(y)?.f_to_kind(self.kind)?,
+            (Op::SumSamples, _) => x.f_sum_dim_intlist([0i64].as_slice(), true, self.kind)?,
+            (Op::SumClasses, _) => x.f_sum_dim_intlist([1i64].as_slice(), true, self.kind)?,
+            _ => return Ok(None),
+        };
+        Ok(Some(out))
+    }
+}
+
+/// max(x, y) that keeps a NaN in x, the only sign of a non-finite logit on a device; where they are equal the gradient is y's.
+fn at_least(x: &Tensor, y: &Tensor) -> Result<Tensor, TchError> {
+    y.f_where_self(&x.f_le_tensor(y)?, x)
+}
+
+impl Algebra for Interpreter {
+    type Array = Shared;
+
+    fn constant(&self, table: &Table) -> Result<Shared, LossError> {
+        self.table(table).map(Shared).during("making a constant")
+    }
+
+    fn apply(&self, op: Op, arguments: &[&Shared]) -> Result<Shared, LossError> {
+        let (x, y) = (arguments.first(), arguments.get(1));
+        let out = x.map(|x| self.interpret(op, &x.0, y.map(|y| &y.0))).transpose().during("interpreting a loss")?;
+        out.flatten().map(Shared).ok_or_else(|| LossError::Unsupported {
+            what: "operation",
+            got: format!("{op:?}"),
+            expected: "one of the operations known to this version",
+        })
+    }
+}
+
+/// A tensor whose clones share it, as an algebra's arrays are cloned.
+#[derive(Debug)]
+pub(crate) struct Shared(pub(crate) Tensor);
+
+impl Clone for Shared {
+    fn clone(&self) -> Self {
+        Self(self.0.shallow_clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_arrive_as_they_are_however_they_are_made() {
+        let interpreter = Interpreter { kind: Kind::Double, device: Device::Cpu };
+        for (rows, columns) in [(1, 1), (1, 3), (4, 3), (20, 30)] {
+            let count = rows * columns;
+            for values in [vec![0.5; count], (0..count).map(|i| i as f64 - 1.5).collect()] {
+                let tensor = interpreter.constant(&Table::new(rows, columns, values.clone()).unwrap()).unwrap().0;
+                assert_eq!(tensor.size(), [rows as i64, columns as i64]);
+                assert_eq!(Vec::<f64>::try_from(tensor.reshape([-1])).unwrap(), values);
+            }
+        }
+    }
+}

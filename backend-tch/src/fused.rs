@@ -1,0 +1,162 @@
+//! The CPU path: statistics and gradient by the fused kernels on the tensors' own memory, the algebra in `f64` on the host.
+
+use half::{bf16, f16};
+use loss_core::expr::{HostAlgebra, Table};
+use loss_core::{Activation, Detail, Loss, LossError, Outputs, Plan};
+use loss_kernels::{Element, Labels, Problem, Shares, Target};
+use tch::{Device, Kind, Tensor};
+
+use crate::error::During;
+use crate::memory::{self, Host};
+use crate::surrogate::Edge;
+use crate::target::{Checked, TchTarget, Values};
+
+/// Logits in host memory, as the kernels read them.
+pub(crate) struct HostLogits(Host);
+
+impl HostLogits {
+    /// Where they lie; `None` where they would have to be copied.
+    pub(crate) fn in_place(logits: &Tensor) -> Result<Option<Self>, LossError> {
+        Ok(Host::in_place(logits)?.map(Self))
+    }
+
+    /// Copied where they must be.
+    pub(crate) fn of(logits: &Tensor, checked: &Checked) -> Result<Self, LossError> {
+        match Self::in_place(logits)? {
+            Some(logits) => Ok(logits),
+            None => Host::of(logits, checked.kind).map(Self),
+        }
+    }
+}
+
+/// A target in host memory, as the kernels read it.
+pub(crate) struct HostTarget<'a> {
+    values: Host,
+    labels: bool,
+    weights: Option<Host>,
+    checked: &'a Checked,
+    ignore: &'a [i64],
+    activation: Activation,
+}
+
+impl<'a> HostTarget<'a> {
+    /// Read in place where layout and type allow it, else copied.
+    pub(crate) fn new(target: &TchTarget, checked: &'a Checked, loss: &'a Loss) -> Result<Self, LossError> {
+        let (values, labels) = match &target.values {
+            Values::Labels(labels) => {
+                (readable(labels, &[Kind::Uint8, Kind::Bool, Kind::Int, Kind::Int64], Kind::Int64)?, true)
+            }
+            Values::Soft(shares) => (floats(shares)?, false),
+        };
+        let weights = target.weights.as_ref().map(floats).transpose()?;
+        Ok(Self { values, labels, weights, checked, ignore: loss.ignored(), activation: loss.activation() })
+    }
+
+    pub(crate) fn problem(&self) -> Result<Problem<'_>, LossError> {
+        let target = if self.labels {
+            let labels = self.values.as_slice::<u8>().map(Labels::U8);
+            let labels = labels.or_else(|| self.values.as_slice::<i32>().map(Labels::I32));
+            let labels = labels.or_else(|| self.values.as_slice::<i64>().map(Labels::I64));
+            Target::Labels(labels.ok_or_else(|| unreadable("labels", &self.values))?)
+        } else {
+            Target::Soft(shares("soft targets", &self.values)?)
+        };
+        let weights = match (&self.weights, &self.checked.weights) {
+            (Some(weights), Some(shape)) => Some((shares("pixel weights", weights)?, shape.as_slice())),
+            _ => None,
+        };
+        let target = (target, self.checked.target.as_slice());
+        Problem::new(&self.checked.logits, target, weights, self.ignore, self.activation)
+    }
+}
+
+fn readable(tensor: &Tensor, kinds: &[Kind], otherwise: Kind) -> Result<Host, LossError> {
+    match Host::in_place(tensor)? {
+        Some(host) if kinds.contains(&host.kind()) => Ok(host),
+        _ => {
+            let kind = tensor.f_kind().during("reading a type")?;
+            Host::of(tensor, if kinds.contains(&kind) { kind } else { otherwise })
+        }
+    }
+}
+
+fn floats(tensor: &Tensor) -> Result<Host, LossError> {
+    readable(tensor, &[Kind::Float, Kind::Double], Kind::Float)
+}
+
+fn unreadable(what: &'static str, tensor: &Host) -> LossError {
+    LossError::Unsupported { what, got: format!("memory of {:?}", tensor.kind()), expected: "memory aligned to its type" }
+}
+
+fn shares<'a>(what: &'static str, tensor: &'a Host) -> Result<Shares<'a>, LossError> {
+    let single = tensor.as_slice::<f32>().map(Shares::F32);
+    single.or_else(|| tensor.as_slice::<f64>().map(Shares::F64)).ok_or_else(|| unreadable(what, tensor))
+}
+
+/// Returns `$call` with the logits as a slice of their own type.
+macro_rules! by_type {
+    ($logits:expr, |$slice:ident: &[$element:ident]| $call:expr) => {{
+        let HostLogits(logits) = $logits;
+        macro_rules! with {
+            ($type:ty) => {
+                if let Some($slice) = logits.as_slice::<$type>() {
+                    type $element = $type;
+                    return $call;
+                }
+            };
+        }
+        with!(f32);
+        with!(f64);
+        with!(f16);
+        with!(bf16);
+        Err(unreadable("logits", logits))
+    }};
+}
+
+/// The statistics of a plan.
+pub(crate) fn statistics(logits: &HostLogits, problem: &Problem<'_>, plan: &Plan) -> Result<Vec<Table>, LossError> {
+    by_type!(logits, |values: &[E]| loss_kernels::statistics::<E>(values, problem, plan))
+}
+
+/// ∂/∂logits in the type it is computed in, of the logits' shape, row-major.
+fn gradient(
+    logits: &HostLogits,
+    problem: &Problem<'_>,
+    plan: &Plan,
+    upstream: &[Option<Table>],
+    checked: &Checked,
+) -> Result<Tensor, LossError> {
+    let size: Vec<i64> = checked.logits.iter().map(|&length| length as i64).collect();
+    by_type!(logits, |values: &[E]| {
+        memory::written(&size, checked.compute(), |out: &mut [<E as Element>::Compute]| {
+            loss_kernels::logit_gradient(values, problem, plan, upstream, out)
+        })
+    })
+}
+
+/// Total and parts; the total is on the tape where the logits are.
+pub(crate) fn forward(
+    loss: &Loss,
+    logits: &Tensor,
+    target: &TchTarget,
+    checked: &Checked,
+) -> Result<Outputs<Tensor>, LossError> {
+    let host = HostLogits::of(logits, checked)?;
+    let host_target = HostTarget::new(target, checked, loss)?;
+    let problem = host_target.problem()?;
+    let program = loss.program(checked.geometry.classes, Detail::Parts)?;
+    let statistics = statistics(&host, &problem, program.plan())?;
+    let inputs = loss.inputs(checked.geometry.samples, target.prior.clone());
+    let outputs = program.outputs(&HostAlgebra, &statistics, &inputs)?;
+    let number = |table: &Table| {
+        let value = table.values().first().copied().unwrap_or(f64::NAN);
+        Tensor::f_full([0i64; 0], value, (checked.compute(), Device::Cpu)).during("making a number")
+    };
+    let mut outputs = crate::loss::all(outputs.map(number))?;
+    if let Some(edge) = Edge::behind(logits)? {
+        let upstream = program.upstream(&statistics, &inputs, &[1.0])?;
+        let gradient = gradient(&host, &problem, program.plan(), &upstream, checked)?;
+        outputs.total = edge.attach(&outputs.total, &gradient)?;
+    }
+    Ok(outputs)
+}

@@ -1,0 +1,32 @@
+//! Segmentation losses on LibTorch tensors ([tch]), CPU and CUDA, with autograd.
+//!
+//! ```
+//! use backend_tch::{TchLoss, TchTarget};
+//! use loss_core::Loss;
+//! use tch::Tensor;
+//!
+//! let loss: Loss = "ce + 0.5 * l1".parse()?;
+//! let logits = Tensor::from_slice(&[2.0f32, 0.5, 0.0, 1.5]).reshape([1, 2, 2]).set_requires_grad(true);
+//! let labels = Tensor::from_slice(&[0i64, 1]).reshape([1, 2]);
+//! let out = loss.forward(&logits, &TchTarget::labels(&labels))?;
+//! out.total.backward();
+//! assert_eq!(logits.grad().size(), [1, 2, 2]);
+//! # Ok::<(), loss_core::LossError>(())
+//! ```
+//!
+//! On contiguous memory of the CPU the fused passes of `loss-kernels` read the tensors where they lie, and allocate nothing of their
+//! size beside the gradient. Elsewhere tensor operations do the same in chunks, and never wait for the device.
+//! [`TchLoss::forward_by`] takes either path where both exist, and [`Forward::path`] tells which was taken.
+
+mod algebra;
+mod chunk;
+mod error;
+mod fused;
+mod loss;
+mod memory;
+mod operations;
+mod surrogate;
+mod target;
+
+pub use loss::{Forward, Path, TchLoss, TermTensors};
+pub use target::TchTarget;

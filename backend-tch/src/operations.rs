@@ -1,0 +1,275 @@
+//! Tensor operations: any device, any strides, no host synchronisation.
+//!
+//! The pixels are taken in chunks, so that what the operations allocate is a fraction of the logits: once to sum up the statistics, off
+//! the tape, and, after the algebra and its derivative on arrays of `[N, K]`, once more to differentiate the same sums, chunk by
+//! chunk, with LibTorch's own autograd. No one-hot array is made: what lies inside a region is gathered by label, and added up by
+//! label with scatter-add.
+
+use loss_core::expr::Table;
+use loss_core::{Detail, Loss, LossError, Outputs, Plan};
+use tch::{Device, Kind, TchError, Tensor, no_grad, with_grad};
+
+use crate::algebra::{Interpreter, Shared};
+use crate::chunk::{Chunk, Pixels, Place, Summand, groups, misfits, places};
+use crate::error::During;
+use crate::loss::{all, validate};
+use crate::surrogate::Edge;
+use crate::target::{Checked, TchTarget};
+
+/// The type that sums are kept in: `Double` where the device has it.
+fn wide(device: Device) -> Kind {
+    if matches!(device, Device::Cpu | Device::Cuda(_)) { Kind::Double } else { Kind::Float }
+}
+
+/// Logits in a chunk. At the worst seven arrays of a chunk's size are held at a time. On the CPU they stay in the cache; elsewhere a
+/// chunk is an eighth of the logits, but not so small that launching operations takes longer than running them.
+fn limit(device: Device, logits: usize) -> usize {
+    if device == Device::Cpu { 1 << 17 } else { (logits / 8).max(1 << 20) }
+}
+
+/// Numbers of neighbouring pixels are added to sums of their own on a device that adds them at the same time.
+fn lanes(device: Device, pixels: i64) -> i64 {
+    if device == Device::Cpu { 1 } else { 1 << pixels.trailing_zeros().min(8) }
+}
+
+/// Logits and target of a call, and how they are cut up.
+struct Call<'a> {
+    logits: Tensor,
+    target: &'a TchTarget,
+    checked: &'a Checked,
+    ignore: &'a [i64],
+    places: Vec<Place>,
+    wide: Kind,
+}
+
+impl<'a> Call<'a> {
+    fn new(loss: &'a Loss, logits: &Tensor, target: &'a TchTarget, checked: &'a Checked) -> Result<Self, LossError> {
+        let logits = logits.f_detach().during("leaving the tape")?;
+        let count = checked.logits.iter().product();
+        let places = places(&checked.logits, limit(checked.device, count));
+        Ok(Self { logits, target, checked, ignore: loss.ignored(), places, wide: wide(checked.device) })
+    }
+
+    fn chunk(&self, place: &Place) -> Result<Chunk, LossError> {
+        Chunk::new(&self.logits, self.target, self.checked, self.ignore, place).during("reading logits and target")
+    }
+
+    /// `[n, K]`, or `[n, 1]` for the valid size.
+    fn sum(&self, summand: &Summand, count: i64, pixels: i64) -> Result<Tensor, TchError> {
+        match summand {
+            Summand::Count => Tensor::f_full([count, 1], pixels as f64, (self.wide, self.checked.device)),
+            Summand::Each(values) => values.f_sum_dim_intlist([2i64].as_slice(), false, self.wide),
+            Summand::Own(values, index) => {
+                let classes = self.checked.geometry.classes as i64;
+                add_by_label(values, index, classes, lanes(self.checked.device, pixels), self.wide)
+            }
+        }
+    }
+
+    /// The statistics of a plan, off the tape. On the CPU what is out of range is refused.
+    fn statistics(&self, plan: &Plan) -> Result<Vec<Tensor>, LossError> {
+        let samples = self.checked.geometry.samples as i64;
+        let zeros = |columns: i64| Tensor::f_zeros([samples, columns], (self.wide, self.checked.device));
+        let mut poison = zeros(1).during("allocating sums")?;
+        let columns = plan.statistics().iter().map(|statistic| plan.columns(statistic) as i64);
+        let sums = columns.map(zeros).collect::<Result<Vec<_>, _>>().during("allocating sums")?;
+        let add = |sums: &Tensor, place: &Place, more: &Tensor| -> Result<(), TchError> {
+            sums.f_narrow(0, place.first, place.count)?.f_add_(more).map(|_| ())
+        };
+        for place in &self.places {
+            let chunk = self.chunk(place)?;
+            let mut pixels = Pixels::new(&chunk, chunk.logits.shallow_clone());
+            for i in groups(plan).into_iter().flatten() {
+                let summand = pixels.summand(&plan.statistics()[i])?;
+                let more = self.sum(&summand, place.count, pixels.count());
+                more.and_then(|more| add(&sums[i], place, &more)).during("summing over pixels")?;
+            }
+            chunk.poison(self.wide).and_then(|more| add(&poison, place, &more)).during("summing over pixels")?;
+            if self.checked.device == Device::Cpu {
+                let misfits = misfits(self.target, self.checked, self.ignore, place);
+                let checked = misfits.and_then(|wrong| poison.f_masked_fill_(&wrong, f64::NAN).map(|_| ()));
+                checked.during("checking the target")?;
+            }
+        }
+        // Sums of logarithms saturate instead of overflowing, as in the kernels; NaN stays.
+        let largest = if self.wide == Kind::Double { 1e299 } else { 1e30 };
+        let finish = |sums: &Tensor| sums.f_clamp(-largest, largest)?.f_add(&poison);
+        sums.iter().map(finish).collect::<Result<_, _>>().during("summing over pixels")
+    }
+
+    /// ∂/∂logits, in the type it is computed in, given the derivative for each statistic, `[N, K]`.
+    fn gradient(&self, plan: &Plan, upstream: &[Option<Tensor>]) -> Result<Tensor, LossError> {
+        let kind = self.checked.compute();
+        let size: Vec<i64> = self.checked.logits.iter().map(|&length| length as i64).collect();
+        let gradient = Tensor::f_empty(size, (kind, self.checked.device)).during("allocating a gradient")?;
+        for place in &self.places {
+            let chunk = self.chunk(place)?;
+            let part = with_grad(|| self.chunk_gradient(plan, upstream, &chunk, place))?;
+            let write = || -> Result<(), TchError> {
+                let mut to = place.of(&gradient, false)?;
+                let part = match &chunk.invalid {
+                    Some(invalid) => part.f_masked_fill(invalid, 0.0)?,
+                    None => part,
+                };
+                to.f_copy_(&part.f_view(to.size().as_slice())?)
+            };
+            write().during("writing a gradient")?;
+        }
+        Ok(gradient)
+    }
+
+    /// One group of statistics after the other, so that only one quantity and its tape are held at a time.
+    fn chunk_gradient(
+        &self,
+        plan: &Plan,
+        upstream: &[Option<Tensor>],
+        chunk: &Chunk,
+        place: &Place,
+    ) -> Result<Tensor, LossError> {
+        let leaf = chunk.logits.f_detach().and_then(|leaf| leaf.f_set_requires_grad(true)).during("starting a tape")?;
+        let mut sum: Option<Tensor> = None;
+        for group in groups(plan) {
+            let mut pixels = Pixels::new(chunk, leaf.shallow_clone());
+            let mut total: Option<Tensor> = None;
+            for i in group {
+                let Some(upstream) = &upstream[i] else { continue };
+                let summand = pixels.summand(&plan.statistics()[i])?;
+                let product = self.product(&summand, upstream, place).during("weighting sums")?;
+                total = added(total, product).during("weighting sums")?;
+            }
+            let Some(total) = total else { continue };
+            let gradients = Tensor::f_run_backward(&[total], &[&leaf], false, false).during("differentiating")?;
+            let part = gradients.into_iter().find(Tensor::defined);
+            sum = no_grad(|| added(sum, part)).during("adding gradients")?;
+        }
+        sum.map_or_else(|| leaf.f_zeros_like(), Ok).during("differentiating")
+    }
+
+    /// A number whose derivative for the pixels is that of the loss; its value is of no interest.
+    fn product(&self, summand: &Summand, upstream: &Tensor, place: &Place) -> Result<Option<Tensor>, TchError> {
+        let kind = self.checked.compute();
+        let upstream = upstream.f_narrow(0, place.first, place.count)?.f_to_kind(kind)?;
+        let product = match summand {
+            Summand::Count => return Ok(None),
+            Summand::Each(values) => values.f_mul(&upstream.f_unsqueeze(2)?)?,
+            Summand::Own(values, index) => {
+                values.f_mul(&upstream.f_gather(1, &index.f_squeeze_dim(1)?, false)?.f_unsqueeze(1)?)?
+            }
+        };
+        product.f_sum(kind).map(Some)
+    }
+}
+
+fn added(sum: Option<Tensor>, more: Option<Tensor>) -> Result<Option<Tensor>, TchError> {
+    match (sum, more) {
+        (Some(sum), Some(more)) => sum.f_add(&more).map(Some),
+        (sum, more) => Ok(sum.or(more)),
+    }
+}
+
+/// Sums `[n, K]` of values `[n, 1, s]` by label. Within a lane the order of addition is the device's.
+fn add_by_label(values: &Tensor, index: &Tensor, classes: i64, lanes: i64, wide: Kind) -> Result<Tensor, TchError> {
+    let count = values.size().first().copied().unwrap_or(0);
+    let shape = [count, -1, lanes];
+    let values = values.f_to_kind(wide)?.f_reshape(shape)?;
+    let mut sums = Tensor::f_zeros([count, classes, lanes], (wide, values.device()))?;
+    sums.f_scatter_add_(1, &index.f_reshape(shape)?, &values)?.f_sum_dim_intlist([2i64].as_slice(), false, wide)
+}
+
+/// Total and parts; the total is on the tape where the logits are.
+pub(crate) fn forward(
+    loss: &Loss,
+    logits: &Tensor,
+    target: &TchTarget,
+    checked: &Checked,
+) -> Result<Outputs<Tensor>, LossError> {
+    let program = loss.program(checked.geometry.classes, Detail::Parts)?;
+    let plan = program.plan();
+    let edge = Edge::behind(logits)?;
+    let call = Call::new(loss, logits, target, checked)?;
+    let statistics = no_grad(|| call.statistics(plan))?;
+    refuse(loss, logits, target, checked, &statistics)?;
+    let inputs = loss.inputs(checked.geometry.samples, target.prior.clone());
+    let algebra = Interpreter { kind: call.wide, device: checked.device };
+
+    // A tape of its own for the small arrays, from the statistics to the total.
+    let leaves = || -> Result<Vec<Tensor>, TchError> {
+        let leaf = |(statistic, sums): (&loss_core::Statistic, &Tensor)| {
+            sums.f_set_requires_grad(edge.is_some() && statistic.depends_on_logits())
+        };
+        plan.statistics().iter().zip(&statistics).map(leaf).collect()
+    };
+    let leaves = leaves().during("starting a tape")?;
+    let arrays: Vec<Shared> = leaves.iter().map(|leaf| Shared(leaf.shallow_clone())).collect();
+    let run = || program.outputs(&algebra, &arrays, &inputs);
+    let outputs = if edge.is_some() { with_grad(run)? } else { no_grad(run)? };
+    let finish = |value: &Shared| value.0.f_detach()?.f_to_kind(checked.compute())?.f_reshape([0i64; 0]);
+    let report = |value: &Shared| value.0.f_detach()?.f_to_kind(checked.compute());
+    let scalars = outputs.scalars().count();
+    let mut at = 0;
+    let mut finished = all(outputs.map(|value| {
+        at += 1;
+        if at <= scalars { finish(value) } else { report(value) }.during("finishing a loss")
+    }))?;
+    if let Some(edge) = edge {
+        let upstream = upstream(&outputs.total.0, &leaves).during("differentiating")?;
+        drop(outputs);
+        let gradient = no_grad(|| call.gradient(plan, &upstream))?;
+        finished.total = edge.attach(&finished.total, &gradient)?;
+    }
+    Ok(finished)
+}
+
+/// ∂total/∂statistic for each statistic; `None` where it is zero.
+fn upstream(total: &Tensor, leaves: &[Tensor]) -> Result<Vec<Option<Tensor>>, TchError> {
+    if !total.requires_grad() {
+        return Ok(leaves.iter().map(|_| None).collect());
+    }
+    let wanted: Vec<&Tensor> = leaves.iter().filter(|leaf| leaf.requires_grad()).collect();
+    let mut gradients = Tensor::f_run_backward(&[total], &wanted, false, false)?.into_iter();
+    Ok(leaves.iter().map(|leaf| if leaf.requires_grad() { gradients.next().filter(Tensor::defined) } else { None }).collect())
+}
+
+/// On the CPU, what made a sum NaN is named.
+fn refuse(loss: &Loss, logits: &Tensor, target: &TchTarget, checked: &Checked, statistics: &[Tensor]) -> Result<(), LossError> {
+    if checked.device != Device::Cpu {
+        return Ok(());
+    }
+    let Some(first) = statistics.first() else { return Ok(()) };
+    let wrong = first.f_isnan().and_then(|nan| nan.f_any()).and_then(|any| any.f_int64_value(&[]));
+    if wrong.during("checking the target")? == 0 { Ok(()) } else { validate(loss, logits, target, checked) }
+}
+
+/// The statistics of a plan on the host. Waits for the device.
+pub(crate) fn tables(
+    loss: &Loss,
+    logits: &Tensor,
+    target: &TchTarget,
+    checked: &Checked,
+    plan: &Plan,
+) -> Result<Vec<Table>, LossError> {
+    let statistics = no_grad(|| Call::new(loss, logits, target, checked)?.statistics(plan))?;
+    let table = |(statistic, sums): (&loss_core::Statistic, Tensor)| {
+        let values = sums.f_reshape([-1]).and_then(|sums| sums.f_to_device_(Device::Cpu, Kind::Double, false, false));
+        let values = values.and_then(|values| Vec::<f64>::try_from(&values)).during("reading sums back")?;
+        Table::new(checked.geometry.samples, plan.columns(statistic), values)
+    };
+    plan.statistics().iter().zip(statistics).map(table).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_by_label_are_the_same_in_any_number_of_lanes() {
+        let values = Tensor::arange(2 * 48, (Kind::Float, Device::Cpu)).reshape([2, 1, 48]);
+        let index = Tensor::arange(2 * 48, (Kind::Int64, Device::Cpu)).remainder(5).reshape([2, 1, 48]);
+        let want = add_by_label(&values, &index, 5, 1, Kind::Double).unwrap();
+        assert_eq!(want.double_value(&[0, 2]), (2..48).step_by(5).sum::<usize>() as f64);
+        assert_eq!((lanes(Device::Cuda(0), 48), lanes(Device::Cuda(0), 1 << 20), lanes(Device::Cpu, 48)), (16, 256, 1));
+        for lanes in [2, 8, 16] {
+            assert_eq!(add_by_label(&values, &index, 5, lanes, Kind::Double).unwrap(), want);
+        }
+    }
+}

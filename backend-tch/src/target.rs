@@ -1,0 +1,159 @@
+//! Targets from LibTorch tensors, and what is asked of every tensor before any work.
+
+use loss_core::expr::Table;
+use loss_core::{Activation, Geometry, LossError, TargetKind};
+use tch::{Device, Kind, Tensor};
+
+use crate::error::During;
+
+/// What logits are compared with: labels or soft targets, and on request pixel weights and a prior. No gradient flows into it.
+/// It shares the memory of the tensors it is made of.
+///
+/// ```
+/// use backend_tch::TchTarget;
+/// use tch::{Device, Kind, Tensor};
+/// let labels = Tensor::zeros([2, 8, 8], (Kind::Uint8, Device::Cpu));
+/// let weights = Tensor::ones([2, 8, 8], (Kind::Float, Device::Cpu));
+/// let target = TchTarget::labels(&labels).weights(&weights);
+/// ```
+#[derive(Debug)]
+pub struct TchTarget {
+    pub(crate) values: Values,
+    pub(crate) weights: Option<Tensor>,
+    pub(crate) prior: Option<Table>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Values {
+    /// `[N, *spatial]`
+    Labels(Tensor),
+    /// `[N, K, *spatial]`
+    Soft(Tensor),
+}
+
+impl TchTarget {
+    /// Class indices, `[N, *spatial]`, of any integer type or `Bool`.
+    #[must_use]
+    pub fn labels(labels: &Tensor) -> Self {
+        Self { values: Values::Labels(labels.shallow_clone()), weights: None, prior: None }
+    }
+
+    /// Shares of every class in `[0, 1]`, `[N, K, *spatial]`, of any real type. To ignore a pixel, give it the weight 0.
+    #[must_use]
+    pub fn soft(shares: &Tensor) -> Self {
+        Self { values: Values::Soft(shares.shallow_clone()), weights: None, prior: None }
+    }
+
+    /// Weights ≥ 0 of the pixels, `[N, *spatial]`, of any real type.
+    #[must_use]
+    pub fn weights(self, weights: &Tensor) -> Self {
+        Self { weights: Some(weights.shallow_clone()), ..self }
+    }
+
+    /// Proportions per sample and class, for penalties with `target=given`.
+    #[must_use]
+    pub fn prior(self, prior: Table) -> Self {
+        Self { prior: Some(prior), ..self }
+    }
+
+    fn kind(&self) -> TargetKind {
+        match self.values {
+            Values::Labels(_) => TargetKind::Labels,
+            Values::Soft(_) => TargetKind::Soft,
+        }
+    }
+}
+
+/// Shapes, types and device of a call, all known to fit.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    pub(crate) geometry: Geometry,
+    /// Shape of the logits.
+    pub(crate) logits: Vec<usize>,
+    /// Shape of the target.
+    pub(crate) target: Vec<usize>,
+    /// Shape of the weights.
+    pub(crate) weights: Option<Vec<usize>>,
+    /// Type of the logits.
+    pub(crate) kind: Kind,
+    /// Where all of it lies.
+    pub(crate) device: Device,
+}
+
+impl Checked {
+    pub(crate) fn new(logits: &Tensor, target: &TchTarget, activation: Activation) -> Result<Self, LossError> {
+        let kind = kind_of("logits", logits)?;
+        if !FLOATS.contains(&kind) {
+            return Err(unsupported("logits", &kind, "Double, Float, Half or BFloat16"));
+        }
+        let shape = shape_of("logits", logits)?;
+        let device = logits.device();
+        let beside = |what, tensor: &Tensor, kinds: &[&[Kind]], expected| {
+            let kind = kind_of(what, tensor)?;
+            if !kinds.iter().any(|kinds| kinds.contains(&kind)) {
+                return Err(unsupported(what, &kind, expected));
+            }
+            let shape = shape_of(what, tensor)?;
+            same_device(what, tensor.device(), device)?;
+            Ok(shape)
+        };
+        let target_shape = match &target.values {
+            Values::Labels(labels) => beside("labels", labels, &[INTEGERS], "an integer type or Bool")?,
+            Values::Soft(shares) => beside("soft targets", shares, &[FLOATS, INTEGERS], "a real type")?,
+        };
+        let weights = target.weights.as_ref();
+        let weights = weights.map(|w| beside("pixel weights", w, &[FLOATS, INTEGERS], "a real type")).transpose()?;
+        let geometry = Geometry::new(&shape, (target.kind(), &target_shape), weights.as_deref(), activation)?;
+        Ok(Self { geometry, logits: shape, target: target_shape, weights, kind, device })
+    }
+
+    /// The type that logits are computed in, and that results have.
+    pub(crate) fn compute(&self) -> Kind {
+        if self.kind == Kind::Double { Kind::Double } else { Kind::Float }
+    }
+}
+
+const FLOATS: &[Kind] = &[Kind::Double, Kind::Float, Kind::Half, Kind::BFloat16];
+const INTEGERS: &[Kind] = &[Kind::Int64, Kind::Int, Kind::Int16, Kind::Int8, Kind::Uint8, Kind::Bool];
+
+fn unsupported(what: &'static str, got: &dyn std::fmt::Debug, expected: &'static str) -> LossError {
+    LossError::Unsupported { what, got: format!("{got:?}"), expected }
+}
+
+fn kind_of(what: &'static str, tensor: &Tensor) -> Result<Kind, LossError> {
+    if !tensor.defined() {
+        return Err(LossError::Unsupported { what, got: "an undefined tensor".to_owned(), expected: "a tensor with elements" });
+    }
+    tensor.f_kind().map_err(|error| LossError::Unsupported { what, got: error.to_string(), expected: "a type that tch knows" })
+}
+
+/// The shape of a dense tensor. Asked through an operation that can fail, as `Tensor::size` panics for a nested one.
+fn shape_of(what: &'static str, tensor: &Tensor) -> Result<Vec<usize>, LossError> {
+    if tensor.is_sparse() || tensor.is_mkldnn() {
+        return Err(LossError::Unsupported { what, got: "a sparse or opaque tensor".to_owned(), expected: "a dense tensor" });
+    }
+    let lengths =
+        tensor.f_internal_shape_as_tensor().and_then(|shape| Vec::<i64>::try_from(&shape)).during("reading a shape")?;
+    Ok(lengths.into_iter().map(|length| usize::try_from(length).unwrap_or(0)).collect())
+}
+
+fn same_device(what: &'static str, device: Device, logits: Device) -> Result<(), LossError> {
+    if device == logits {
+        return Ok(());
+    }
+    let got = format!("a tensor on {device:?}, with logits on {logits:?},");
+    Err(LossError::Unsupported { what, got, expected: "the device of the logits" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_device_is_named_with_that_of_the_logits() {
+        let error = same_device("labels", Device::Cuda(1), Device::Cpu).unwrap_err().to_string();
+        let text = "labels: a tensor on Cuda(1), with logits on Cpu, is not supported; expected the device of the logits";
+        assert_eq!(error, text);
+        assert!(same_device("labels", Device::Cuda(1), Device::Cuda(1)).is_ok());
+    }
+}

@@ -1,0 +1,110 @@
+//! LibTorch for `backend-tch`: where it is, how to get it, and cargo commands that need it.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What tch 0.26, the version in `Cargo.lock`, is made for.
+const VERSION: &str = "2.13.0";
+
+/// Python packages with it. The wheel is built for CUDA; its CPU part asks for two small libraries of CUDA all the same.
+const PACKAGES: [&str; 3] = ["torch==2.13.0", "nvidia-cuda-runtime==13.0.*", "nvidia-cuda-cupti==13.0.*"];
+
+/// What a CPU LibTorch consists of. Without `libtorch_cuda.so` beside them, torch-sys links nothing of CUDA.
+const LIBRARIES: [&str; 6] = [
+    "torch/lib/libtorch.so",
+    "torch/lib/libtorch_cpu.so",
+    "torch/lib/libc10.so",
+    "torch/lib/libgomp.so.1",
+    "nvidia/cu13/lib/libcudart.so.13",
+    "nvidia/cu13/lib/libcupti.so.13",
+];
+
+/// The folder that `.cargo/config.toml` names.
+fn own() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).join("target").join("libtorch")
+}
+
+/// Where LibTorch is: as a `LIBTORCH` set by the user says, or where [`provide`] has put it.
+pub(crate) fn find() -> Option<PathBuf> {
+    let own = own();
+    let given = env::var_os("LIBTORCH").map(PathBuf::from).filter(|given| *given != own);
+    let version = fs::read_to_string(own.join("build-version")).unwrap_or_default();
+    given.or_else(|| (version.trim() == VERSION).then_some(own))
+}
+
+fn located() -> Result<PathBuf, String> {
+    find().ok_or_else(|| "LibTorch is not here: run `cargo xtask libtorch` once".to_owned())
+}
+
+/// Puts LibTorch for the CPU under `target/`, from the Python package index. Does nothing where there is one.
+pub(crate) fn provide() -> Result<(), String> {
+    if let Some(libtorch) = find() {
+        eprintln!("xtask: LibTorch is at {}", libtorch.display());
+        return Ok(());
+    }
+    if env::consts::OS != "linux" {
+        return Err("only on Linux is LibTorch fetched: set LIBTORCH to where it is".to_owned());
+    }
+    let place = own();
+    let (wheel, part) = (place.with_extension("wheel"), place.with_extension("part"));
+    let clear = |folder: &Path| if folder.exists() { fs::remove_dir_all(folder) } else { Ok(()) };
+    let fetch = || -> std::io::Result<bool> {
+        for folder in [&wheel, &part, &place] {
+            clear(folder)?;
+        }
+        let mut pip = Command::new("python3");
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target"]);
+        eprintln!("xtask: fetching {} (about 0.6 GB)", PACKAGES.join(", "));
+        Ok(pip.arg(&wheel).args(PACKAGES).env("PIP_ROOT_USER_ACTION", "ignore").status()?.success())
+    };
+    if !fetch().map_err(|error| format!("cannot run `python3 -m pip`: {error}"))? {
+        return Err("pip could not fetch LibTorch: see above; or set LIBTORCH to where it is".to_owned());
+    }
+    // Only what is needed is kept, and a folder of the final name is always whole.
+    let arrange = || -> std::io::Result<()> {
+        fs::create_dir_all(part.join("lib"))?;
+        fs::rename(wheel.join("torch/include"), part.join("include"))?;
+        for library in LIBRARIES {
+            let from = wheel.join(library);
+            fs::rename(&from, part.join("lib").join(from.file_name().unwrap_or_default()))?;
+        }
+        fs::write(part.join("build-version"), format!("{VERSION}\n"))?;
+        clear(&wheel)?;
+        fs::rename(&part, &place)
+    };
+    arrange().map_err(|error| format!("the packages are not as expected: {error}"))?;
+    eprintln!("xtask: LibTorch {VERSION} is at {}", place.display());
+    Ok(())
+}
+
+fn library_path(libtorch: &Path) -> OsString {
+    let mut path = libtorch.join("lib").into_os_string();
+    if let Some(more) = env::var_os("LD_LIBRARY_PATH").filter(|more| !more.is_empty()) {
+        path.push(":");
+        path.push(more);
+    }
+    path
+}
+
+/// Prints lines for a shell: `eval "$(cargo xtask env)"`.
+pub(crate) fn print_env() -> Result<(), String> {
+    let libtorch = located()?;
+    let quoted = |path: &Path| format!("'{}'", path.display().to_string().replace('\'', r"'\''"));
+    println!("export LIBTORCH={}", quoted(&libtorch));
+    println!("export LD_LIBRARY_PATH={}\"${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}\"", quoted(&libtorch.join("lib")));
+    Ok(())
+}
+
+/// Lets a command, and what it starts, find LibTorch.
+pub(crate) fn put_into(command: &mut Command) -> Result<(), String> {
+    let libtorch = located()?;
+    command.env("LD_LIBRARY_PATH", library_path(&libtorch)).env("LIBTORCH", libtorch);
+    // Threads that wait for each other sleep: on a busy machine spinning makes small operations a hundred times slower.
+    if env::var_os("OMP_WAIT_POLICY").is_none() {
+        command.env("OMP_WAIT_POLICY", "passive");
+    }
+    Ok(())
+}
