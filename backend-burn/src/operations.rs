@@ -136,6 +136,8 @@ impl Pixels {
         let invalid = weight.clone().equal_elem(0.0).expand([samples, classes, pixels]);
         // Filled, not multiplied: an ignored pixel may hold NaN.
         let logits = logits.clone().cast(compute).mask_fill(invalid.clone(), 0.0);
+        // Every sum at a pixel with a logit that is not finite becomes NaN: there is no other sign of it on a device.
+        weight = weight + (logits.clone().detach() * 0.0).sum_dim(1);
         Ok(Self { logits, target: shares.mask_fill(invalid, 0.0), weight, wide: wide(&device) })
     }
 
@@ -156,7 +158,7 @@ impl Pixels {
     }
 
     /// τ·(z − max_k z), whose exponentials cannot overflow, and the sum of those but for the largest's own, which is 1: kept apart,
-    /// a rest far below 1 loses nothing.
+    /// a rest far below 1 loses nothing. The largest's own difference is a constant, so that its gradient is made of the others'.
     fn shifted(&self, temperature: Temperature) -> (Tensor<3>, Tensor<3>) {
         let [samples, classes, pixels] = self.logits.dims();
         let top = self.logits.clone().detach().argmax(1);
@@ -165,6 +167,7 @@ impl Pixels {
         let range = Tensor::<1, Int>::arange(0..classes as i64, (&top.device(), top.dtype()));
         let range: Tensor<3, Int> = range.reshape([1, classes, 1]).expand([samples, classes, pixels]);
         let is_top = range.equal(top.expand([samples, classes, pixels]));
+        let shifted = shifted.mask_fill(is_top.clone(), 0.0);
         let rest = shifted.clone().exp().mask_fill(is_top, 0.0).sum_dim(1);
         (shifted, rest)
     }

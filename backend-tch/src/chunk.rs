@@ -203,12 +203,15 @@ impl<'a> Pixels<'a> {
     }
 
     /// τ·(z − max_k z), whose exponentials cannot overflow, and the sum of those but for the largest's own, which is 1: kept apart,
-    /// a rest far below 1 loses nothing, as it does in LibTorch's own softmax.
+    /// a rest far below 1 loses nothing, as it does in LibTorch's own softmax. The largest's own difference is a constant, so that its
+    /// gradient is made of the others'.
     fn shifted(&self, temperature: Temperature) -> Result<(Tensor, Tensor), TchError> {
         let top = self.chunk.logits.f_argmax(1, true)?;
         // The difference first: τ·z may overflow.
         let shifted = self.logits.f_sub(&self.logits.f_gather(1, &top, false)?)?.f_mul_scalar(temperature.value())?;
-        let rest = shifted.f_exp()?.f_scatter_value(1, &top, 0.0)?.f_sum_dim_intlist([1i64].as_slice(), true, self.chunk.kind)?;
+        let shifted = shifted.f_scatter_value(1, &top, 0.0)?;
+        let rest =
+            shifted.f_exp()?.f_scatter_value(1, &top, 0.0)?.f_sum_dim_intlist([1i64].as_slice(), true, self.chunk.kind)?;
         Ok((shifted, rest))
     }
 

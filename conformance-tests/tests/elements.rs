@@ -7,8 +7,8 @@ use loss_core::Loss;
 use loss_core::expr::Table;
 use ndarray::{Array2, Array3};
 
+use conformance_tests::inputs::input;
 use conformance_tests::oracle;
-use conformance_tests::semantics::input;
 
 const SHAPE: [usize; 3] = [2, 3, 8];
 

@@ -1,7 +1,7 @@
 //! Results do not depend on the number of threads, to the last bit.
 
 use conformance_tests::adapters::{BurnFused, Ndarray};
-use conformance_tests::semantics::input;
+use conformance_tests::inputs::input;
 use conformance_tests::{Adapter, Dtype, Output};
 use loss_core::Loss;
 

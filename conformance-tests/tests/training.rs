@@ -15,7 +15,7 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn::train::metric::{Adaptor, LossInput, LossMetric};
 use burn::train::{InferenceStep, ItemLazy, Learner, SupervisedTraining, TrainOutput, TrainStep};
-use conformance_tests::semantics::numbers;
+use conformance_tests::inputs::numbers;
 use loss_core::Loss;
 
 const SIDE: usize = 12;

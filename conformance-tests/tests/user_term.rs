@@ -5,7 +5,7 @@
 mod size_cap;
 
 use conformance_tests::adapters::{BurnFused, BurnOperations, Ndarray};
-use conformance_tests::semantics::input;
+use conformance_tests::inputs::input;
 use conformance_tests::{Adapter, Dtype};
 use loss_core::{Loss, penalty};
 use size_cap::SizeCap;
