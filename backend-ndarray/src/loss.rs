@@ -103,8 +103,7 @@ impl NdarrayLoss for Loss {
         let problem = target.problem(logits.shape(), self.ignored(), self.activation())?;
         let values = row_major(&logits);
         let data = (&*values, &problem);
-        let into =
-            |out: &mut [E]| self.value_on(&Cpu::default(), data, problem.geometry(), target.given_prior(), Some(out));
+        let into = |out: &mut [E]| self.value_on(&Cpu::default(), data, problem.geometry(), target.given_prior(), Some(out));
         if let Some(out) = gradient.as_slice_mut() {
             return into(out);
         }

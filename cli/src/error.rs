@@ -126,6 +126,9 @@ pub(crate) enum CliError {
         /// Where the results are.
         out: PathBuf,
     },
+    /// A backend differs from the oracle or from another one.
+    #[error("conformance: {0}")]
+    Disagreement(String),
     /// Burn could not give numbers back.
     #[error("Burn failed: {0}")]
     Tensor(String),
@@ -151,7 +154,7 @@ impl CliError {
     /// The exit code that goes with it: 2 for what the user can mend in the input, 1 for a run that failed.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Diverged { .. } | Self::Tensor(_) => 1,
+            Self::Diverged { .. } | Self::Disagreement(_) | Self::Tensor(_) => 1,
             // What a shell reports after Ctrl-C.
             Self::Interrupted { .. } => 130,
             _ => 2,

@@ -1,5 +1,7 @@
-//! The `segloss` command: evaluate a loss on arrays, list the losses, train a small network.
+//! The `segloss` command: evaluate a loss on arrays, list the losses, train a small network, check the
+//! backends.
 
+mod conformance;
 mod error;
 mod eval;
 mod losses;
@@ -23,7 +25,8 @@ use crate::output::Console;
 #[command(after_help = "Examples:
   segloss losses
   segloss train --loss 'ce + l1'
-  segloss eval --loss ce+dice --logits Z.npy --target Y.npy")]
+  segloss eval --loss ce+dice --logits Z.npy --target Y.npy
+  segloss conformance --report conformance.html")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -35,6 +38,7 @@ enum Command {
     Losses(losses::LossesArgs),
     // Boxed: it has the most options.
     Train(Box<train::TrainArgs>),
+    Conformance(conformance::ConformanceArgs),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
         Command::Eval(args) => eval::run(args, &mut console),
         Command::Losses(args) => losses::run(args, &mut console),
         Command::Train(args) => train::run(args, &mut console),
+        Command::Conformance(args) => conformance::run(args, &mut console),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

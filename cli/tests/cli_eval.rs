@@ -1,4 +1,4 @@
-//! `segloss eval`, end to end: numbers by hand, both backends, every refusal.
+//! `segloss eval`, end to end: numbers by hand, every backend there is, every refusal.
 
 mod support;
 
@@ -19,6 +19,9 @@ fn quarters() -> Folder {
     folder
 }
 
+/// With the feature `tch`, LibTorch too: `cargo xtask tch test --workspace --exclude backend-tch --features segloss-cli/tch`.
+const BACKENDS: &[&str] = if cfg!(feature = "tch") { &["ndarray", "burn", "tch"] } else { &["ndarray", "burn"] };
+
 const FILES: &[&str] = &["eval", "--logits", "z.npy", "--target", "y.npy"];
 
 /// Evaluates a loss on `z.npy` and `y.npy`.
@@ -33,7 +36,7 @@ fn close(found: f64, expected: f64, tolerance: f64) {
 #[test]
 fn values_by_hand() {
     let folder = quarters();
-    for backend in ["ndarray", "burn"] {
+    for &backend in BACKENDS {
         let json = eval(&folder, "ce + 2 * dice + 0.5 * l1(temperature=1)", &["--backend", backend]);
         let at = |pointer: &str| number(&json, pointer);
 
@@ -135,7 +138,7 @@ fn every_type_is_computed_in_what_was_asked_for() {
         "f32" => f64::from(0.1f32),
         _ => 0.1,
     };
-    for backend in ["ndarray", "burn"] {
+    for &backend in BACKENDS {
         for (file, dtype, computed) in [
             ("f16", "keep", "f16"),
             ("f32", "keep", "f32"),
@@ -228,7 +231,7 @@ fn gradient_agrees_with_central_differences() {
     }
     total(&logits);
     assert!(expected.iter().all(|slope: &f64| slope.abs() > 1e-3), "{expected}");
-    for backend in ["ndarray", "burn"] {
+    for &backend in BACKENDS {
         eval(&folder, LOSS, &["--backend", backend, "--grad", "g.npy"]);
         let found: Array2<f64> = ndarray_npy::read_npy(folder.path("g.npy")).unwrap();
         found.iter().zip(&expected).for_each(|(&a, &b)| close(a, b, 1e-8));
@@ -241,7 +244,7 @@ fn gradient_agrees_with_central_differences() {
 
 /// Refuses `z.npy` and `y.npy` with both backends, a gradient being asked for.
 fn refused(folder: &Folder, loss: &str, more: &[&str], line: &str) {
-    for backend in ["ndarray", "burn"] {
+    for &backend in BACKENDS {
         folder.refuses(&[FILES, &["--loss", loss, "--backend", backend, "--grad", "g.npy"], more].concat(), line);
     }
 }
@@ -373,4 +376,26 @@ fn refuses_options_out_of_range() {
     folder.refuses(&args(&["--grad", "none/g.npy"]), "none/g.npy: no such file or directory");
     folder.refuses(&args(&["--grad", "."]), ".: is a directory");
     folder.refuses(&args(&["--grad", "z.npy"]), "--grad z.npy: would overwrite the file of --logits");
+}
+
+#[test]
+fn refuses_devices_that_are_not_there() {
+    let folder = quarters();
+    let refused = |more: &[&str], line: &str| folder.refuses(&[FILES, &["--loss", "ce"], more].concat(), line);
+    refused(&["--device", "cuda:0"], "--device cuda:0: goes with --backend tch");
+    refused(&["--device", "tpu"], "invalid value 'tpu' for '--device <DEVICE>': expected cpu or cuda:N");
+    if cfg!(feature = "tch") {
+        // More than any machine has.
+        let output = folder.run(&[FILES, &["--loss", "ce", "--backend", "tch", "--device", "cuda:99"]].concat());
+        let line = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(
+            line.starts_with("error: --device cuda:99: LibTorch sees ") && line.ends_with(" CUDA devices here\n"),
+            "{line}"
+        );
+    } else {
+        let line =
+            "--backend tch: this segloss was built without LibTorch; use cargo xtask tch run -p segloss-cli --features tch";
+        refused(&["--backend", "tch"], line);
+    }
 }

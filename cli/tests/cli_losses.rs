@@ -61,6 +61,7 @@ fn help_of_every_command() {
         ),
         ("losses", &["--json"]),
         ("train", &["--loss", "--data", "--epochs", "--seed", "--out"]),
+        ("conformance", &["--backend", "--dtype", "--loss", "--quick", "--report", "--json"]),
     ] {
         assert!(folder.printed(&["--help"]).contains(&format!("\n  {command} ")));
         let help = folder.printed(&[command, "--help"]);

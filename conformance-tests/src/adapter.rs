@@ -5,11 +5,13 @@ use std::fmt::{Display, Formatter};
 use half::{bf16, f16};
 use loss_core::expr::Table;
 use loss_core::{Evaluation, Loss, LossError};
+use serde::Serialize;
 
 use crate::oracle;
 
 /// Type of the logits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Dtype {
     /// Double precision.
     F64,
@@ -143,6 +145,11 @@ pub struct Output {
 pub trait Adapter: Sync {
     /// Name in test names.
     fn name(&self) -> &'static str;
+
+    /// What it is built on, for reports: `ndarray 0.17.2`. Empty where it cannot know.
+    fn versions(&self) -> String {
+        String::new()
+    }
 
     /// Whether it reads logits of this type.
     fn supports(&self, dtype: Dtype) -> bool {

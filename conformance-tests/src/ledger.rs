@@ -31,6 +31,16 @@ impl Ledger {
         Ok(Self { entries: lines.map(entry).collect::<Result<_, _>>()? })
     }
 
+    /// Reads the text of a ledger, which must name nothing but these tests.
+    ///
+    /// # Errors
+    /// The first line without a reason, or that names none of the tests.
+    pub fn of(text: &str, tests: &[String]) -> Result<Self, String> {
+        let ledger = Self::parse(text)?;
+        let idle = ledger.idle(tests).next().map(|idle| format!("the ledger names `{idle}`, which is no test"));
+        idle.map_or(Ok(ledger), Err)
+    }
+
     /// Why a test is expected to fail, if it is.
     #[must_use]
     pub fn reason(&self, test: &str) -> Option<&str> {

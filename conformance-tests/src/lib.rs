@@ -12,11 +12,14 @@
 //! # }
 //! ```
 //!
+//! [`agreement`] compares backends with each other, and [`report`] puts all of it into one report; `segloss conformance` prints it.
+//!
 //! A backend outside of this workspace needs `loss-core` and this crate without its default features; `conformance-tests/outsider`
 //! is one, whole.
 
 pub mod adapter;
 pub mod adapters;
+pub mod agreement;
 pub mod cases;
 mod check;
 pub mod defects;
@@ -24,9 +27,11 @@ pub mod inputs;
 pub mod laws;
 pub mod ledger;
 pub mod oracle;
+pub mod report;
 pub mod semantics;
 pub mod suite;
 pub mod tolerance;
+mod work;
 
 pub use adapter::{Adapter, Dtype, Input, Labels, Output};
 pub use check::Check;
@@ -36,8 +41,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use libtest_mimic::{Arguments, Failed, Trial};
-
-use ledger::Ledger;
 
 /// Writes the `main` of a backend's test binary: the whole suite on each adapter named.
 #[macro_export]
@@ -57,19 +60,14 @@ pub fn run(adapters: &[&'static dyn Adapter]) -> ExitCode {
     let mut trials = Vec::new();
     let mut counts = Vec::new();
     for &adapter in adapters {
-        let ledger = match Ledger::parse(adapter.known_differences()) {
+        let tests = suite::tests(adapter);
+        let ledger = match suite::ledger(adapter, &tests) {
             Ok(ledger) => Arc::new(ledger),
             Err(error) => {
-                eprintln!("{}: {error}", adapter.name());
+                eprintln!("{error}");
                 return ExitCode::FAILURE;
             }
         };
-        let tests = suite::tests(adapter);
-        let names: Vec<String> = tests.iter().map(|test| test.name.clone()).collect();
-        for idle in ledger.idle(&names) {
-            eprintln!("{}: the ledger names `{idle}`, which is no test", adapter.name());
-            return ExitCode::FAILURE;
-        }
         let ran = Arc::new(AtomicUsize::new(0));
         counts.push((adapter.name(), tests.len(), Arc::clone(&ran)));
         for test in tests {

@@ -2,6 +2,8 @@
 
 use std::fmt::{Display, Formatter};
 
+use serde::Serialize;
+
 use crate::Dtype;
 
 /// Allowed errors, relative to the scale of what is compared (see [`compared`]).
@@ -15,29 +17,41 @@ pub struct Tolerance {
     pub least: f64,
 }
 
-/// Roundings that a probability or its logarithm goes through on its way from the logits: the shift, the temperature, an exponential
-/// (two), the sum over classes, a quotient or a logarithm (two), a weight, a product with what comes from upstream, and twice as many
-/// for the reference's own path of ordinary operations.
-const ROUNDINGS: f64 = 16.0;
+impl Tolerance {
+    /// What two may differ by that may each be off by this.
+    #[must_use]
+    pub fn twice(self) -> Self {
+        Self { relative: 2.0 * self.relative, rounding: 2.0 * self.rounding, least: 2.0 * self.least }
+    }
+}
 
-/// The tolerance for logits of a type, with sums over so many pixels.
+/// Roundings that a probability or its logarithm goes through on its way from the logits, beside the sum over classes: the shift, the
+/// temperature, an exponential (two), a quotient or a logarithm (two), a weight; and on the way back a product with what comes from
+/// upstream, one with the probability, a difference, the temperature, and two for a sum of terms.
+const ROUNDINGS: f64 = 13.0;
+
+/// The tolerance for logits of a type and of a shape `[N, K, S]`.
 ///
-/// Pixels are computed in `f64` for `f64` logits, else in `f32`, with a unit roundoff u of 2⁻⁵³ or 2⁻²⁴; sums are kept in `f64`, where
-/// each of n additions rounds once: 16·u + n·2⁻⁵³. Half precision is read as it is, so its values are as good as for `f32`; its
-/// gradient is rounded once, when it is stored.
+/// Pixels are computed in `f64` for `f64` logits, else in `f32`, with a unit roundoff u of 2⁻⁵³ or 2⁻²⁴, of which each of the K
+/// additions over classes takes one more; sums over pixels are kept in `f64`, where each of n additions rounds once:
+/// (13 + K)·u + n·2⁻⁵³. Half precision is read as it is, so its values are as good as for `f32`; its gradient is rounded once, when
+/// it is stored.
 #[must_use]
-pub fn tolerance(dtype: Dtype, pixels: usize) -> Tolerance {
+pub fn tolerance(dtype: Dtype, [samples, classes, pixels]: [usize; 3]) -> Tolerance {
     let (unit, rounding, least) = match dtype {
         Dtype::F64 => (2.0f64.powi(-53), 0.0, 0.0),
         Dtype::F32 => (2.0f64.powi(-24), 0.0, 1e-38),
         Dtype::F16 => (2.0f64.powi(-24), 2.0f64.powi(-11), 2.0f64.powi(-24)),
         Dtype::Bf16 => (2.0f64.powi(-24), 2.0f64.powi(-8), 1e-38),
     };
-    Tolerance { relative: ROUNDINGS * unit + pixels as f64 * 2.0f64.powi(-53), rounding, least }
+    let relative = (ROUNDINGS + classes as f64) * unit + (samples * pixels) as f64 * 2.0f64.powi(-53);
+    Tolerance { relative, rounding, least }
 }
 
 /// Numbers that share a scale, compared: the worst of them.
-#[derive(Clone, Debug)]
+///
+/// In JSON, a number that is not finite is `null`.
+#[derive(Clone, Debug, Serialize)]
 pub struct Compared {
     /// What they are.
     pub what: String,
@@ -57,6 +71,12 @@ impl Compared {
     /// The worst of several.
     pub fn worst(all: impl IntoIterator<Item = Self>) -> Option<Self> {
         all.into_iter().max_by(|a, b| a.times.total_cmp(&b.times))
+    }
+
+    /// Whether it is too far off.
+    #[must_use]
+    pub fn over(&self) -> bool {
+        self.times > 1.0
     }
 }
 

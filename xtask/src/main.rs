@@ -62,7 +62,15 @@ const LINT_TCH: &[Step] = &[
     ("the facade with tch", &["check", "-p", "segloss", "--no-default-features", "--features", "tch"], None),
 ];
 
-const TEST_TCH: &[Step] = &[("tests and doctests of backend-tch", &["test", "-p", "backend-tch"], None)];
+const TEST_TCH: &[Step] = &[
+    ("tests and doctests of backend-tch", &["test", "-p", "backend-tch"], None),
+    // The whole workspace is named so that Burn is built with the features it has been built with.
+    (
+        "segloss eval with tch",
+        &["test", "--workspace", "--exclude", "backend-tch", "--features", "segloss-cli/tch", "--test", "cli_eval"],
+        None,
+    ),
+];
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {

@@ -1,4 +1,4 @@
-//! The numbers of an evaluation, by either backend and in any float type.
+//! The numbers of an evaluation, by any backend and in any float type.
 
 use burn::tensor::{DType, Device, Element as BurnElement, Int, Tensor, TensorData};
 use half::{bf16, f16};
@@ -27,14 +27,19 @@ pub(super) enum Gradient {
 }
 
 /// A type that a loss can be computed in.
-pub(super) trait Scalar: Element + BurnElement {
+pub(super) trait Scalar: Element + BurnElement + Into<f64> {
     /// Rounds to this type.
     fn round(value: f64) -> Self;
     /// A gradient of this type, as it is written.
     fn gradient(values: ArrayD<Self>) -> Gradient;
+    /// LibTorch's name of it.
+    #[cfg(feature = "tch")]
+    const KIND: tch::Kind;
 }
 
 impl Scalar for f32 {
+    #[cfg(feature = "tch")]
+    const KIND: tch::Kind = tch::Kind::Float;
     fn round(value: f64) -> Self {
         value as Self
     }
@@ -44,6 +49,8 @@ impl Scalar for f32 {
 }
 
 impl Scalar for f64 {
+    #[cfg(feature = "tch")]
+    const KIND: tch::Kind = tch::Kind::Double;
     fn round(value: f64) -> Self {
         value
     }
@@ -53,6 +60,8 @@ impl Scalar for f64 {
 }
 
 impl Scalar for f16 {
+    #[cfg(feature = "tch")]
+    const KIND: tch::Kind = tch::Kind::Half;
     fn round(value: f64) -> Self {
         Self::from_f64(value)
     }
@@ -62,6 +71,8 @@ impl Scalar for f16 {
 }
 
 impl Scalar for bf16 {
+    #[cfg(feature = "tch")]
+    const KIND: tch::Kind = tch::Kind::BFloat16;
     fn round(value: f64) -> Self {
         Self::from_f64(value)
     }
@@ -76,6 +87,14 @@ pub(super) fn compute<E: Scalar>(input: &Input) -> Result<Output, CliError> {
     match input.backend {
         Backend::Ndarray => Ok(with_ndarray(input, &logits)?),
         Backend::Burn => with_burn(input, &logits),
+        #[cfg(feature = "tch")]
+        Backend::Tch => super::libtorch::evaluate(input, &logits),
+        #[cfg(not(feature = "tch"))]
+        Backend::Tch => Err(CliError::Option {
+            option: "backend",
+            value: "tch".into(),
+            expected: "this segloss was built without LibTorch; use cargo xtask tch run -p segloss-cli --features tch".into(),
+        }),
     }
 }
 

@@ -1,8 +1,12 @@
 //! `segloss eval`: a loss on arrays from files.
 
 mod compute;
+#[cfg(feature = "tch")]
+mod libtorch;
 
+use std::fmt::{Display, Formatter};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use half::{bf16, f16};
@@ -43,6 +47,9 @@ pub(crate) struct EvalArgs {
     /// Backend to compute with
     #[arg(long, value_enum, default_value_t = Backend::Ndarray)]
     backend: Backend,
+    /// Device of the backend tch: cpu or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value_t = DeviceArg::Cpu)]
+    device: DeviceArg,
     /// How logits become probabilities; one channel needs sigmoid [default: what SPEC says, else softmax]
     #[arg(long, value_enum)]
     activation: Option<ActivationArg>,
@@ -64,6 +71,36 @@ pub(crate) struct EvalArgs {
 enum Backend {
     Ndarray,
     Burn,
+    Tch,
+}
+
+/// Where LibTorch computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum DeviceArg {
+    Cpu,
+    Cuda(usize),
+}
+
+impl FromStr for DeviceArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            None if text == "cpu" => Ok(Self::Cpu),
+            None if text == "cuda" => Ok(Self::Cuda(0)),
+            Some(("cuda", n)) => n.parse().map(Self::Cuda).map_err(|_| "expected cpu or cuda:N".into()),
+            _ => Err("expected cpu or cuda:N".into()),
+        }
+    }
+}
+
+impl Display for DeviceArg {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(n) => write!(f, "cuda:{n}"),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -88,6 +125,9 @@ struct Input {
     target: TargetArray,
     weights: Option<ArrayD<f64>>,
     backend: Backend,
+    /// Read by LibTorch only.
+    #[cfg_attr(not(feature = "tch"), expect(dead_code))]
+    device: DeviceArg,
     gradient: bool,
 }
 
@@ -122,6 +162,10 @@ pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> Result<(), CliError
 impl EvalArgs {
     fn read(&self) -> Result<Input, CliError> {
         let loss: Loss = self.loss.parse()?;
+        if self.backend != Backend::Tch && self.device != DeviceArg::Cpu {
+            let expected = "goes with --backend tch".into();
+            return Err(CliError::Option { option: "device", value: self.device.to_string(), expected });
+        }
         let loss = match self.activation {
             Some(ActivationArg::Softmax) => loss.with_activation(Activation::Softmax),
             Some(ActivationArg::Sigmoid) => loss.with_activation(Activation::Sigmoid),
@@ -159,7 +203,7 @@ impl EvalArgs {
         };
         Geometry::new(logits.shape(), (kind, shape), weights.as_ref().map(ArrayD::shape), activation)
             .map_err(|error| self.locate(error.into()))?;
-        Ok(Input { loss, logits, target, weights, backend: self.backend, gradient: self.grad.is_some() })
+        Ok(Input { loss, logits, target, weights, backend: self.backend, device: self.device, gradient: self.grad.is_some() })
     }
 
     /// Refuses a place for the gradient where it cannot go, or where an input is.
@@ -292,6 +336,7 @@ impl Backend {
         match self {
             Self::Ndarray => "ndarray",
             Self::Burn => "burn",
+            Self::Tch => "tch",
         }
     }
 }

@@ -131,6 +131,10 @@ macro_rules! adapter {
                 $text
             }
 
+            fn versions(&self) -> String {
+                super::built_on("burn", option_env!("SEGLOSS_BURN"))
+            }
+
             fn checks_values(&self) -> bool {
                 $checks
             }

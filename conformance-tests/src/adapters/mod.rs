@@ -9,3 +9,9 @@ mod ndarray;
 pub use self::burn::{BurnFused, BurnOperations};
 #[cfg(feature = "ndarray")]
 pub use self::ndarray::Ndarray;
+
+/// A name with the version that this crate was built with (see `build.rs`), or nothing.
+#[cfg(any(feature = "ndarray", feature = "burn"))]
+fn built_on(name: &str, version: Option<&str>) -> String {
+    version.map_or_else(String::new, |version| format!("{name} {version}"))
+}

@@ -67,6 +67,10 @@ impl Adapter for Ndarray {
         "ndarray"
     }
 
+    fn versions(&self) -> String {
+        super::built_on("ndarray", option_env!("SEGLOSS_NDARRAY"))
+    }
+
     fn value_and_gradient(&self, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Output, LossError> {
         match dtype {
             Dtype::F64 => run(loss, input, |z| z, |g| g),

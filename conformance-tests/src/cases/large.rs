@@ -2,9 +2,11 @@
 
 use loss_core::Loss;
 
+use super::Reference;
+use crate::check::run;
 use crate::inputs::input;
 use crate::oracle::{self, Target};
-use crate::tolerance::{Compared, Tolerance, compared, tolerance};
+use crate::tolerance::{Compared, compared, tolerance};
 use crate::{Adapter, Dtype, Input};
 
 /// A small scene repeated along its pixels until it holds 10⁸ logits.
@@ -22,10 +24,21 @@ const PERIOD: usize = 997;
 const CLASSES: usize = 4;
 
 impl Large {
+    /// Text of the loss.
+    pub const LOSS: &str = "ce + dice + l1(epsilon=0)";
+    /// Type of its logits.
+    pub const DTYPE: Dtype = Dtype::F32;
+
+    /// Its situation: how many numbers there are.
+    #[must_use]
+    pub fn situation(self) -> String {
+        format!("{:.0e} logits", (CLASSES * self.pixels) as f64)
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(self) -> String {
-        format!("ce + dice + l1 with {:.0e} logits", (CLASSES * self.pixels) as f64)
+        format!("ce + dice + l1 with {}", self.situation())
     }
 
     /// Runs a backend and measures it against the oracle's answer for the small scene.
@@ -33,7 +46,7 @@ impl Large {
     /// # Errors
     /// What the backend reports, in words.
     pub fn measure(self, adapter: &dyn Adapter) -> Result<Vec<Compared>, String> {
-        let dtype = Dtype::F32;
+        let dtype = Self::DTYPE;
         let small = input(&[1, CLASSES, PERIOD], 4242);
         let Target::Labels(labels) = &small.target else { return Err("the scene has labels".to_owned()) };
         let repetitions = self.pixels / PERIOD;
@@ -56,22 +69,16 @@ impl Large {
             weights: None,
             prior: None,
         };
-        let loss: Loss = "ce + dice + l1(epsilon=0)".parse().map_err(|error: loss_core::LossError| error.to_string())?;
+        let loss: Loss = Self::LOSS.parse().map_err(|error: loss_core::LossError| error.to_string())?;
         let terms = [
             (1.0, oracle::Term::CrossEntropy(oracle::CrossEntropy::default())),
             (1.0, oracle::Term::Ratio(oracle::Ratio::default())),
             (1.0, oracle::Term::L1(oracle::Proportion { epsilon: 0.0, ..Default::default() })),
         ];
         let want = oracle::answer(&problem, &terms);
-        let got = adapter.value_and_gradient(&loss, &large, dtype).map_err(|error| error.to_string())?;
-        let allowed = tolerance(dtype, repetitions * PERIOD);
-        let values = Tolerance { rounding: 0.0, least: 0.0, ..allowed };
-        let mut all = vec![compared("total", &[got.total], &[want.total.value], want.total.scale, values)?];
-        for (got, want) in got.terms.iter().zip(&want.terms) {
-            for (got, want) in got.iter().zip(want) {
-                all.push(compared("a part of a term", &[*got], &[want.value], want.scale, values)?);
-            }
-        }
+        let got = run(adapter, &loss, &large, dtype)?;
+        let allowed = tolerance(dtype, [1, CLASSES, repetitions * PERIOD]);
+        let mut all = Reference::new(&want, allowed).values(&got)?;
         let share = 1.0 / repetitions as f64;
         let gradient: Vec<f64> = want.gradient.iter().map(|g| g * share).collect();
         let scale = want.gradient_scale * share;

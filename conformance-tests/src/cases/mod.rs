@@ -2,17 +2,20 @@
 
 mod large;
 mod losses;
+mod reference;
 mod situations;
 
 use loss_core::{Activation, Loss};
 
 pub use large::Large;
 use losses::{Both, losses};
+pub use reference::Reference;
 use situations::{Situation, situations};
 
+use crate::check::run;
 use crate::inputs::input;
 use crate::oracle::{self, Problem, Term};
-use crate::tolerance::{Compared, Tolerance, compared, tolerance};
+use crate::tolerance::{Compared, tolerance};
 use crate::{Adapter, Dtype, Input, Output};
 
 /// A loss on an input, and what the oracle is to make of it.
@@ -64,14 +67,21 @@ impl Case {
         Dtype::ALL.into_iter().filter(|dtype| self.only.is_none_or(|only| only == *dtype))
     }
 
+    /// What the oracle says of it.
+    #[must_use]
+    pub fn reference(&self, dtype: Dtype) -> Reference {
+        let problem = self.problem(dtype);
+        let allowed = tolerance(dtype, [problem.samples, problem.classes, problem.pixels]);
+        Reference::new(&oracle::answer(&problem, &self.terms), allowed)
+    }
+
     /// Runs a backend and measures every number against the oracle: the total, value, matching, size and constant of each term,
     /// and the gradient.
     ///
     /// # Errors
     /// What the backend reports, in words.
     pub fn measure(&self, adapter: &dyn Adapter, dtype: Dtype) -> Result<Vec<Compared>, String> {
-        let got = adapter.value_and_gradient(&self.loss, &self.input, dtype).map_err(|error| error.to_string())?;
-        self.against_oracle(&got, dtype)
+        self.against_oracle(&run(adapter, &self.loss, &self.input, dtype)?, dtype)
     }
 
     /// Measures what a backend computed.
@@ -79,21 +89,7 @@ impl Case {
     /// # Errors
     /// Where the numbers are not as many as they should be.
     pub fn against_oracle(&self, got: &Output, dtype: Dtype) -> Result<Vec<Compared>, String> {
-        let problem = self.problem(dtype);
-        let want = oracle::answer(&problem, &self.terms);
-        let allowed = tolerance(dtype, problem.samples * problem.pixels);
-        let values = Tolerance { rounding: 0.0, least: 1e-30, ..allowed };
-        let mut all = vec![compared("total", &[got.total], &[want.total.value], want.total.scale, values)?];
-        if got.terms.len() != want.terms.len() {
-            return Err(format!("{} terms, expected {}", got.terms.len(), want.terms.len()));
-        }
-        for (i, (got, want)) in got.terms.iter().zip(&want.terms).enumerate() {
-            for ((part, got), want) in ["value", "matching", "size", "constant"].into_iter().zip(got).zip(want) {
-                all.push(compared(&format!("{part} of term {i}"), &[*got], &[want.value], want.scale, values)?);
-            }
-        }
-        all.push(compared("gradient", &got.gradient, &want.gradient, want.gradient_scale, allowed)?);
-        Ok(all)
+        self.reference(dtype).measure(got)
     }
 }
 

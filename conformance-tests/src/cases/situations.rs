@@ -11,7 +11,7 @@ pub(super) struct Situation {
     pub(super) name: &'static str,
     pub(super) shape: &'static [usize],
     pub(super) activation: Activation,
-    pub(super) change: fn(&mut Input),
+    pub(super) change: Change,
     pub(super) only: Option<Dtype>,
 }
 
@@ -25,8 +25,12 @@ pub(super) fn situations() -> impl Iterator<Item = Situation> {
     everywhere.chain(largest).map(|(name, shape, activation, change, only)| Situation { name, shape, activation, change, only })
 }
 
+/// What is done to an input.
+type Change = fn(&mut Input);
+type Everywhere = (&'static str, &'static [usize], Activation, Change);
+
 /// For every type.
-const EVERYWHERE: &[(&str, &[usize], Activation, fn(&mut Input))] = &[
+const EVERYWHERE: &[Everywhere] = &[
     ("softmax/0d", &[6, 3], SOFTMAX, plain),
     ("softmax/1d", &[2, 3, 7], SOFTMAX, plain),
     ("softmax/2d", &[2, 3, 4, 5], SOFTMAX, plain),
@@ -62,7 +66,7 @@ const EVERYWHERE: &[(&str, &[usize], Activation, fn(&mut Input))] = &[
 ];
 
 /// Logits as large as a type allows: a quarter of its largest number; f16, which is computed in a wider type, all of it.
-const LARGEST: &[(&str, fn(&mut Input), Dtype)] = &[
+const LARGEST: &[(&str, Change, Dtype)] = &[
     ("softmax/largest_f32", largest_f32, Dtype::F32),
     ("softmax/largest_f16", largest_f16, Dtype::F16),
     ("softmax/largest_bf16", largest_bf16, Dtype::Bf16),
