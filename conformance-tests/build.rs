@@ -1,6 +1,6 @@
-//! Hands what this crate was built with to `option_env!`, for reports: the compiler, and the versions of ndarray and Burn.
+//! Hands what this crate was built with to `option_env!`, for reports: the compiler, and the versions of ndarray, Burn and tch.
 //!
-//! Neither crate says its version, so they are read from the lock file of the workspace, which decides them. Where there is none beside
+//! They do not say their versions, so they are read from the lock file of the workspace, which decides them. Where there is none beside
 //! this crate, reports leave them out.
 
 use std::env;
@@ -19,7 +19,7 @@ fn main() {
     let lock = Path::new("..").join("Cargo.lock");
     if let Ok(text) = fs::read_to_string(&lock) {
         println!("cargo:rerun-if-changed={}", lock.display());
-        for (name, variable) in [("ndarray", "SEGLOSS_NDARRAY"), ("burn", "SEGLOSS_BURN")] {
+        for (name, variable) in [("ndarray", "SEGLOSS_NDARRAY"), ("burn", "SEGLOSS_BURN"), ("tch", "SEGLOSS_TCH")] {
             if let Some(version) = locked(&text, name) {
                 println!("cargo:rustc-env={variable}={version}");
             }

@@ -27,7 +27,8 @@ use crate::table::Table;
   segloss conformance --report conformance.html
   segloss conformance --backend burn --loss dice --dtype f16 --dtype bf16 --json")]
 pub(crate) struct ConformanceArgs {
-    /// Backend to check, burn by both its paths; may be given more than once
+    /// Backend to check, burn and tch by both their paths; all are those that this segloss was built with; may be given more
+    /// than once
     #[arg(long, value_enum, default_values_t = [Backend::All])]
     backend: Vec<Backend>,
     /// Type of the logits; may be given more than once [default: all]
@@ -51,6 +52,7 @@ pub(crate) struct ConformanceArgs {
 enum Backend {
     Ndarray,
     Burn,
+    Tch,
     All,
 }
 
@@ -67,7 +69,7 @@ const SHOWN: usize = 10;
 
 /// Runs it.
 pub(crate) fn run(args: &ConformanceArgs, console: &mut Console) -> Result<(), CliError> {
-    let adapters = args.adapters();
+    let adapters = args.adapters()?;
     let selection = args.selection();
     if !adapters.iter().any(|adapter| tests(*adapter).iter().any(|test| selection.takes(test))) {
         let value = args.loss.clone().unwrap_or_default();
@@ -93,11 +95,16 @@ pub(crate) fn run(args: &ConformanceArgs, console: &mut Console) -> Result<(), C
 }
 
 impl ConformanceArgs {
-    fn adapters(&self) -> Vec<&'static dyn Adapter> {
+    fn adapters(&self) -> Result<Vec<&'static dyn Adapter>, CliError> {
         let asked = |backend| self.backend.contains(&backend) || self.backend.contains(&Backend::All);
         let ndarray: &[&'static dyn Adapter] = if asked(Backend::Ndarray) { &[&Ndarray] } else { &[] };
         let burn: &[&'static dyn Adapter] = if asked(Backend::Burn) { &[&BurnFused, &BurnOperations] } else { &[] };
-        [ndarray, burn].concat()
+        #[cfg(feature = "tch")]
+        let tch = if asked(Backend::Tch) { conformance_tests::adapters::Tch::here() } else { &[] };
+        #[cfg(not(feature = "tch"))]
+        let tch: &[&'static dyn Adapter] =
+            if self.backend.contains(&Backend::Tch) { return Err(CliError::without_libtorch()) } else { &[] };
+        Ok([ndarray, burn, tch].concat())
     }
 
     fn selection(&self) -> Selection {

@@ -141,6 +141,13 @@ pub(crate) enum CliError {
 }
 
 impl CliError {
+    /// A build without LibTorch that is asked for it.
+    #[cfg(not(feature = "tch"))]
+    pub(crate) fn without_libtorch() -> Self {
+        let expected = "this segloss was built without LibTorch; use cargo xtask tch run -p segloss-cli --features tch".into();
+        Self::Option { option: "backend", value: "tch".into(), expected }
+    }
+
     /// An input or output failure of a file.
     pub(crate) fn io(path: &Path, source: io::Error) -> Self {
         Self::Io { path: path.to_path_buf(), source }

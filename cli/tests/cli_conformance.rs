@@ -53,7 +53,8 @@ fn a_page_that_loads_nothing() {
     {
         assert!(page.contains(inside), "{inside}");
     }
-    assert_eq!(page.matches("title=\"LogDice on ").count(), 3);
+    let paths = if cfg!(feature = "tch") { 5 } else { 3 };
+    assert_eq!(page.matches("title=\"LogDice on ").count(), paths);
 }
 
 #[test]
@@ -78,7 +79,7 @@ fn refusals() {
     let folder = Folder::new();
     folder.refuses(
         &["conformance", "--backend", "torch"],
-        "invalid value 'torch' for '--backend <BACKEND>' [possible values: ndarray, burn, all]",
+        "invalid value 'torch' for '--backend <BACKEND>' [possible values: ndarray, burn, tch, all]",
     );
     folder.refuses(
         &["conformance", "--dtype", "f8"],

@@ -59,8 +59,13 @@ fn cases(adapter: &dyn Adapter, of: impl Fn(Dtype) -> bool) -> usize {
 
 #[test]
 fn every_pair_agrees_on_every_case() {
-    let pairs = agreement(&[&Ndarray, &BurnFused, &BurnOperations], &Selection::default()).unwrap();
-    assert_eq!(pairs.len(), 3);
+    #[cfg(feature = "tch")]
+    let tch = conformance_tests::adapters::Tch::here();
+    #[cfg(not(feature = "tch"))]
+    let tch: &[&dyn Adapter] = &[];
+    let adapters = [&[&Ndarray as &dyn Adapter, &BurnFused, &BurnOperations], tch].concat();
+    let pairs = agreement(&adapters, &Selection::default()).unwrap();
+    assert_eq!(pairs.len(), adapters.len() * (adapters.len() - 1) / 2);
     for pair in pairs {
         let worst = pair.worst.as_ref().unwrap();
         println!("{pair}: {} cases, {worst}: {}", pair.cases, worst.measured);

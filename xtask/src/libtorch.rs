@@ -9,8 +9,8 @@ use std::process::Command;
 /// What tch 0.26, the version in `Cargo.lock`, is made for.
 const VERSION: &str = "2.13.0";
 
-/// Python packages with it. The wheel is built for CUDA; its CPU part asks for two small libraries of CUDA all the same.
-const PACKAGES: [&str; 3] = ["torch==2.13.0", "nvidia-cuda-runtime==13.0.*", "nvidia-cuda-cupti==13.0.*"];
+/// Python packages that go with it. The wheel is built for CUDA; its CPU part asks for two small libraries of CUDA all the same.
+const PACKAGES: [&str; 2] = ["nvidia-cuda-runtime==13.0.*", "nvidia-cuda-cupti==13.0.*"];
 
 /// What a CPU LibTorch consists of. Without `libtorch_cuda.so` beside them, torch-sys links nothing of CUDA.
 const LIBRARIES: [&str; 6] = [
@@ -22,17 +22,26 @@ const LIBRARIES: [&str; 6] = [
     "nvidia/cu13/lib/libcupti.so.13",
 ];
 
+/// The folder of the whole workspace.
+pub(crate) fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}
+
 /// The folder that `.cargo/config.toml` names.
 fn own() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).join("target").join("libtorch")
+    workspace().join("target/libtorch")
+}
+
+/// Whether a folder holds this LibTorch.
+fn is_here(version: &str, place: &Path) -> bool {
+    fs::read_to_string(place.join("build-version")).unwrap_or_default().trim() == version
 }
 
 /// Where LibTorch is: as a `LIBTORCH` set by the user says, or where [`provide`] has put it.
 pub(crate) fn find() -> Option<PathBuf> {
     let own = own();
     let given = env::var_os("LIBTORCH").map(PathBuf::from).filter(|given| *given != own);
-    let version = fs::read_to_string(own.join("build-version")).unwrap_or_default();
-    given.or_else(|| (version.trim() == VERSION).then_some(own))
+    given.or_else(|| is_here(VERSION, &own).then_some(own))
 }
 
 fn located() -> Result<PathBuf, String> {
@@ -45,20 +54,28 @@ pub(crate) fn provide() -> Result<(), String> {
         eprintln!("xtask: LibTorch is at {}", libtorch.display());
         return Ok(());
     }
+    fetch(VERSION, &own())
+}
+
+/// Puts the CPU part of a LibTorch into a folder, from the Python package index. Does nothing where it is there.
+pub(crate) fn fetch(version: &str, place: &Path) -> Result<(), String> {
+    if is_here(version, place) {
+        return Ok(());
+    }
     if env::consts::OS != "linux" {
         return Err("only on Linux is LibTorch fetched: set LIBTORCH to where it is".to_owned());
     }
-    let place = own();
     let (wheel, part) = (place.with_extension("wheel"), place.with_extension("part"));
     let clear = |folder: &Path| if folder.exists() { fs::remove_dir_all(folder) } else { Ok(()) };
     let fetch = || -> std::io::Result<bool> {
-        for folder in [&wheel, &part, &place] {
+        for folder in [wheel.as_path(), &part, place] {
             clear(folder)?;
         }
         let mut pip = Command::new("python3");
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target"]);
-        eprintln!("xtask: fetching {} (about 0.6 GB)", PACKAGES.join(", "));
-        Ok(pip.arg(&wheel).args(PACKAGES).env("PIP_ROOT_USER_ACTION", "ignore").status()?.success())
+        let torch = format!("torch=={version}");
+        eprintln!("xtask: fetching {torch}, {} (about 0.6 GB)", PACKAGES.join(", "));
+        Ok(pip.arg(&wheel).arg(torch).args(PACKAGES).env("PIP_ROOT_USER_ACTION", "ignore").status()?.success())
     };
     if !fetch().map_err(|error| format!("cannot run `python3 -m pip`: {error}"))? {
         return Err("pip could not fetch LibTorch: see above; or set LIBTORCH to where it is".to_owned());
@@ -71,12 +88,12 @@ pub(crate) fn provide() -> Result<(), String> {
             let from = wheel.join(library);
             fs::rename(&from, part.join("lib").join(from.file_name().unwrap_or_default()))?;
         }
-        fs::write(part.join("build-version"), format!("{VERSION}\n"))?;
+        fs::write(part.join("build-version"), format!("{version}\n"))?;
         clear(&wheel)?;
-        fs::rename(&part, &place)
+        fs::rename(&part, place)
     };
     arrange().map_err(|error| format!("the packages are not as expected: {error}"))?;
-    eprintln!("xtask: LibTorch {VERSION} is at {}", place.display());
+    eprintln!("xtask: LibTorch {version} is at {}", place.display());
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! One command that checks everything: `cargo xtask test`.
 
+mod cuda;
 mod libtorch;
 
 use std::process::{Command, ExitCode};
@@ -29,6 +30,12 @@ enum Task {
         /// Arguments of cargo
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         arguments: Vec<String>,
+    },
+    /// Run the tests of backend-tch on CUDA, as made by --build; where there is no device, say how (see docs/cuda.md)
+    CudaTests {
+        /// Make them, for a machine that has Python's torch 2.11 and need not have Rust
+        #[arg(long)]
+        build: bool,
     },
 }
 
@@ -66,8 +73,19 @@ const TEST_TCH: &[Step] = &[
     ("tests and doctests of backend-tch", &["test", "-p", "backend-tch"], None),
     // The whole workspace is named so that Burn is built with the features it has been built with.
     (
-        "segloss eval with tch",
-        &["test", "--workspace", "--exclude", "backend-tch", "--features", "segloss-cli/tch", "--test", "cli_eval"],
+        "segloss with tch, and every pair of backends",
+        &[
+            "test",
+            "--workspace",
+            "--exclude",
+            "backend-tch",
+            "--features",
+            "segloss-cli/tch",
+            "--test",
+            "cli_eval",
+            "--test",
+            "agreement",
+        ],
         None,
     ),
 ];
@@ -82,6 +100,7 @@ fn main() -> ExitCode {
             let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
             cargo(&arguments, None, true)
         }
+        Task::CudaTests { build } => cuda::tests(build),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -90,11 +90,7 @@ pub(super) fn compute<E: Scalar>(input: &Input) -> Result<Output, CliError> {
         #[cfg(feature = "tch")]
         Backend::Tch => super::libtorch::evaluate(input, &logits),
         #[cfg(not(feature = "tch"))]
-        Backend::Tch => Err(CliError::Option {
-            option: "backend",
-            value: "tch".into(),
-            expected: "this segloss was built without LibTorch; use cargo xtask tch run -p segloss-cli --features tch".into(),
-        }),
+        Backend::Tch => Err(CliError::without_libtorch()),
     }
 }
 

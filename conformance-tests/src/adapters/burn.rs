@@ -131,6 +131,10 @@ macro_rules! adapter {
                 $text
             }
 
+            fn known_differences(&self) -> &'static str {
+                include_str!(concat!("../../ledgers/", $text, ".txt"))
+            }
+
             fn versions(&self) -> String {
                 super::built_on("burn", option_env!("SEGLOSS_BURN"))
             }

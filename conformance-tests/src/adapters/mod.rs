@@ -4,14 +4,18 @@
 mod burn;
 #[cfg(feature = "ndarray")]
 mod ndarray;
+#[cfg(feature = "tch")]
+mod tch;
 
 #[cfg(feature = "burn")]
 pub use self::burn::{BurnFused, BurnOperations};
 #[cfg(feature = "ndarray")]
 pub use self::ndarray::Ndarray;
+#[cfg(feature = "tch")]
+pub use self::tch::Tch;
 
 /// A name with the version that this crate was built with (see `build.rs`), or nothing.
-#[cfg(any(feature = "ndarray", feature = "burn"))]
+#[cfg(any(feature = "ndarray", feature = "burn", feature = "tch"))]
 fn built_on(name: &str, version: Option<&str>) -> String {
     version.map_or_else(String::new, |version| format!("{name} {version}"))
 }

@@ -67,6 +67,10 @@ impl Adapter for Ndarray {
         "ndarray"
     }
 
+    fn known_differences(&self) -> &'static str {
+        include_str!("../../ledgers/ndarray.txt")
+    }
+
     fn versions(&self) -> String {
         super::built_on("ndarray", option_env!("SEGLOSS_NDARRAY"))
     }

@@ -6,3 +6,4 @@ mod bounds;
 mod identities;
 mod scene;
 mod symmetries;
+mod text;

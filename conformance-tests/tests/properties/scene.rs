@@ -57,10 +57,12 @@ impl Scene {
 
     /// Total, parts and gradient of a loss.
     pub(crate) fn run(&self, text: &str) -> Output {
-        match Ndarray.value_and_gradient(&Self::loss(text), &self.input(), Dtype::F64) {
-            Ok(output) => output,
-            Err(error) => panic!("{text}: {error}"),
-        }
+        self.try_run(&Self::loss(text)).unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    /// The same, or why not.
+    pub(crate) fn try_run(&self, loss: &Loss) -> Result<Output, String> {
+        Ndarray.value_and_gradient(loss, &self.input(), Dtype::F64).map_err(|error| error.to_string())
     }
 
     /// Value, matching, size and constant of a loss of one term.
