@@ -142,7 +142,8 @@ fn bench(option: Option<&str>) -> Result<(), Box<dyn Error>> {
     }
     let (device, shapes) = if option.is_none() { (cuda, SHAPES) } else { (Device::Cpu, SMALL) };
     if device == cuda && !Cuda::is_available() {
-        return Err("no CUDA device, or LibTorch without CUDA: --cpu runs small shapes on the CPU".into());
+        let what = if tch::utils::has_cudart() { "there is no CUDA device" } else { "LibTorch's part for CUDA is not loaded" };
+        return Err(format!("{what}: --cpu runs small shapes on the CPU").into());
     }
     if device == cuda && env::var_os("CUDA_COUNT_LOG").is_some() {
         // Reading a number back waits; a counter that does not see that is not in place.

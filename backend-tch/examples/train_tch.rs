@@ -11,10 +11,23 @@ use loss_core::Loss;
 use tch::nn::{self, ModuleT, OptimizerConfig};
 use tch::{Device, Kind, Tensor};
 
-/// Side of an image.
+// The images of `segloss train`, and the same batches of them.
+#[allow(dead_code)]
+#[path = "../../cli/src/train/data.rs"]
+mod data;
+#[path = "../../cli/src/train/synthetic.rs"]
+mod synthetic;
+
+use data::{Picture, Sampler};
+
+/// Patches of a step.
+const BATCH: usize = 8;
+
+/// Side of a patch, and of a made-up image.
 const SIDE: usize = 64;
 
-const BATCH: i64 = 8;
+/// Greatest learning rate.
+const RATE: f64 = 0.005;
 
 struct Options {
     device: Device,
@@ -26,8 +39,8 @@ struct Options {
 
 impl Options {
     fn read() -> Result<Self, Box<dyn Error>> {
-        let loss = "ce + 0.5 * l1(temperature=1) + dice".parse()?;
-        let mut options = Self { device: Device::Cpu, loss, epochs: 15, images: 128, seed: 1 };
+        let loss = "ce + dice + l1".parse()?;
+        let mut options = Self { device: Device::Cpu, loss, epochs: 40, images: 160, seed: 0 };
         let mut words = std::env::args().skip(1);
         while let Some(name) = words.next() {
             let value = words.next().ok_or_else(|| format!("{name} needs a value"))?;
@@ -57,83 +70,18 @@ fn device(text: &str) -> Result<Device, Box<dyn Error>> {
     }
 }
 
-/// An image in the making: numbers that look random, grey values, and where the lesions are.
-struct Canvas {
-    state: u64,
-    grey: Vec<f32>,
-    labels: Vec<u8>,
-}
-
-impl Canvas {
-    /// A uniform number, by splitmix64.
-    fn draw(&mut self, low: f32, high: f32) -> f32 {
-        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        low + (high - low) * ((mixed ^ (mixed >> 31)) >> 40) as f32 / (1u64 << 24) as f32
-    }
-
-    fn add(&mut self, value: impl Fn(f32, f32) -> f32) {
-        for (i, grey) in self.grey.iter_mut().enumerate() {
-            *grey += value((i / SIDE) as f32, (i % SIDE) as f32);
-        }
-    }
-
-    /// Depth below the outline of a wavy blob somewhere, positive inside.
-    fn blob(&mut self, radius: f32) -> impl Fn(f32, f32) -> f32 + use<> {
-        let [cy, cx] = [0, 1].map(|_| self.draw(7.0, SIDE as f32 - 7.0));
-        let [height, phase] = [self.draw(0.0, 0.2), self.draw(0.0, 6.3)];
-        move |y, x| {
-            let [y, x] = [y - cy, x - cx];
-            radius * (1.0 + height * (3.0 * y.atan2(x) + phase).cos()) - y.hypot(x)
-        }
-    }
-
-    /// Small bright lesions, a few percent of the pixels, among things that look like them.
-    fn image(seed: u64, index: u64) -> Self {
-        let state = seed.wrapping_mul(0xD134_2543_DE82_EF95).wrapping_add(index << 20);
-        let mut canvas = Self { state, grey: vec![0.0; SIDE * SIDE], labels: vec![0; SIDE * SIDE] };
-        // Uneven light.
-        let [level, slope, towards] = [canvas.draw(0.2, 0.4), canvas.draw(0.002, 0.006), canvas.draw(0.0, 6.3)];
-        canvas.add(|y, x| level + slope * (x * towards.cos() + y * towards.sin()));
-        // Wide bright clouds and dark holes.
-        for (strength, low, high) in [(0.25, 8.0, 15.0), (-0.3, 2.0, 5.0)] {
-            let radius = canvas.draw(low, high);
-            let blob = canvas.blob(radius);
-            canvas.add(|y, x| strength / (1.0 + (-blob(y, x)).exp()));
-        }
-        // Thin bright vessels.
-        for _ in 0..2 {
-            let [offset, angle] = [canvas.draw(-20.0, 60.0), canvas.draw(0.0, 6.3)];
-            canvas.add(|y, x| 0.35 * (-(x * angle.cos() + y * angle.sin() - offset).powi(2)).exp());
-        }
-        // What is to be found.
-        for _ in 0..canvas.draw(1.0, 3.99) as usize {
-            let [strength, radius] = [canvas.draw(0.2, 0.4), canvas.draw(2.0, 5.2)];
-            let blob = canvas.blob(radius);
-            canvas.add(|y, x| strength * (blob(y, x) / 2.0 + 0.5).clamp(0.0, 1.0));
-            for (i, label) in canvas.labels.iter_mut().enumerate() {
-                *label |= u8::from(blob((i / SIDE) as f32, (i % SIDE) as f32) > 0.0);
-            }
-        }
-        for i in 0..SIDE * SIDE {
-            // Nearly normal noise.
-            canvas.grey[i] += 0.1 * (0..3).map(|_| canvas.draw(-1.0, 1.0)).sum::<f32>();
-        }
-        canvas
-    }
-}
-
 /// Images `[N, 1, SIDE, SIDE]` and labels `[N, SIDE, SIDE]`.
-fn pictures(seed: u64, indices: impl Iterator<Item = u64>, device: Device) -> Result<(Tensor, Tensor), Box<dyn Error>> {
-    let (mut grey, mut labels) = (Vec::new(), Vec::new());
-    for canvas in indices.map(|index| Canvas::image(seed, index)) {
-        grey.extend(canvas.grey);
-        labels.extend(canvas.labels);
-    }
+fn tensors(grey: &[f32], labels: &[i32], device: Device) -> Result<(Tensor, Tensor), Box<dyn Error>> {
     let side = SIDE as i64;
-    let images = Tensor::f_from_slice(&grey)?.f_reshape([-1, 1, side, side])?.f_to_device(device)?;
-    Ok((images, Tensor::f_from_slice(&labels)?.f_reshape([-1, side, side])?.f_to_device(device)?))
+    let images = Tensor::f_from_slice(grey)?.f_reshape([-1, 1, side, side])?.f_to_device(device)?;
+    Ok((images, Tensor::f_from_slice(labels)?.f_reshape([-1, side, side])?.f_to_device(device)?))
+}
+
+/// All of some pictures at once.
+fn whole(pictures: &[Picture], device: Device) -> Result<(Tensor, Tensor), Box<dyn Error>> {
+    let grey: Vec<f32> = pictures.iter().flat_map(|picture| picture.input.iter().copied()).collect();
+    let labels: Vec<i32> = pictures.iter().flat_map(|picture| picture.labels.iter().map(|&label| i32::from(label))).collect();
+    tensors(&grey, &labels, device)
 }
 
 /// Two 3x3 convolutions, each normalised by groups and rectified.
@@ -206,30 +154,35 @@ fn main() -> ExitCode {
 }
 
 fn train() -> Result<(), Box<dyn Error>> {
-    let Options { device, loss, epochs, images: count, seed } = Options::read()?;
+    let Options { device, loss, epochs, images, seed } = Options::read()?;
+    let dataset = synthetic::dataset(images, seed);
+    let lesions = 100.0 * data::Dataset::shares(&dataset.train, dataset.classes)[1];
+    println!("{loss} on {images} images of {}, lesions {lesions:.2} % of the pixels, on {device:?}", dataset.origin);
     tch::manual_seed(seed as i64);
     let store = nn::VarStore::new(device);
-    let net = UNet::new(&store.root(), 2, 8);
-    let mut optimiser = nn::Adam::default().build(&store, 1e-2)?;
-    let (images, labels) = pictures(seed, 0..count as u64, device)?;
-    let (held_out, held_out_labels) = pictures(seed, (0..32).map(|i| (1 << 30) + i), device)?;
-    println!("{loss} on {count} images, on {device:?}");
-    println!("lesions are {:.1} % of the pixels", 100.0 * labels.to_kind(Kind::Double).mean(None).double_value(&[]));
+    let net = UNet::new(&store.root(), dataset.classes as i64, 8);
+    let mut optimiser = nn::AdamW::default().build(&store, RATE)?;
+    let mut sampler = Sampler::new(&dataset.train, SIDE, seed);
+    let (held_out, held_out_labels) = whole(&dataset.validation, device)?;
+    let steps = images.div_ceil(BATCH);
     for epoch in 0..epochs {
         let (start, loss) = (Instant::now(), loss.at_epoch(epoch));
-        let order = Tensor::f_randperm(count as i64, (Kind::Int64, device))?;
         let mut total = Tensor::f_zeros([0i64; 0], (Kind::Double, device))?;
-        for batch in order.split(BATCH, 0) {
-            let logits = net.forward_t(&images.index_select(0, &batch), true);
-            let out = loss.forward(&logits, &TchTarget::labels(&labels.index_select(0, &batch)))?;
+        for step in 0..steps {
+            let done = (epoch * steps + step + 1) as f64 / (epochs * steps) as f64;
+            // It rises over the first twentieth of the run and falls along a cosine.
+            optimiser.set_lr(RATE * (done / 0.05).min(1.0) * (0.505 + 0.495 * (std::f64::consts::PI * done).cos()));
+            let batch = sampler.batch(BATCH);
+            let (images, labels) = tensors(&batch.inputs, &batch.labels, device)?;
+            let out = loss.forward(&net.forward_t(&images, true), &TchTarget::labels(&labels))?;
             optimiser.backward_step(&out.total);
             // Added up where it is: nothing waits for the device before the epoch ends.
-            total += out.total.detach() * batch.size()[0] as f64;
+            total += out.total.detach();
         }
         println!(
             "epoch {:2}: loss {:.4}, Dice of the foreground {:.3} on held-out images; {:.1} s",
             epoch + 1,
-            total.double_value(&[]) / count as f64,
+            total.double_value(&[]) / steps as f64,
             dice(&net, &held_out, &held_out_labels),
             start.elapsed().as_secs_f64()
         );
