@@ -15,10 +15,9 @@ use burn::backend::ops::{FloatTensorOps, IntTensorOps};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, AutodiffBackend, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Bytes, DType, FloatDType, IntDType, Shape, Tensor};
-use half::{bf16, f16};
 use loss_core::expr::{HostAlgebra, Table};
 use loss_core::{Activation, Detail, Inputs, Loss, LossError, Outputs, Plan, Program};
-use loss_kernels::{Element, Labels, Problem, Real, Shares, Target};
+use loss_kernels::{Element, Labels, Problem, Real, Shares, Target, by_type};
 
 use crate::BurnTarget;
 use crate::loss::{no_kernel, result_type};
@@ -110,28 +109,12 @@ fn shares(tensor: &FlexTensor) -> Result<Shares<'_>, LossError> {
     single.or_else(|| tensor.as_slice::<f64>().map(Shares::F64)).ok_or_else(|| unreadable(tensor))
 }
 
-/// Calls `$call` with the logits as a slice of their own type.
-macro_rules! by_type {
-    ($logits:expr, |$slice:ident: &[$element:ident]| $call:expr) => {{
-        let logits: &FlexTensor = $logits;
-        macro_rules! with {
-            ($type:ty) => {
-                if let Some($slice) = logits.as_slice::<$type>() {
-                    type $element = $type;
-                    return $call;
-                }
-            };
-        }
-        with!(f32);
-        with!(f64);
-        with!(f16);
-        with!(bf16);
-        Err(LossError::Unsupported { what: "logits", got: format!("{:?}", logits.dtype()), expected: "F64, F32, F16 or BF16" })
-    }};
+fn unreadable_logits(tensor: &FlexTensor) -> LossError {
+    LossError::Unsupported { what: "logits", got: format!("{:?}", tensor.dtype()), expected: "F64, F32, F16 or BF16" }
 }
 
 fn statistics(logits: &FlexTensor, problem: &Problem<'_>, plan: &Plan) -> Result<Vec<Table>, LossError> {
-    by_type!(logits, |values: &[E]| loss_kernels::statistics::<E>(values, problem, plan))
+    by_type!(logits, |values: &[E]| loss_kernels::statistics::<E>(values, problem, plan), else unreadable_logits(logits))
 }
 
 fn gradient(
@@ -144,7 +127,7 @@ fn gradient(
         let mut out = vec![E::store(<E as Element>::Compute::of(0.0)); values.len()];
         loss_kernels::logit_gradient(values, problem, plan, upstream, &mut out)?;
         Ok(FlexTensor::new(Bytes::from_elems(out), Layout::contiguous(logits.shape()), logits.dtype()))
-    })
+    }, else unreadable_logits(logits))
 }
 
 /// One call of a loss: what its backward needs beside the logits.

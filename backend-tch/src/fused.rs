@@ -1,9 +1,8 @@
 //! The CPU path: statistics and gradient by the fused kernels on the tensors' own memory, the algebra in `f64` on the host.
 
-use half::{bf16, f16};
 use loss_core::expr::{HostAlgebra, Table};
 use loss_core::{Activation, Detail, Loss, LossError, Outputs, Plan};
-use loss_kernels::{Element, Labels, Problem, Shares, Target};
+use loss_kernels::{Element, Labels, Problem, Shares, Target, by_type};
 use tch::{Device, Kind, Tensor};
 
 use crate::error::During;
@@ -93,29 +92,9 @@ fn shares<'a>(what: &'static str, tensor: &'a Host) -> Result<Shares<'a>, LossEr
     single.or_else(|| tensor.as_slice::<f64>().map(Shares::F64)).ok_or_else(|| unreadable(what, tensor))
 }
 
-/// Returns `$call` with the logits as a slice of their own type.
-macro_rules! by_type {
-    ($logits:expr, |$slice:ident: &[$element:ident]| $call:expr) => {{
-        let HostLogits(logits) = $logits;
-        macro_rules! with {
-            ($type:ty) => {
-                if let Some($slice) = logits.as_slice::<$type>() {
-                    type $element = $type;
-                    return $call;
-                }
-            };
-        }
-        with!(f32);
-        with!(f64);
-        with!(f16);
-        with!(bf16);
-        Err(unreadable("logits", logits))
-    }};
-}
-
 /// The statistics of a plan.
 pub(crate) fn statistics(logits: &HostLogits, problem: &Problem<'_>, plan: &Plan) -> Result<Vec<Table>, LossError> {
-    by_type!(logits, |values: &[E]| loss_kernels::statistics::<E>(values, problem, plan))
+    by_type!(logits.0, |values: &[E]| loss_kernels::statistics::<E>(values, problem, plan), else unreadable("logits", &logits.0))
 }
 
 /// ∂/∂logits in the type it is computed in, of the logits' shape, row-major.
@@ -127,11 +106,11 @@ fn gradient(
     checked: &Checked,
 ) -> Result<Tensor, LossError> {
     let size: Vec<i64> = checked.logits.iter().map(|&length| length as i64).collect();
-    by_type!(logits, |values: &[E]| {
+    by_type!(logits.0, |values: &[E]| {
         memory::written(&size, checked.compute(), |out: &mut [<E as Element>::Compute]| {
             loss_kernels::logit_gradient(values, problem, plan, upstream, out)
         })
-    })
+    }, else unreadable("logits", &logits.0))
 }
 
 /// Total and parts; the total is on the tape where the logits are.

@@ -15,6 +15,7 @@ mod statistics;
 pub use backend::Cpu;
 pub use element::Element;
 pub use gradient::logit_gradient;
+pub use half::{bf16, f16};
 pub use problem::{Labels, Problem, Shares, Target};
 pub use real::Real;
 pub use statistics::statistics;
