@@ -14,6 +14,10 @@ fn main() {
     match env::var_os("LIBTORCH_LIB").or_else(|| env::var_os("LIBTORCH")).map(PathBuf::from) {
         Some(libtorch) if libtorch.join("lib").is_dir() => {
             println!("cargo::rustc-link-arg=-Wl,-rpath,{}", libtorch.join("lib").display());
+            if libtorch.join("lib/libtorch_cuda.so").exists() {
+                // A program calls nothing in it, and a linker leaves out what nothing calls.
+                println!("cargo::rustc-link-arg=-Wl,--no-as-needed,-ltorch_cuda,--as-needed");
+            }
         }
         Some(libtorch) => missing(&format!("LIBTORCH is {}, which has no `lib`", libtorch.display())),
         None => missing("LIBTORCH is not set"),
