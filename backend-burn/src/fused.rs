@@ -17,7 +17,7 @@ use burn::backend::{Autodiff, AutodiffBackend, Backend, Dispatch, Flex, TensorMe
 use burn::tensor::{Bytes, DType, FloatDType, IntDType, Shape, Tensor};
 use loss_core::expr::{HostAlgebra, Table};
 use loss_core::{Activation, Detail, Inputs, Loss, LossError, Outputs, Plan, Program};
-use loss_kernels::{Element, Labels, Problem, Real, Shares, Target, by_type};
+use loss_kernels::{Element, Labels, Problem, Shares, Target, by_type};
 
 use crate::BurnTarget;
 use crate::loss::{no_kernel, result_type};
@@ -124,7 +124,7 @@ fn gradient(
     upstream: &[Option<Table>],
 ) -> Result<FlexTensor, LossError> {
     by_type!(logits, |values: &[E]| {
-        let mut out = vec![E::store(<E as Element>::Compute::of(0.0)); values.len()];
+        let mut out = E::zeros(values.len());
         loss_kernels::logit_gradient(values, problem, plan, upstream, &mut out)?;
         Ok(FlexTensor::new(Bytes::from_elems(out), Layout::contiguous(logits.shape()), logits.dtype()))
     }, else unreadable_logits(logits))

@@ -84,8 +84,7 @@ impl NdarrayLoss for Loss {
         logits: ArrayView<'_, E, D>,
         target: &Target<'_>,
     ) -> Result<ValueAndGradient<E, D>, LossError> {
-        let zero = E::store(<E::Compute as loss_kernels::Real>::of(0.0));
-        let mut gradient = Array::from_elem(logits.raw_dim(), zero);
+        let mut gradient = zeros(logits.raw_dim())?;
         let value = self.value_and_gradient_into(logits, target, gradient.view_mut())?;
         Ok(ValueAndGradient { value, gradient })
     }
@@ -132,4 +131,14 @@ impl NdarrayLoss for Loss {
         let values = row_major(&logits);
         self.elements_on(&Cpu::default(), (&*values, &problem), problem.geometry(), target.given_prior())
     }
+}
+
+/// An array of zeros.
+fn zeros<E: Element, D: Dimension>(shape: D) -> Result<Array<E, D>, LossError> {
+    let zeros = E::zeros(shape.size());
+    Array::from_shape_vec(shape, zeros).map_err(|source| LossError::Backend {
+        backend: "ndarray",
+        operation: "making the gradient",
+        source: Box::new(source),
+    })
 }

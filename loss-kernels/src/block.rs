@@ -1,206 +1,246 @@
 //! A block of pixels of one sample: decoded target, logits, and the probabilities made of them.
+//!
+//! Everything is a column of the block's pixels, padded to whole vectors by pixels of weight 0 and logit 0.
 
-use loss_core::{Activation, LossError, Side, Temperature};
+use loss_core::{LossError, Temperature};
+use pulp::Simd;
 
 use crate::problem::{Labels, Target};
-use crate::{Element, Problem, Real};
+use crate::simd::{Column, Lanes, PADDING, Vectors, vectors_mut, write_column};
+use crate::{Problem, Real};
 
-/// Bytes of one buffer of a block: a few of them stay in the cache together.
-const BUFFER: usize = 16 * 1024;
-
-/// Segments of a sample at most; their partial sums are all that is kept.
-const SEGMENTS: usize = 64;
-
-/// How the pixels of a sample are cut up: by shape and type alone, never by the number of threads.
-#[derive(Clone, Copy)]
-pub(crate) struct Cut {
-    pub(crate) block: usize,
-    pub(crate) segment: usize,
+/// Columns of one length, one per class; each begins at a line of the cache.
+pub(crate) struct Columns<C> {
+    data: Vec<C>,
+    first: usize,
+    stride: usize,
+    length: usize,
 }
 
-impl Cut {
-    pub(crate) fn new<C>(classes: usize, pixels: usize) -> Self {
-        let fitting = BUFFER / (classes * size_of::<C>());
-        let block = (fitting / 16 * 16).clamp(16, 512);
-        let segment = pixels.div_ceil(SEGMENTS).div_ceil(block) * block;
-        Self { block, segment }
+impl<C: Real> Columns<C> {
+    /// Room for columns of up to `capacity` pixels, a multiple of the padding.
+    pub(crate) fn new(count: usize, capacity: usize) -> Self {
+        // A line apart: columns at multiples of 4 KiB would share their place in the cache.
+        let stride = capacity + PADDING;
+        let data = vec![C::zero(); count * stride + PADDING];
+        // The offset is a hint: where there is none, or a strange one, columns are only less well placed.
+        let first = data.as_ptr().align_offset(64).min(PADDING);
+        Self { data, first, stride, length: capacity }
+    }
+
+    fn resize(&mut self, padded: usize) {
+        self.length = padded;
+    }
+
+    pub(crate) fn column(&self, k: usize) -> &[C] {
+        let start = self.first + k * self.stride;
+        &self.data[start..start + self.length]
+    }
+
+    pub(crate) fn column_mut(&mut self, k: usize) -> &mut [C] {
+        let start = self.first + k * self.stride;
+        &mut self.data[start..start + self.length]
+    }
+
+    /// Vector by vector.
+    #[inline(always)]
+    pub(crate) fn lanes<S: Simd>(&self, simd: S, k: usize) -> Column<'_, S, C> {
+        Column::new(simd, self.column(k))
     }
 }
 
-/// Buffers of one block; columns of `len` values, one per class where they depend on it.
-pub(crate) struct Block<C> {
-    classes: usize,
-    capacity: usize,
-    pub(crate) len: usize,
-    /// Class of each pixel where the target is hard; negative where none of the channels is its class.
-    pub(crate) class: Vec<i32>,
-    /// Whether the target is hard.
-    pub(crate) hard: bool,
-    /// Weight of each pixel; 0 where it is not valid.
-    pub(crate) weight: Vec<C>,
-    /// w·y per class.
-    weighted_target: Vec<C>,
-    /// y per class, soft targets only.
-    soft: Vec<C>,
-    /// z per class; 0 where the pixel is not valid.
-    logits: Vec<C>,
-    /// max_k z.
-    max: Vec<C>,
-    /// The class that has it, the first of several.
-    pub(crate) top: Vec<i32>,
-    /// log Σ_k e^(z − max).
-    log_sum: Vec<C>,
-    /// p(τ) per class.
-    probability: Vec<C>,
-    /// log p per class, or log(1 − p).
-    log: Vec<C>,
-    /// One column.
-    scratch: Vec<C>,
+/// Which buffers a pass needs.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Needs {
+    /// Softmax.
+    pub(crate) softmax: bool,
+    /// Sigmoid.
+    pub(crate) sigmoid: bool,
+    /// Soft targets.
+    pub(crate) soft: bool,
 }
 
+/// Buffers of one block.
+pub(crate) struct Block<C> {
+    classes: usize,
+    needs: Needs,
+    /// Pixels.
+    pub(crate) len: usize,
+    /// Whether all of them are valid.
+    all_valid: bool,
+    /// Which of the first 64 classes is the label of any pixel.
+    present: u64,
+    /// y per class, soft targets only; a column of labels (−1 where no channel has the pixel's class) where the target is hard.
+    target: Columns<C>,
+    /// w; 0 where the pixel is not valid.
+    pub(crate) weight: Columns<C>,
+    /// z per class; 0 where the pixel is not valid.
+    logits: Columns<C>,
+    /// max_k z.
+    max: Columns<C>,
+    /// The class that has it, the first of several.
+    pub(crate) top: Columns<C>,
+    /// p(τ) = `power · scale`; under softmax the powers are e^(τ(z − max)), under sigmoid the probabilities.
+    pub(crate) power: Columns<C>,
+    /// 1/Σ_k e^(τ(z − max)), or 1.
+    pub(crate) scale: Columns<C>,
+    /// `w · scale`.
+    pub(crate) weighted_scale: Columns<C>,
+    /// 1 − p(τ), sigmoid only.
+    pub(crate) complement: Columns<C>,
+    /// log Σ_k e^(z − max) in one column; under sigmoid log(1 + e^−|z|) per class.
+    log_sum: Columns<C>,
+}
+
+/// Largest vector of labels that a set of 64 bits stands for.
+const SET: usize = u64::BITS as usize;
+
 impl<C: Real> Block<C> {
-    pub(crate) fn new(classes: usize, capacity: usize) -> Self {
-        let columns = || vec![C::zero(); classes * capacity];
-        let column = || vec![C::zero(); capacity];
+    pub(crate) fn new(classes: usize, capacity: usize, needs: Needs) -> Self {
+        let columns = |count| Columns::new(count, capacity);
+        let only = |needed: bool, count: usize| columns(if needed { count } else { 0 });
+        let any = needs.softmax || needs.sigmoid;
         Self {
             classes,
-            capacity,
+            needs,
             len: 0,
-            class: vec![-1; capacity],
-            hard: true,
-            weight: column(),
-            weighted_target: columns(),
-            soft: Vec::new(),
-            logits: columns(),
-            max: column(),
-            top: vec![0; capacity],
-            log_sum: column(),
-            probability: columns(),
-            log: columns(),
-            scratch: column(),
+            all_valid: true,
+            present: 0,
+            target: columns(if needs.soft { classes } else { 1 }),
+            weight: columns(1),
+            logits: only(any, classes),
+            max: only(needs.softmax, 1),
+            top: only(needs.softmax, 1),
+            power: only(any, classes),
+            scale: columns(1),
+            weighted_scale: columns(1),
+            complement: only(needs.sigmoid, classes),
+            log_sum: columns(if needs.sigmoid { classes.max(1) } else { 1 }),
         }
     }
 
-    fn column(buffer: &[C], k: usize, capacity: usize, len: usize) -> &[C] {
-        &buffer[k * capacity..k * capacity + len]
+    fn each(&mut self) -> [&mut Columns<C>; 10] {
+        [
+            &mut self.target,
+            &mut self.weight,
+            &mut self.logits,
+            &mut self.max,
+            &mut self.top,
+            &mut self.power,
+            &mut self.scale,
+            &mut self.weighted_scale,
+            &mut self.complement,
+            &mut self.log_sum,
+        ]
     }
 
-    /// w·y of a class.
-    pub(crate) fn weighted_target(&self, k: usize) -> &[C] {
-        Self::column(&self.weighted_target, k, self.capacity, self.len)
+    /// Pixels with those that fill up the last vector.
+    pub(crate) fn padded(&self) -> usize {
+        self.len.next_multiple_of(PADDING)
     }
 
-    /// w·y² of a class, pixel by pixel.
-    pub(crate) fn squared_target(&self, k: usize, b: usize) -> C {
-        let weighted = self.weighted_target(k)[b];
-        if self.hard { weighted } else { weighted * self.soft[k * self.capacity + b] }
+    /// Whether the target is labels.
+    pub(crate) fn is_hard(&self) -> bool {
+        !self.needs.soft
     }
 
-    /// p(τ) of a class, as last computed.
-    pub(crate) fn probability(&self, k: usize) -> &[C] {
-        Self::column(&self.probability, k, self.capacity, self.len)
+    /// Whether there is any softmax.
+    pub(crate) fn is_softmax(&self) -> bool {
+        self.needs.softmax
     }
 
-    /// log p or log(1 − p) of a class, as last computed.
-    pub(crate) fn log(&self, k: usize) -> &[C] {
-        Self::column(&self.log, k, self.capacity, self.len)
+    /// Whether any pixel can be of the class.
+    #[inline(always)]
+    pub(crate) fn has(&self, k: usize) -> bool {
+        self.needs.soft || self.classes > SET || self.present >> k & 1 == 1
     }
 
-    /// The logits of a class.
-    pub(crate) fn logits(&self, k: usize) -> &[C] {
-        Self::column(&self.logits, k, self.capacity, self.len)
+    /// y of a class.
+    #[inline(always)]
+    pub(crate) fn target<S: Simd>(&self, simd: S, k: usize) -> TargetColumn<'_, S, C> {
+        if self.needs.soft {
+            TargetColumn::Soft(self.target.lanes(simd, k))
+        } else {
+            TargetColumn::Hard(self.target.lanes(simd, 0), Lanes::of(simd, C::of_class(k as i32)))
+        }
     }
 
-    /// Weights of the pixels.
-    pub(crate) fn weights(&self) -> &[C] {
-        &self.weight[..self.len]
-    }
-
-    /// Decodes the pixels `start..start + len` of a sample, and refuses what must not be there.
-    pub(crate) fn load<E: Element<Compute = C>>(
+    /// Decodes the pixels `start..start + len` of a sample, and refuses what must not be there. `read` brings `len` logits, from an
+    /// index on.
+    #[inline(always)]
+    pub(crate) fn load<S: Simd>(
         &mut self,
+        simd: S,
         problem: &Problem<'_>,
-        logits: &[E],
-        sample: usize,
-        start: usize,
-        len: usize,
+        read: &dyn Fn(usize, &mut [C]),
+        (sample, start, len): (usize, usize, usize),
     ) -> Result<(), LossError> {
         self.len = len;
-        let (pixels, labels) = (problem.geometry.pixels, problem.geometry.labels());
+        let padded = self.padded();
+        for columns in self.each() {
+            columns.resize(padded);
+        }
+        self.load_target(problem, sample, start)?;
+        if self.needs.softmax || self.needs.sigmoid {
+            self.load_logits(simd, problem, read, sample, start)?;
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn load_target(&mut self, problem: &Problem<'_>, sample: usize, start: usize) -> Result<(), LossError> {
+        let (len, pixels) = (self.len, problem.geometry.pixels);
         let first = sample * pixels + start;
-        for b in 0..len {
-            self.weight[b] = match problem.weights {
-                None => C::one(),
-                Some(weights) => {
-                    let weight = weights.at(first + b);
-                    if !(weight >= 0.0 && weight.is_finite()) {
+        let weight = self.weight.column_mut(0);
+        weight[len..].fill(C::zero());
+        self.all_valid = true;
+        match problem.weights {
+            None => weight[..len].fill(C::one()),
+            Some(weights) => {
+                for (b, to) in weight[..len].iter_mut().enumerate() {
+                    let value = weights.at(first + b);
+                    if !(value >= 0.0 && value.is_finite()) {
                         return Err(LossError::ValueOutOfRange {
                             what: "pixel weight",
-                            value: weight,
+                            value,
                             expected: "finite numbers >= 0",
                             position: problem.pixel_position(sample, start + b),
                         });
                     }
-                    C::of(weight)
-                }
-            };
-        }
-        self.hard = matches!(problem.target, Target::Labels(_));
-        if let Target::Labels(given) = problem.target {
-            for b in 0..len {
-                let label = match given {
-                    Labels::U8(v) => i64::from(v[first + b]),
-                    Labels::I32(v) => i64::from(v[first + b]),
-                    Labels::I64(v) => v[first + b],
-                };
-                self.class[b] = -1;
-                if problem.ignore.contains(&label) {
-                    self.weight[b] = C::zero();
-                } else if (0..labels as i64).contains(&label) {
-                    // A single channel is the class 1; its background has no channel of its own.
-                    self.class[b] = if self.classes == 1 { label as i32 - 1 } else { label as i32 };
-                } else {
-                    let position = problem.pixel_position(sample, start + b);
-                    return Err(LossError::LabelOutOfRange { label, classes: labels, position });
+                    *to = C::of(value);
+                    self.all_valid &= *to != C::zero();
                 }
             }
         }
-        for k in 0..self.classes {
-            let plane = (sample * self.classes + k) * pixels + start;
-            let column = k * self.capacity;
-            for (b, &value) in logits[plane..plane + len].iter().enumerate() {
-                // What a pixel without weight holds must not even be multiplied by 0: it may be NaN.
-                let value = if self.weight[b] == C::zero() { C::zero() } else { value.load() };
-                if !value.is_finite() {
-                    let position = problem.logit_position(sample, k, start + b);
-                    return Err(LossError::NonFiniteLogit { value: value.wide(), position });
+        match problem.target {
+            Target::Labels(labels) => {
+                match labels {
+                    Labels::U8(v) => self.load_labels(problem, &v[first..first + len]),
+                    Labels::I32(v) => self.load_labels(problem, &v[first..first + len]),
+                    Labels::I64(v) => self.load_labels(problem, &v[first..first + len]),
                 }
-                self.logits[column + b] = value;
+                .map_err(|(label, b)| LossError::LabelOutOfRange {
+                    label,
+                    classes: problem.geometry.labels(),
+                    position: problem.pixel_position(sample, start + b),
+                })?;
             }
-            match problem.target {
-                Target::Labels(_) => {
-                    let class = k as i32;
-                    let target = &mut self.weighted_target[column..column + len];
-                    for ((target, &weight), &label) in target.iter_mut().zip(&self.weight).zip(&self.class) {
-                        *target = if label == class { weight } else { C::zero() };
-                    }
-                }
-                Target::Soft(shares) => {
-                    self.soft.resize(self.classes * self.capacity, C::zero());
-                    for b in 0..len {
-                        let valid = self.weight[b] != C::zero();
-                        let share = if valid { shares.at(plane + b) } else { 0.0 };
+            Target::Soft(shares) => {
+                for k in 0..self.classes {
+                    let plane = (sample * self.classes + k) * pixels + start;
+                    let column = self.target.column_mut(k);
+                    column[len..].fill(C::zero());
+                    for (b, (to, &weight)) in column[..len].iter_mut().zip(self.weight.column(0)).enumerate() {
+                        let share = if weight == C::zero() { 0.0 } else { shares.at(plane + b) };
                         if !(0.0..=1.0).contains(&share) {
-                            let position = problem.logit_position(sample, k, start + b);
                             return Err(LossError::ValueOutOfRange {
                                 what: "soft target",
                                 value: share,
                                 expected: "[0, 1]",
-                                position,
+                                position: problem.logit_position(sample, k, start + b),
                             });
                         }
-                        self.soft[column + b] = C::of(share);
-                        self.weighted_target[column + b] = self.weight[b] * C::of(share);
+                        *to = C::of(share);
                     }
                 }
             }
@@ -208,97 +248,264 @@ impl<C: Real> Block<C> {
         Ok(())
     }
 
-    /// max_k z, once per block, before any softmax.
-    pub(crate) fn find_max(&mut self) {
-        let (len, capacity) = (self.len, self.capacity);
-        self.max[..len].copy_from_slice(&self.logits[..len]);
-        self.top.fill(0);
-        for (k, class) in (1..self.classes).zip(1..) {
-            let column = Self::column(&self.logits, k, capacity, len);
-            for ((max, top), &z) in self.max.iter_mut().zip(&mut self.top).zip(column) {
-                *top = if z > *max { class } else { *top };
-                *max = if z > *max { z } else { *max };
+    /// The labels of a block as numbers; or the first that is out of range, and where.
+    #[inline(always)]
+    fn load_labels<L: Label>(&mut self, problem: &Problem<'_>, labels: &[L]) -> Result<(), (i64, usize)> {
+        let count = problem.geometry.labels();
+        // A single channel is the class 1; its background has no channel of its own.
+        let first = i32::from(self.classes == 1);
+        let column = self.target.column_mut(0);
+        column[labels.len()..].fill(-C::one());
+        // Nearly always every label is a class: looked at and read without a branch.
+        let ignored_class = problem.ignore.iter().any(|&label| (0..count as i64).contains(&label));
+        let inside = !ignored_class && labels.iter().fold(true, |all, label| all & label.is_below(count));
+        let mut present = 0;
+        if inside {
+            for (to, label) in column.iter_mut().zip(labels) {
+                *to = C::of_class(label.number() - first);
+                present |= 1u64.wrapping_shl(label.number() as u32);
             }
-        }
-    }
-
-    /// p(τ), and with softmax at τ = 1 also log Σ e^(z − max) for the logarithms.
-    pub(crate) fn probabilities(&mut self, activation: Activation, temperature: Temperature, side: Side) {
-        let (len, capacity) = (self.len, self.capacity);
-        let tau = C::of(temperature.value());
-        match activation {
-            Activation::Softmax => {
-                // Σ e^(τ(z − max)) is 1 + rest: kept apart, a rest far below 1 loses nothing.
-                let rest = &mut self.scratch[..len];
-                rest.fill(C::zero());
-                for (k, class) in (0..self.classes).zip(0..) {
-                    let z = Self::column(&self.logits, k, capacity, len);
-                    let p = &mut self.probability[k * capacity..k * capacity + len];
-                    let pixels = p.iter_mut().zip(z).zip(self.max.iter().zip(&self.top)).zip(rest.iter_mut());
-                    for (((p, &z), (&max, &top)), rest) in pixels {
-                        // The difference first: τ·z may overflow, τ·(z − max) goes to −∞ at worst.
-                        *p = (tau * (z - max)).exp_nonpositive();
-                        *rest = *rest + if class == top { C::zero() } else { *p };
-                    }
-                }
-                if temperature == Temperature::ONE {
-                    self.log_sum.iter_mut().zip(rest.iter()).for_each(|(log, &rest)| *log = rest.ln_1p());
-                }
-                rest.iter_mut().for_each(|rest| *rest = (C::one() + *rest).recip());
-                for k in 0..self.classes {
-                    let p = &mut self.probability[k * capacity..k * capacity + len];
-                    p.iter_mut().zip(rest.iter()).for_each(|(p, &inverse)| *p = *p * inverse);
-                }
-            }
-            Activation::Sigmoid => {
-                // 1 − σ(x) = σ(−x), without cancelling.
-                let tau = if side == Side::Background { -tau } else { tau };
-                for k in 0..self.classes {
-                    let z = Self::column(&self.logits, k, capacity, len);
-                    let p = &mut self.probability[k * capacity..k * capacity + len];
-                    p.iter_mut().zip(z).for_each(|(p, &z)| *p = sigmoid(tau * z));
+        } else {
+            for (b, (to, label)) in column.iter_mut().zip(labels).enumerate() {
+                if problem.ignore.contains(&label.wide()) {
+                    self.weight.column_mut(0)[b] = C::zero();
+                    self.all_valid = false;
+                    *to = -C::one();
+                } else if label.is_below(count) {
+                    *to = C::of_class(label.number() - first);
+                    present |= 1u64.wrapping_shl(label.number() as u32);
+                } else {
+                    return Err((label.wide(), b));
                 }
             }
         }
+        self.present = present >> first;
+        Ok(())
     }
 
-    /// log p of each class; with softmax [`Self::probabilities`] at τ = 1 goes before. `background` (sigmoid): log(1 − p).
-    pub(crate) fn logarithms(&mut self, activation: Activation, background: bool) {
-        let (len, capacity) = (self.len, self.capacity);
+    #[inline(always)]
+    fn load_logits<S: Simd>(
+        &mut self,
+        simd: S,
+        problem: &Problem<'_>,
+        read: &dyn Fn(usize, &mut [C]),
+        sample: usize,
+        start: usize,
+    ) -> Result<(), LossError> {
+        let (len, pixels) = (self.len, problem.geometry.pixels);
+        let zero = Lanes::of(simd, C::zero());
+        let mut odd = zero;
         for k in 0..self.classes {
-            let z = Self::column(&self.logits, k, capacity, len);
-            let log = &mut self.log[k * capacity..k * capacity + len];
-            match activation {
-                Activation::Softmax => {
-                    for (((log, &z), &max), &log_sum) in log.iter_mut().zip(z).zip(&self.max).zip(&self.log_sum) {
-                        *log = (z - max) - log_sum;
-                    }
+            let column = self.logits.column_mut(k);
+            read((sample * self.classes + k) * pixels + start, &mut column[..len]);
+            column[len..].fill(C::zero());
+            if !self.all_valid {
+                // What a pixel without weight holds must not even be multiplied by 0: it may be NaN.
+                let weight = self.weight.lanes(simd, 0);
+                write_column!(simd, column, |i, z| weight.at(i).if_equal(zero, zero, z));
+            }
+            let z = Column::new(simd, self.logits.column(k));
+            if !self.needs.softmax {
+                for i in 0..z.len() {
+                    odd = z.at(i).mul_add(zero, odd);
                 }
-                Activation::Sigmoid => {
-                    log.iter_mut().zip(z).for_each(|(log, &z)| *log = log_sigmoid(if background { -z } else { z }));
+                continue;
+            }
+            let class = Lanes::of(simd, C::of_class(k as i32));
+            let (max, top) = (vectors_mut(simd, self.max.column_mut(0)), vectors_mut(simd, self.top.column_mut(0)));
+            for (i, (max, top)) in max.iter_mut().zip(top).enumerate() {
+                let z = z.at(i);
+                // NaN from what is not finite, else 0.
+                odd = z.mul_add(zero, odd);
+                let (old, old_top) = (Lanes::new(simd, *max), Lanes::new(simd, *top));
+                *max = if k == 0 { z } else { z.if_greater(old, z, old) }.vector;
+                *top = if k == 0 { zero } else { z.if_greater(old, class, old_top) }.vector;
+            }
+        }
+        if C::numbers::<S>(&odd.vector).iter().all(|x| *x == C::zero()) {
+            Ok(())
+        } else {
+            Err(self.odd(problem, sample, start))
+        }
+    }
+
+    /// The first logit that is not finite.
+    #[cold]
+    fn odd(&self, problem: &Problem<'_>, sample: usize, start: usize) -> LossError {
+        let values = (0..self.classes).flat_map(|k| self.logits.column(k).iter().enumerate().map(move |(b, &z)| (k, b, z)));
+        let (k, b, value) = values.filter(|(.., z)| !z.is_finite()).min_by_key(|&(k, b, _)| (k, b)).unwrap_or_default();
+        LossError::NonFiniteLogit { value: value.wide(), position: problem.logit_position(sample, k, start + b) }
+    }
+
+    /// p(τ) by softmax, and on request what the logarithms at τ = 1 need.
+    #[inline(always)]
+    pub(crate) fn softmax<S: Simd>(&mut self, simd: S, temperature: Temperature, logarithms: bool) {
+        let tau = Lanes::of(simd, C::of(temperature.value()));
+        let one = Lanes::of(simd, C::one());
+        let (max, top) = (self.max.lanes(simd, 0), self.top.lanes(simd, 0));
+        // Σ e^(τ(z − max)) is 1 + rest: kept apart, a rest far below 1 loses nothing.
+        self.scale.column_mut(0).fill(C::zero());
+        let rest = vectors_mut(simd, self.scale.column_mut(0));
+        for k in 0..self.classes {
+            let (z, class) = (self.logits.lanes(simd, k), Lanes::of(simd, C::of_class(k as i32)));
+            let powers = vectors_mut(simd, self.power.column_mut(k));
+            for (i, (power, rest)) in powers.iter_mut().zip(rest.iter_mut()).enumerate() {
+                // The difference first: τ·z may overflow, τ·(z − max) goes to −∞ at worst.
+                let p = ((z.at(i) - max.at(i)) * tau).exp_nonpositive();
+                *power = p.vector;
+                let sum = Lanes::new(simd, *rest);
+                *rest = top.at(i).if_equal(class, sum, sum + p).vector;
+            }
+        }
+        if logarithms {
+            let rest = self.scale.lanes(simd, 0);
+            write_column!(simd, self.log_sum.column_mut(0), |i| rest.at(i).ln_1p());
+        }
+        let (weight, weighted) = (self.weight.lanes(simd, 0), vectors_mut(simd, self.weighted_scale.column_mut(0)));
+        let scale = vectors_mut(simd, self.scale.column_mut(0));
+        for (i, (scale, weighted)) in scale.iter_mut().zip(weighted).enumerate() {
+            let inverse = one / (one + Lanes::new(simd, *scale));
+            *scale = inverse.vector;
+            *weighted = (weight.at(i) * inverse).vector;
+        }
+    }
+
+    /// p(τ) and 1 − p(τ) by sigmoid, and on request what the logarithms at τ = 1 need.
+    #[inline(always)]
+    pub(crate) fn sigmoid<S: Simd>(&mut self, simd: S, temperature: Temperature, logarithms: bool) {
+        let tau = Lanes::of(simd, C::of(temperature.value()));
+        let (zero, one) = (Lanes::of(simd, C::zero()), Lanes::of(simd, C::one()));
+        for k in 0..self.classes {
+            let z = self.logits.lanes(simd, k);
+            let (p, q) = (vectors_mut(simd, self.power.column_mut(k)), vectors_mut(simd, self.complement.column_mut(k)));
+            let log = vectors_mut(simd, self.log_sum.column_mut(k));
+            for (i, ((p, q), log)) in p.iter_mut().zip(q).zip(log).enumerate() {
+                // From the side that does not overflow: σ(x) = 1/(1 + e^−x), and e^−x/(1 + e^−x) for the other sign.
+                let x = z.at(i) * tau;
+                let e = (zero - x.abs()).exp_nonpositive();
+                let large = one / (one + e);
+                let small = e * large;
+                *p = zero.if_greater(x, small, large).vector;
+                *q = zero.if_greater(x, large, small).vector;
+                if logarithms {
+                    *log = e.ln_1p().vector;
                 }
             }
         }
+        self.scale.column_mut(0).fill(C::one());
+        let weight = self.weight.lanes(simd, 0);
+        write_column!(simd, self.weighted_scale.column_mut(0), |i| weight.at(i));
     }
 
-    /// log p of each pixel's own class; of class 0 where it has none.
-    pub(crate) fn own_log(&self, out: &mut [C]) {
-        for (b, (out, &class)) in out.iter_mut().zip(&self.class[..self.len]).enumerate() {
-            *out = self.log[class.max(0) as usize * self.capacity + b];
+    /// log p of a class, with softmax.
+    #[inline(always)]
+    pub(crate) fn log_softmax<S: Simd>(&self, simd: S, k: usize) -> LogSoftmax<'_, S, C> {
+        let [z, max, log_sum] = [&self.logits, &self.max, &self.log_sum];
+        LogSoftmax { z: z.lanes(simd, k), max: max.lanes(simd, 0), log_sum: log_sum.lanes(simd, 0) }
+    }
+
+    /// log p of a class, or log(1 − p), with sigmoid.
+    #[inline(always)]
+    pub(crate) fn log_sigmoid<S: Simd>(&self, simd: S, k: usize, background: bool) -> LogSigmoid<'_, S, C> {
+        let sign = Lanes::of(simd, if background { -C::one() } else { C::one() });
+        LogSigmoid { z: self.logits.lanes(simd, k), log_sum: self.log_sum.lanes(simd, k), sign }
+    }
+}
+
+/// A column of log p = (z − max) − log Σ_k e^(z − max).
+pub(crate) struct LogSoftmax<'a, S: Simd, C: Vectors> {
+    z: Column<'a, S, C>,
+    max: Column<'a, S, C>,
+    log_sum: Column<'a, S, C>,
+}
+
+impl<S: Simd, C: Real> LogSoftmax<'_, S, C> {
+    #[inline(always)]
+    pub(crate) fn at(&self, i: usize) -> Lanes<S, C> {
+        (self.z.at(i) - self.max.at(i)) - self.log_sum.at(i)
+    }
+}
+
+/// A column of log p or log(1 − p): ±z, where that is negative, − log(1 + e^−|z|).
+pub(crate) struct LogSigmoid<'a, S: Simd, C: Vectors> {
+    z: Column<'a, S, C>,
+    log_sum: Column<'a, S, C>,
+    sign: Lanes<S, C>,
+}
+
+impl<S: Simd, C: Real> LogSigmoid<'_, S, C> {
+    #[inline(always)]
+    pub(crate) fn at(&self, i: usize) -> Lanes<S, C> {
+        (self.z.at(i) * self.sign).min(self.sign.splat(C::zero())) - self.log_sum.at(i)
+    }
+}
+
+/// The target of one class.
+pub(crate) enum TargetColumn<'a, S: Simd, C: Vectors> {
+    /// Labels, and the class.
+    Hard(Column<'a, S, C>, Lanes<S, C>),
+    /// Shares.
+    Soft(Column<'a, S, C>),
+}
+
+impl<S: Simd, C: Real> TargetColumn<'_, S, C> {
+    /// y·x
+    #[inline(always)]
+    pub(crate) fn of(&self, i: usize, x: Lanes<S, C>) -> Lanes<S, C> {
+        match self {
+            Self::Hard(label, class) => label.at(i).if_equal(*class, x, x.splat(C::zero())),
+            Self::Soft(share) => share.at(i) * x,
+        }
+    }
+
+    /// The former or the latter.
+    #[inline(always)]
+    pub(crate) fn on_side(&self, background: bool, i: usize, x: Lanes<S, C>) -> Lanes<S, C> {
+        if background { self.outside(i, x) } else { self.of(i, x) }
+    }
+
+    /// (1 − y)·x
+    #[inline(always)]
+    pub(crate) fn outside(&self, i: usize, x: Lanes<S, C>) -> Lanes<S, C> {
+        match self {
+            Self::Hard(label, class) => label.at(i).if_equal(*class, x.splat(C::zero()), x),
+            Self::Soft(share) => (x.splat(C::one()) - share.at(i)) * x,
         }
     }
 }
 
-/// `1/(1 + e^−x)`, from the side that does not overflow.
-#[inline]
-pub(crate) fn sigmoid<C: Real>(x: C) -> C {
-    let e = (-x.abs()).exp_nonpositive();
-    let small = (C::one() + e).recip();
-    if x >= C::zero() { small } else { e * small }
+/// An integer that labels are given in.
+trait Label: Copy {
+    /// Whether it is one of so many classes.
+    fn is_below(self, count: usize) -> bool;
+    /// Itself, where it is a class.
+    fn number(self) -> i32;
+    /// Itself.
+    fn wide(self) -> i64;
 }
 
-/// `log(1/(1 + e^−x))` = min(x, 0) − log(1 + e^−|x|).
-#[inline]
-pub(crate) fn log_sigmoid<C: Real>(x: C) -> C {
-    x.min(C::zero()) - (-x.abs()).exp_nonpositive().ln_1p()
+macro_rules! label {
+    ($($type:ty, $unsigned:ty;)*) => {$(
+        impl Label for $type {
+            #[inline(always)]
+            fn is_below(self, count: usize) -> bool {
+                // As an unsigned number a negative one is large.
+                (self as $unsigned) < <$unsigned>::try_from(count).unwrap_or(<$unsigned>::MAX)
+            }
+            #[inline(always)]
+            fn number(self) -> i32 {
+                self as i32
+            }
+            #[inline(always)]
+            fn wide(self) -> i64 {
+                i64::from(self)
+            }
+        }
+    )*};
+}
+
+label! {
+    u8, u32;
+    i32, u32;
+    i64, u64;
 }

@@ -1,19 +1,26 @@
 //! The types that logits are stored in.
 
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 use crate::Real;
 
 /// A type of logits, and the type they are computed in.
-pub trait Element: Copy + Send + Sync + 'static {
+pub trait Element: bytemuck::Zeroable + Copy + Send + Sync + 'static {
     /// `f32` for half precision, else the type itself.
     type Compute: Real;
 
-    /// As computed with; exact.
-    fn load(self) -> Self::Compute;
+    /// Brings numbers to the type they are computed in; exact. What is beyond the shorter slice stays as it is.
+    fn load(from: &[Self], to: &mut [Self::Compute]);
 
-    /// Rounded to the nearest.
-    fn store(value: Self::Compute) -> Self;
+    /// Rounds numbers to the nearest. What is beyond the shorter slice stays as it is.
+    fn store(from: &[Self::Compute], to: &mut [Self]);
+
+    /// As many zeros, fresh from the system where they are many: memory that nothing has been written to.
+    #[must_use]
+    fn zeros(length: usize) -> Vec<Self> {
+        bytemuck::zeroed_vec(length)
+    }
 }
 
 macro_rules! element {
@@ -21,22 +28,28 @@ macro_rules! element {
         impl Element for $type {
             type Compute = $compute;
             #[inline]
-            fn load(self) -> $compute {
-                $load(self)
+            fn load(from: &[Self], to: &mut [$compute]) {
+                let length = from.len().min(to.len());
+                $load(&from[..length], &mut to[..length]);
             }
             #[inline]
-            fn store(value: $compute) -> Self {
-                $store(value)
+            fn store(from: &[$compute], to: &mut [Self]) {
+                let length = from.len().min(to.len());
+                $store(&from[..length], &mut to[..length]);
             }
         }
     )*};
 }
 
+fn copy<T: Copy>(from: &[T], to: &mut [T]) {
+    to.copy_from_slice(from);
+}
+
 element! {
-    f32, f32, std::convert::identity, std::convert::identity;
-    f64, f64, std::convert::identity, std::convert::identity;
-    f16, f32, f16::to_f32, f16::from_f32;
-    bf16, f32, bf16::to_f32, bf16::from_f32;
+    f32, f32, copy, copy;
+    f64, f64, copy, copy;
+    f16, f32, <[f16]>::convert_to_f32_slice, |from, to: &mut [f16]| to.convert_from_f32_slice(from);
+    bf16, f32, <[bf16]>::convert_to_f32_slice, |from, to: &mut [bf16]| to.convert_from_f32_slice(from);
 }
 
 /// Calls `$call` with the numbers of a tensor as a slice of their own type, which is [`Element`]: the tensor says by a method

@@ -1,256 +1,308 @@
-//! The second pass: the gradient for the logits.
+//! What a block's statistics hand back to its logits.
+//!
+//! Softmax: `∂/∂z_j = τ·(g_j − p_j Σ_k g_k)`, where `g_k = ∂/∂(log p_k)` collects what the statistics hand down:
+//! `w·p_k·(∂/∂P + y·∂/∂I + 2p·∂/∂Q) + w·y·(∂/∂L + φ'·∂/∂F) + w·∂/∂A`. Sigmoid: each channel by itself, where
+//! `∂ log p/∂z = τ·(1 − p)` and `∂ log(1 − p)/∂z = −τ·p`.
 
-use loss_core::expr::Table;
-use loss_core::{Activation, LossError, Plan, Side, Statistic};
-use num_traits::Zero;
-use rayon::prelude::*;
+use loss_core::{Activation, Plan, Side, Statistic};
+use pulp::Simd;
 
-use crate::block::{Block, Cut, sigmoid};
-use crate::statistics::{Columns, Groups};
-use crate::{Element, Problem, Real};
+use crate::Real;
+use crate::block::{Block, Columns};
+use crate::groups::Group;
+use crate::simd::{Column, Lanes, vectors_mut, write_column};
+use crate::statistics::PixelColumns;
 
-/// Writes ∂loss/∂logits into `gradient`, reading the logits once more, given the loss's derivative for each statistic of the plan
-/// (`None` where it is zero).
-///
-/// Softmax: `∂/∂z_j = τ·(g_j − p_j Σ_k g_k)`, where `g_k = ∂/∂(log p_k)` collects what the statistics hand down:
-/// `w·p_k·(∂/∂P + y·∂/∂I + 2p·∂/∂Q) + w·y·(∂/∂L + φ'·∂/∂F) + w·∂/∂A`. Sigmoid: each channel by itself.
-///
-/// The gradient is stored as the logits are, or as they are computed in: what scales it further rounds it once, at the end.
-///
-/// # Errors
-/// As [`statistics`](crate::statistics).
-pub fn logit_gradient<E: Element, G: Element<Compute = E::Compute>>(
-    logits: &[E],
-    problem: &Problem<'_>,
-    plan: &Plan,
-    upstream: &[Option<Table>],
-    gradient: &mut [G],
-) -> Result<(), LossError> {
-    problem.logits_fit(logits.len())?;
-    problem.logits_fit(gradient.len())?;
-    let geometry = problem.geometry();
-    let (classes, pixels) = (geometry.classes, geometry.pixels);
-    let cut = Cut::new::<E::Compute>(classes, pixels);
-    let given = |i: usize| upstream.get(i).and_then(Option::as_ref);
-    let groups = Groups::new(plan, |i| given(i).is_some());
-
-    // Segments of all class planes of a sample, regrouped by segment: what one task writes.
-    let mut tasks: Vec<(usize, usize, Vec<&mut [G]>)> = Vec::new();
-    for (sample, planes) in gradient.chunks_mut(classes * pixels).enumerate() {
-        let first = tasks.len();
-        for plane in planes.chunks_mut(pixels) {
-            for (segment, part) in plane.chunks_mut(cut.segment).enumerate() {
-                match tasks.get_mut(first + segment) {
-                    Some((_, _, parts)) => parts.push(part),
-                    None => tasks.push((sample, segment * cut.segment, vec![part])),
-                }
-            }
-        }
-    }
-    let results: Vec<_> = tasks
-        .into_par_iter()
-        .map(|(sample, start, mut parts)| {
-            let mut pass = Pass {
-                plan,
-                upstream: upstream.iter().map(|table| row(table.as_ref(), sample, classes)).collect(),
-                groups: &groups,
-                block: Block::new(classes, cut.block),
-                columns: Columns::new(cut.block),
-                log_gradient: vec![E::Compute::zero(); classes * cut.block],
-                out: vec![E::Compute::zero(); classes * cut.block],
-                capacity: cut.block,
-            };
-            let length = parts.first().map_or(0, |part| part.len());
-            for offset in (0..length).step_by(cut.block) {
-                let len = cut.block.min(length - offset);
-                pass.block.load(problem, logits, sample, start + offset, len)?;
-                pass.run();
-                for (k, part) in parts.iter_mut().enumerate() {
-                    let from = &pass.out[k * cut.block..k * cut.block + len];
-                    let weights = pass.block.weights();
-                    for ((out, &value), &weight) in part[offset..offset + len].iter_mut().zip(from).zip(weights) {
-                        *out = G::store(if weight == E::Compute::zero() { E::Compute::zero() } else { value });
-                    }
-                }
-            }
-            Ok(())
-        })
-        .collect();
-    results.into_iter().collect()
-}
-
-/// One sample's derivatives, as computed with.
-fn row<C: Real>(table: Option<&Table>, sample: usize, classes: usize) -> Vec<C> {
-    table.map_or_else(Vec::new, |table| (0..classes).map(|k| C::of(table.get(sample, k).unwrap_or(f64::NAN))).collect())
-}
-
-struct Pass<'a, C> {
-    plan: &'a Plan,
-    /// Per statistic and class; empty where zero.
-    upstream: Vec<Vec<C>>,
-    groups: &'a Groups,
-    block: Block<C>,
-    columns: Columns<C>,
+/// Buffers of the gradient of a block.
+pub(crate) struct GradientColumns<C> {
+    /// ∂/∂z per class, but for what [`Self::others`] takes from the likeliest.
+    out: Columns<C>,
     /// ∂/∂(log p) per class, of one group.
-    log_gradient: Vec<C>,
-    /// ∂/∂z per class.
-    out: Vec<C>,
-    capacity: usize,
+    log_gradient: Columns<C>,
+    /// Its sum over the classes.
+    total: Columns<C>,
+    /// Σ_k ∂/∂z under softmax, of all classes but the likeliest. All sum to zero: by itself the likeliest one's difference would
+    /// cancel where p is nearly 1.
+    others: Columns<C>,
+    /// Σ φ'·∂/∂F per class, of the region and then of the background; where there are pixel sums.
+    slopes: Columns<C>,
+    /// One column, ready to be stored.
+    pub(crate) stage: Vec<C>,
+    /// Whether nothing has been written since the last block.
+    fresh: bool,
 }
 
-impl<C: Real> Pass<'_, C> {
-    fn run(&mut self) {
-        self.out.fill(C::zero());
-        if self.groups.softmax {
-            self.block.find_max();
-        }
-        let groups = self.groups;
-        for (activation, temperature, side, members) in &groups.masses {
-            self.block.probabilities(*activation, *temperature, *side);
-            let tau = C::of(temperature.value());
-            let at_one = temperature.value() == 1.0;
-            match activation {
-                Activation::Softmax => {
-                    self.log_gradient.fill(C::zero());
-                    for &i in members {
-                        self.add_mass(i);
-                    }
-                    if at_one {
-                        for (_, side, members) in groups.logarithms.iter().filter(|(a, ..)| a == activation) {
-                            self.block.logarithms(*activation, *side == Side::Background);
-                            for &i in members {
-                                self.add_logarithm(i);
-                            }
-                        }
-                    }
-                    self.through_softmax(tau);
-                }
-                Activation::Sigmoid => {
-                    self.log_gradient.fill(C::zero());
-                    for &i in members {
-                        self.add_mass(i);
-                    }
-                    self.through_sigmoid(tau, *side);
-                }
-            }
-        }
-        for (activation, side, members) in groups.logarithms.iter().filter(|(a, ..)| *a == Activation::Sigmoid) {
-            let background = *side == Side::Background;
-            self.block.logarithms(*activation, background);
-            self.log_gradient.fill(C::zero());
-            for &i in members {
-                self.add_logarithm(i);
-            }
-            self.through_sigmoid(C::one(), *side);
+impl<C: Real> GradientColumns<C> {
+    pub(crate) fn new(classes: usize, capacity: usize, pixel_sums: bool) -> Self {
+        Self {
+            out: Columns::new(classes, capacity),
+            log_gradient: Columns::new(classes, capacity),
+            total: Columns::new(1, capacity),
+            others: Columns::new(1, capacity),
+            slopes: Columns::new(if pixel_sums { 2 * classes } else { 0 }, capacity),
+            stage: vec![C::zero(); capacity],
+            fresh: true,
         }
     }
 
-    /// Masses P, I, Q: ∂/∂(log p) = p · ∂/∂p.
-    fn add_mass(&mut self, i: usize) {
-        let statistic = &self.plan.statistics()[i];
-        let two = C::one() + C::one();
-        for k in 0..self.plan.classes() {
-            let u = self.upstream[i][k];
-            let (p, w, wy) = (self.block.probability(k), self.block.weights(), self.block.weighted_target(k));
-            let g = &mut self.log_gradient[k * self.capacity..k * self.capacity + p.len()];
+    /// Before a block's first group.
+    pub(crate) fn begin(&mut self, padded: usize) {
+        self.fresh = true;
+        self.others.column_mut(0)[..padded].fill(C::zero());
+    }
+}
+
+/// What one side of a class's statistics hands down.
+#[derive(Clone, Copy)]
+struct Upstream<C> {
+    /// ∂/∂P
+    mass: C,
+    /// ∂/∂I
+    intersection: C,
+    /// 2·∂/∂Q
+    squared: C,
+    /// ∂/∂L
+    likelihood: C,
+    /// ∂/∂A
+    log_mass: C,
+    /// Whether there is any ∂/∂F.
+    pixels: bool,
+}
+
+impl<C: Real> Upstream<C> {
+    fn new(plan: &Plan, group: &Group, upstream: &[Vec<C>], side: Side, k: usize) -> Self {
+        let zero = C::zero();
+        let mut all = Self { mass: zero, intersection: zero, squared: zero, likelihood: zero, log_mass: zero, pixels: false };
+        for &i in &group.members {
+            let statistic = &plan.statistics()[i];
+            let (Some(&u), Some((.., of))) = (upstream[i].get(k), statistic.probability()) else { continue };
+            if of != side {
+                continue;
+            }
             match statistic {
-                Statistic::Intersection(_, _, Side::Background) => {
-                    g.iter_mut().zip(p).zip(w.iter().zip(wy)).for_each(|((g, &p), (&w, &wy))| *g = *g + (w - wy) * p * u);
-                }
-                Statistic::Intersection(..) => {
-                    g.iter_mut().zip(p).zip(wy).for_each(|((g, &p), &wy)| *g = *g + wy * p * u);
-                }
-                Statistic::SquaredMass(_) => {
-                    g.iter_mut().zip(p).zip(w).for_each(|((g, &p), &w)| *g = *g + two * w * p * p * u);
-                }
-                _ => g.iter_mut().zip(p).zip(w).for_each(|((g, &p), &w)| *g = *g + w * p * u),
+                Statistic::Intersection(..) => all.intersection = u,
+                Statistic::SquaredMass(_) => all.squared = u + u,
+                Statistic::LogLikelihood(..) => all.likelihood = u,
+                Statistic::LogMass(..) => all.log_mass = u,
+                Statistic::PixelSum(..) => all.pixels = true,
+                _ => all.mass = u,
+            }
+        }
+        all
+    }
+
+    fn any(&self) -> bool {
+        let all = [self.mass, self.intersection, self.squared, self.likelihood, self.log_mass];
+        self.pixels || all.iter().any(|u| *u != C::zero())
+    }
+}
+
+/// ∂/∂(log p) of one side of a channel, where p is that side's probability, without the weight.
+struct OfSide<'a, S: Simd, C: Real> {
+    mass: Lanes<S, C>,
+    intersection: Lanes<S, C>,
+    squared: Lanes<S, C>,
+    likelihood: Lanes<S, C>,
+    log_mass: Lanes<S, C>,
+    slopes: Option<Column<'a, S, C>>,
+}
+
+impl<'a, S: Simd, C: Real> OfSide<'a, S, C> {
+    #[inline(always)]
+    fn new(simd: S, up: Upstream<C>, slopes: Column<'a, S, C>) -> Self {
+        Self {
+            mass: Lanes::of(simd, up.mass),
+            intersection: Lanes::of(simd, up.intersection),
+            squared: Lanes::of(simd, up.squared),
+            likelihood: Lanes::of(simd, up.likelihood),
+            log_mass: Lanes::of(simd, up.log_mass),
+            slopes: up.pixels.then_some(slopes),
+        }
+    }
+
+    /// Everywhere, and where the pixel is of this side.
+    #[inline(always)]
+    fn at(&self, b: usize, p: Lanes<S, C>) -> (Lanes<S, C>, Lanes<S, C>) {
+        let everywhere = p.mul_add(p.mul_add(self.squared, self.mass), self.log_mass);
+        let own = p.mul_add(self.intersection, self.likelihood);
+        (everywhere, if let Some(slopes) = self.slopes { own + slopes.at(b) } else { own })
+    }
+}
+
+/// What a plan hands down: per statistic and class; empty where it is zero.
+pub(crate) struct Handed<'a, C> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) upstream: &'a [Vec<C>],
+}
+
+impl<C: Real> GradientColumns<C> {
+    /// Adds a group's part, whose probabilities have been computed.
+    #[inline(always)]
+    pub(crate) fn add_group<S: Simd>(
+        &mut self,
+        simd: S,
+        block: &Block<C>,
+        pixels: &mut PixelColumns<C>,
+        handed: &Handed<'_, C>,
+        group: &Group,
+    ) {
+        if group.members.iter().all(|&i| handed.upstream[i].is_empty()) {
+            return;
+        }
+        match group.activation {
+            Activation::Softmax => self.softmax(simd, block, pixels, handed, group),
+            Activation::Sigmoid => self.sigmoid(simd, block, pixels, handed, group),
+        }
+        self.fresh = false;
+    }
+
+    /// Σ φ'·∂/∂F of every class, on both sides.
+    #[inline(always)]
+    fn collect_slopes<S: Simd>(
+        &mut self,
+        simd: S,
+        block: &Block<C>,
+        pixels: &mut PixelColumns<C>,
+        handed: &Handed<'_, C>,
+        group: &Group,
+    ) {
+        let (classes, padded) = (handed.plan.classes(), block.padded());
+        if group.pixel_sums {
+            (0..2 * classes).for_each(|column| self.slopes.column_mut(column)[..padded].fill(C::zero()));
+        }
+        for &i in &group.members {
+            let Statistic::PixelSum(activation, side, function) = &handed.plan.statistics()[i] else { continue };
+            let first = if *side == Side::Background { classes } else { 0 };
+            for (k, &u) in handed.upstream[i].iter().enumerate() {
+                let u = Lanes::of(simd, u);
+                let slope = pixels.slopes(simd, block, (function, *activation, *side), (k, classes));
+                write_column!(simd, &mut self.slopes.column_mut(first + k)[..padded], |b, old| slope.at(b).mul_add(u, old));
             }
         }
     }
 
-    /// Sums over logarithms L, A, F.
-    fn add_logarithm(&mut self, i: usize) {
-        let (classes, len) = (self.plan.classes(), self.block.len);
-        match &self.plan.statistics()[i] {
-            Statistic::PixelSum(Activation::Softmax, _, function) if self.block.hard => {
-                let (log, value) = (&mut self.columns.log[..len], &mut self.columns.value[..len]);
-                self.block.own_log(log);
-                let mut slope = vec![C::zero(); len];
-                function.evaluate(log, value, Some(&mut slope));
-                for (b, slope) in slope.into_iter().enumerate().filter(|(b, _)| self.block.class[*b] >= 0) {
-                    let class = self.block.class[b] as usize;
-                    let g = &mut self.log_gradient[class * self.capacity + b];
-                    *g = *g + self.block.weight[b] * slope * self.upstream[i][class];
-                }
-            }
-            statistic => {
-                let mut slope = vec![C::one(); len];
-                for k in 0..classes {
-                    let u = self.upstream[i][k];
-                    let (log, w, wy) = (self.block.log(k), self.block.weights(), self.block.weighted_target(k));
-                    if let Statistic::PixelSum(_, _, function) = statistic {
-                        function.evaluate(log, &mut self.columns.value[..len], Some(&mut slope));
-                    }
-                    let everywhere = matches!(statistic, Statistic::LogMass(..));
-                    let background = matches!(
-                        statistic,
-                        Statistic::LogLikelihood(_, Side::Background) | Statistic::PixelSum(_, Side::Background, _)
-                    );
-                    let g = &mut self.log_gradient[k * self.capacity..k * self.capacity + len];
-                    for (((g, &w), &wy), &slope) in g.iter_mut().zip(w).zip(wy).zip(&slope) {
-                        let weight = if everywhere {
-                            w
-                        } else if background {
-                            w - wy
-                        } else {
-                            wy
-                        };
-                        *g = *g + weight * slope * u;
-                    }
-                }
-            }
-        }
-    }
-
-    /// ∂/∂z_j += τ·(g_j − p_j Σ_k g_k). They sum to zero over the classes, which gives the likeliest one: by itself its difference
-    /// would cancel where p is nearly 1.
-    fn through_softmax(&mut self, tau: C) {
-        let (classes, len, capacity) = (self.plan.classes(), self.block.len, self.capacity);
-        let (total, others) = (&mut self.columns.value[..len], &mut self.columns.log[..len]);
-        total.fill(C::zero());
-        others.fill(C::zero());
+    #[inline(always)]
+    fn softmax<S: Simd>(
+        &mut self,
+        simd: S,
+        block: &Block<C>,
+        pixels: &mut PixelColumns<C>,
+        handed: &Handed<'_, C>,
+        group: &Group,
+    ) {
+        let (classes, padded) = (handed.plan.classes(), block.padded());
+        let (scale, scaled, w) = (block.scale.lanes(simd, 0), block.weighted_scale.lanes(simd, 0), block.weight.lanes(simd, 0));
+        let zero = Lanes::of(simd, C::zero());
+        self.total.column_mut(0)[..padded].fill(C::zero());
+        self.collect_slopes(simd, block, pixels, handed, group);
         for k in 0..classes {
-            let g = &self.log_gradient[k * capacity..k * capacity + len];
-            total.iter_mut().zip(g).for_each(|(total, &g)| *total = *total + g);
-        }
-        let top = &self.block.top;
-        for (k, class) in (0..classes).zip(0..) {
-            let g = &self.log_gradient[k * capacity..k * capacity + len];
-            let out = &mut self.out[k * capacity..k * capacity + len];
-            let pixels = out.iter_mut().zip(others.iter_mut()).zip(g.iter().zip(self.block.probability(k)));
-            for (((out, others), (&g, &p)), (&total, &top)) in pixels.zip(total.iter().zip(top)) {
-                let value = if class == top { C::zero() } else { tau * (g - p * total) };
-                *others = *others + value;
-                *out = *out + value;
+            let up = Upstream::new(handed.plan, group, handed.upstream, Side::Region, k);
+            // Where there are no pixel sums it is not looked at.
+            let slopes = if up.pixels { self.slopes.lanes(simd, k) } else { w };
+            let (y, p) = (block.target(simd, k), block.power.lanes(simd, k));
+            let inside = block.has(k) && (up.pixels || up.intersection != C::zero() || up.likelihood != C::zero());
+            let (mass, intersection, squared) =
+                (Lanes::of(simd, up.mass), Lanes::of(simd, up.intersection), Lanes::of(simd, up.squared));
+            let (likelihood, log_mass) = (Lanes::of(simd, up.likelihood), Lanes::of(simd, up.log_mass));
+            let total = vectors_mut(simd, &mut self.total.column_mut(0)[..padded]);
+            let gradient = vectors_mut(simd, &mut self.log_gradient.column_mut(k)[..padded]);
+            for (b, (gradient, total)) in gradient.iter_mut().zip(total).enumerate() {
+                let m = p.at(b) * scaled.at(b);
+                let mut g = m * mass;
+                if up.squared != C::zero() {
+                    g = (m * (p.at(b) * scale.at(b))).mul_add(squared, g);
+                }
+                if inside {
+                    let mut at_own = w.at(b).mul_add(likelihood, m * intersection);
+                    if up.pixels {
+                        at_own = w.at(b).mul_add(slopes.at(b), at_own);
+                    }
+                    g = g + y.of(b, at_own);
+                }
+                if up.log_mass != C::zero() {
+                    g = w.at(b).mul_add(log_mass, g);
+                }
+                *gradient = g.vector;
+                *total = (Lanes::new(simd, *total) + g).vector;
             }
         }
-        for (b, (&top, &others)) in top.iter().zip(others.iter()).enumerate() {
-            let out = &mut self.out[top as usize * capacity + b];
-            *out = *out - others;
+        let tau = Lanes::of(simd, C::of(group.temperature.value()));
+        let (total, top) = (self.total.lanes(simd, 0), block.top.lanes(simd, 0));
+        for k in 0..classes {
+            let (p, class) = (block.power.lanes(simd, k), Lanes::of(simd, C::of_class(k as i32)));
+            let g = self.log_gradient.lanes(simd, k);
+            let others = vectors_mut(simd, &mut self.others.column_mut(0)[..padded]);
+            let out = vectors_mut(simd, &mut self.out.column_mut(k)[..padded]);
+            for (b, (out, others)) in out.iter_mut().zip(others).enumerate() {
+                let value = tau * (g.at(b) - (p.at(b) * scale.at(b)) * total.at(b));
+                let value = top.at(b).if_equal(class, zero, value);
+                *others = (Lanes::new(simd, *others) + value).vector;
+                *out = if self.fresh { value } else { Lanes::new(simd, *out) + value }.vector;
+            }
         }
     }
 
-    /// ∂ log p(τ)/∂z = τ·(1 − p), and ∂ log(1 − p(τ))/∂z = −τ·p: what `log_gradient` holds, for z.
-    fn through_sigmoid(&mut self, tau: C, side: Side) {
-        let (len, capacity) = (self.block.len, self.capacity);
-        let tau = if side == Side::Background { -tau } else { tau };
-        for k in 0..self.plan.classes() {
-            let g = &self.log_gradient[k * capacity..k * capacity + len];
-            let out = &mut self.out[k * capacity..k * capacity + len];
-            for ((out, &g), &z) in out.iter_mut().zip(g).zip(self.block.logits(k)) {
-                // σ(−x) is 1 − σ(x) without cancelling.
-                *out = *out + tau * g * sigmoid(-tau * z);
-            }
+    #[inline(always)]
+    fn sigmoid<S: Simd>(
+        &mut self,
+        simd: S,
+        block: &Block<C>,
+        pixels: &mut PixelColumns<C>,
+        handed: &Handed<'_, C>,
+        group: &Group,
+    ) {
+        let (w, zero) = (block.weight.lanes(simd, 0), Lanes::of(simd, C::zero()));
+        let tau = Lanes::of(simd, C::of(group.temperature.value()));
+        let classes = handed.plan.classes();
+        self.collect_slopes(simd, block, pixels, handed, group);
+        for k in 0..classes {
+            let sides =
+                [Side::Region, Side::Background].map(|side| Upstream::new(handed.plan, group, handed.upstream, side, k));
+            // Where there are no pixel sums they are not looked at.
+            let slopes = [0, 1].map(|side| if sides[side].pixels { self.slopes.lanes(simd, side * classes + k) } else { w });
+            let y = block.target(simd, k);
+            let (p, q) = (block.power.lanes(simd, k), block.complement.lanes(simd, k));
+            let out = &mut self.out.column_mut(k)[..block.padded()];
+            let fresh = self.fresh;
+            let any = sides.map(|up| up.any());
+            let (region, background) = (OfSide::new(simd, sides[0], slopes[0]), OfSide::new(simd, sides[1], slopes[1]));
+            write_column!(simd, out, |b, old| {
+                let (p, q) = (p.at(b), q.at(b));
+                let mut value = zero;
+                if any[0] {
+                    let (everywhere, own) = region.at(b, p);
+                    value = w.at(b) * (everywhere + y.of(b, own)) * q;
+                }
+                if any[1] {
+                    let (everywhere, own) = background.at(b, q);
+                    value = value - w.at(b) * (everywhere + y.outside(b, own)) * p;
+                }
+                let value = tau * value;
+                if fresh { value } else { old + value }
+            });
         }
+    }
+
+    /// The gradient of a class, ready to be stored: exactly 0 where a pixel is not valid, and where it is below the least normal
+    /// number.
+    #[inline(always)]
+    pub(crate) fn finish<S: Simd>(&mut self, simd: S, block: &Block<C>, k: usize, unit: C) -> &[C] {
+        let stage = &mut self.stage[..block.padded()];
+        if self.fresh {
+            stage.fill(C::zero());
+            return &self.stage[..block.len];
+        }
+        let (w, zero) = (block.weight.lanes(simd, 0), Lanes::of(simd, C::zero()));
+        let (unit, least) = (Lanes::of(simd, unit), Lanes::of(simd, C::min_positive_value() / unit));
+        let (out, others) = (self.out.lanes(simd, k), self.others.lanes(simd, 0));
+        // Without softmax nothing is taken from any class.
+        let top = if block.is_softmax() { block.top.lanes(simd, 0) } else { others };
+        let class = Lanes::of(simd, if block.is_softmax() { C::of_class(k as i32) } else { C::nan() });
+        write_column!(simd, stage, |b| {
+            let value = out.at(b) - top.at(b).if_equal(class, others.at(b), zero);
+            let value = w.at(b).if_equal(zero, zero, value);
+            least.if_greater(value.abs(), zero, value * unit)
+        });
+        &self.stage[..block.len]
     }
 }

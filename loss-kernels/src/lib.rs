@@ -7,15 +7,19 @@
 mod backend;
 mod block;
 mod element;
+mod functions;
 mod gradient;
+mod groups;
+mod pass;
 mod problem;
 mod real;
+mod simd;
 mod statistics;
 
 pub use backend::Cpu;
 pub use element::Element;
-pub use gradient::logit_gradient;
 pub use half::{bf16, f16};
+pub use pass::{logit_gradient, statistics, statistics_and_gradient};
 pub use problem::{Labels, Problem, Shares, Target};
 pub use real::Real;
-pub use statistics::statistics;
+pub use simd::{INSTRUCTIONS_VARIABLE, Instructions};

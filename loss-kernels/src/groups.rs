@@ -1,0 +1,57 @@
+//! The statistics of a plan by what must be computed for them.
+
+use loss_core::{Activation, Plan, Statistic, Temperature};
+
+use crate::block::Needs;
+
+/// Statistics that share their probabilities.
+pub(crate) struct Group {
+    pub(crate) activation: Activation,
+    pub(crate) temperature: Temperature,
+    /// Places in the plan.
+    pub(crate) members: Vec<usize>,
+    /// Whether any of them sums logarithms.
+    pub(crate) logarithms: bool,
+    /// Whether any of them is of a pixel function.
+    pub(crate) pixel_sums: bool,
+}
+
+/// A plan, regrouped.
+pub(crate) struct Groups {
+    /// Sums over the target alone.
+    pub(crate) target: Vec<usize>,
+    /// Sums over logits.
+    pub(crate) groups: Vec<Group>,
+}
+
+impl Groups {
+    pub(crate) fn new(plan: &Plan, wanted: impl Fn(usize) -> bool) -> Self {
+        let mut all = Self { target: Vec::new(), groups: Vec::new() };
+        for (i, statistic) in plan.statistics().iter().enumerate().filter(|(i, _)| wanted(*i)) {
+            let Some((activation, temperature, _)) = statistic.probability() else {
+                all.target.push(i);
+                continue;
+            };
+            let known = all.groups.iter().position(|g| (g.activation, g.temperature) == (activation, temperature));
+            let at = known.unwrap_or_else(|| {
+                all.groups.push(Group { activation, temperature, members: Vec::new(), logarithms: false, pixel_sums: false });
+                all.groups.len() - 1
+            });
+            all.groups[at].members.push(i);
+            let pixel_sum = matches!(statistic, Statistic::PixelSum(..));
+            all.groups[at].pixel_sums |= pixel_sum;
+            all.groups[at].logarithms |=
+                pixel_sum || matches!(statistic, Statistic::LogLikelihood(..) | Statistic::LogMass(..));
+        }
+        all
+    }
+
+    /// Whether there is a group of an activation.
+    fn any(&self, activation: Activation) -> bool {
+        self.groups.iter().any(|g| g.activation == activation)
+    }
+
+    pub(crate) fn needs(&self, soft: bool) -> Needs {
+        Needs { softmax: self.any(Activation::Softmax), sigmoid: self.any(Activation::Sigmoid), soft }
+    }
+}

@@ -1,0 +1,304 @@
+//! The passes over the logits: how the work is cut up, and what is done with each block.
+
+use loss_core::expr::Table;
+use loss_core::{Activation, LossError, Plan};
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+
+use crate::block::Block;
+use crate::gradient::{GradientColumns, Handed};
+use crate::groups::Groups;
+use crate::problem::Target;
+use crate::simd::{Instructions, PADDING};
+use crate::statistics::{PixelColumns, add_group, add_target};
+use crate::{Element, Problem, Real};
+
+/// Sums of logarithms saturate here instead of overflowing: only `f64` logits near their own limit get this far, and the mean over
+/// any number of samples stays finite.
+const LARGEST_SUM: f64 = 1e299;
+
+/// Bytes of one buffer of a block: a few of them stay in the cache together.
+const BUFFER: usize = 16 * 1024;
+
+/// Pixels of a block at most.
+const LONGEST: usize = 1024;
+
+/// Tasks that a pass is cut into, where it is large enough for it, and the bytes that all their sums may take together.
+const TASKS: usize = 128;
+const SUMS: usize = 256 * 1024;
+
+/// Logits below which no thread is asked to help.
+const SMALL: usize = 1 << 14;
+
+/// How the pixels of a sample are cut up: by shapes, type and plan alone, never by the number of threads.
+#[derive(Clone, Copy)]
+struct Cut {
+    block: usize,
+    segment: usize,
+}
+
+impl Cut {
+    fn new<C>(samples: usize, classes: usize, pixels: usize, width: usize) -> Self {
+        let fitting = BUFFER / (classes * size_of::<C>());
+        let block = (fitting / PADDING * PADDING).clamp(PADDING, LONGEST);
+        let tasks = TASKS.min(SUMS / (8 * width.max(1))).max(1);
+        let segments = (tasks / samples.max(1)).max(1);
+        Self { block, segment: pixels.div_ceil(segments).div_ceil(block).max(1) * block }
+    }
+}
+
+/// Sums up every statistic of a plan, reading the logits `[N, K, S]` once; not at all, where it asks for the target alone.
+///
+/// Returns one table per statistic, in the plan's order: `[N, K]`, or `[N, 1]` for the valid size.
+///
+/// # Errors
+/// [`LossError::LabelOutOfRange`], [`LossError::ValueOutOfRange`] and [`LossError::NonFiniteLogit`] with the position of the first
+/// offender; [`LossError::ShapeMismatch`] where the logits are not as long as the problem says.
+pub fn statistics<E: Element>(logits: &[E], problem: &Problem<'_>, plan: &Plan) -> Result<Vec<Table>, LossError> {
+    pass::<E, E>(logits, problem, plan, true, None)
+}
+
+/// Writes ∂loss/∂logits into `gradient`, reading the logits once more, given the loss's derivative for each statistic of the plan
+/// (`None` where it is zero).
+///
+/// The gradient is stored as the logits are, or as they are computed in: what scales it further rounds it once, at the end.
+///
+/// # Errors
+/// As [`statistics`]; the gradient may have been written in part.
+pub fn logit_gradient<E: Element, G: Element<Compute = E::Compute>>(
+    logits: &[E],
+    problem: &Problem<'_>,
+    plan: &Plan,
+    upstream: &[Option<Table>],
+    gradient: &mut [G],
+) -> Result<(), LossError> {
+    pass(logits, problem, plan, false, Some((upstream, gradient))).map(|_| ())
+}
+
+/// Both in one read, for losses whose derivatives do not depend on the logits' own statistics: a mean over pixels, such as
+/// Cross-Entropy.
+///
+/// # Errors
+/// As [`logit_gradient`].
+pub fn statistics_and_gradient<E: Element, G: Element<Compute = E::Compute>>(
+    logits: &[E],
+    problem: &Problem<'_>,
+    plan: &Plan,
+    upstream: &[Option<Table>],
+    gradient: &mut [G],
+) -> Result<Vec<Table>, LossError> {
+    pass(logits, problem, plan, true, Some((upstream, gradient)))
+}
+
+type Backward<'a, G> = (&'a [Option<Table>], &'a mut [G]);
+
+/// What one task does: pixels of one sample.
+struct Task<'a, G> {
+    sample: usize,
+    start: usize,
+    end: usize,
+    /// Where its sums go; empty where none are asked for.
+    sums: &'a mut [f64],
+    /// Its part of the gradient, class by class; empty likewise.
+    parts: Vec<&'a mut [G]>,
+}
+
+fn pass<E: Element, G: Element<Compute = E::Compute>>(
+    logits: &[E],
+    problem: &Problem<'_>,
+    plan: &Plan,
+    summed: bool,
+    backward: Option<Backward<'_, G>>,
+) -> Result<Vec<Table>, LossError> {
+    let instructions = Instructions::in_use()?;
+    problem.logits_fit(logits.len())?;
+    let geometry = problem.geometry();
+    let (samples, classes, pixels) = (geometry.samples, geometry.classes, geometry.pixels);
+    let width = plan.statistics().len() * classes;
+    let cut = Cut::new::<E::Compute>(samples, classes, pixels, width);
+    let segments = pixels.div_ceil(cut.segment);
+    let (upstream, gradient) = match backward {
+        Some((upstream, gradient)) => {
+            problem.logits_fit(gradient.len())?;
+            (Some(upstream), Some(gradient))
+        }
+        None => (None, None),
+    };
+    let derivative = |i: usize| upstream.and_then(|upstream| upstream.get(i)?.as_ref());
+    let groups = Groups::new(plan, |i| summed || derivative(i).is_some());
+    let unit = unit(upstream);
+    let handed: Vec<Vec<Vec<E::Compute>>> = match upstream {
+        Some(_) => (0..samples)
+            .map(|sample| (0..plan.statistics().len()).map(|i| row(derivative(i), unit, sample, classes)).collect())
+            .collect(),
+        None => Vec::new(),
+    };
+
+    let mut sums = vec![0.0; if summed { samples * segments * width } else { 0 }];
+    let tasks = tasks(&mut sums, if summed { width } else { 0 }, gradient, (samples, classes, pixels), cut);
+    let soft = matches!(problem.target, Target::Soft(_));
+    let buffers = || Buffers::new(&groups, classes, cut.block, soft, upstream.is_some());
+    let run = |buffers: &mut Buffers<E::Compute>, task: Task<'_, G>| {
+        let Task { sample, start, end, sums, mut parts } = task;
+        let read = |from: usize, to: &mut [E::Compute]| E::load(&logits[from..from + to.len()], to);
+        let mut store = |k: usize, from: usize, values: &[E::Compute]| {
+            G::store(values, &mut parts[k][from..from + values.len()]);
+        };
+        instructions.run(Blocks {
+            problem,
+            plan,
+            groups: &groups,
+            upstream: handed.get(sample).map(Vec::as_slice),
+            unit: E::Compute::of(unit),
+            buffers,
+            range: (sample, start, end),
+            step: cut.block,
+            sums,
+            read: &read,
+            store: &mut store,
+        })
+    };
+    // In order, so that the first offender is reported, whoever comes upon it.
+    let done: Vec<Result<(), LossError>> = if tasks.len() == 1 || logits.len() < SMALL {
+        let mut buffers = buffers();
+        tasks.into_iter().map(|task| run(&mut buffers, task)).collect()
+    } else {
+        let each = tasks.len() / (4 * rayon::current_num_threads());
+        tasks.into_par_iter().with_min_len(each.max(1)).map_init(buffers, run).collect()
+    };
+    done.into_iter().collect::<Result<(), _>>()?;
+    if !summed {
+        return Ok(Vec::new());
+    }
+    let mut totals = vec![0.0; samples * width];
+    for (task, sums) in sums.chunks_exact(width.max(1)).enumerate() {
+        let sample = task / segments;
+        totals[sample * width..(sample + 1) * width].iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
+    }
+    let table = |(i, statistic)| {
+        let columns = plan.columns(statistic);
+        let rows = (0..samples).flat_map(|sample| &totals[sample * width + i * classes..][..columns]);
+        Table::new(samples, columns, rows.map(|sum| sum.clamp(-LARGEST_SUM, LARGEST_SUM)).collect())
+    };
+    plan.statistics().iter().enumerate().map(table).collect()
+}
+
+/// The power of two that derivatives are measured in: the largest is between 1 and 2, so that what becomes of the small ones stays
+/// within the normal numbers of the type.
+fn unit(upstream: Option<&[Option<Table>]>) -> f64 {
+    let values = upstream.into_iter().flatten().flatten().flat_map(Table::values);
+    let largest = values.fold(0.0f64, |largest, u| largest.max(u.abs()));
+    if largest > 0.0 && largest.is_finite() { largest.log2().floor().clamp(-100.0, 100.0).exp2() } else { 1.0 }
+}
+
+/// One sample's derivatives, as computed with.
+fn row<C: Real>(table: Option<&Table>, unit: f64, sample: usize, classes: usize) -> Vec<C> {
+    let at = |table: &Table, k| C::of(table.get(sample, k).unwrap_or(f64::NAN) / unit);
+    table.map_or_else(Vec::new, |table| (0..classes).map(|k| at(table, k)).collect())
+}
+
+/// Segments of samples, each with its sums and with what it writes of every class's plane.
+fn tasks<'a, G>(
+    sums: &'a mut [f64],
+    width: usize,
+    gradient: Option<&'a mut [G]>,
+    (samples, classes, pixels): (usize, usize, usize),
+    cut: Cut,
+) -> Vec<Task<'a, G>> {
+    let mut sums = sums.chunks_mut(width.max(1));
+    let starts = (0..samples).flat_map(|sample| (0..pixels).step_by(cut.segment).map(move |start| (sample, start)));
+    let mut tasks: Vec<_> = starts
+        .map(|(sample, start)| Task {
+            sample,
+            start,
+            end: (start + cut.segment).min(pixels),
+            sums: sums.next().unwrap_or_default(),
+            parts: Vec::new(),
+        })
+        .collect();
+    let segments = pixels.div_ceil(cut.segment);
+    for (plane, values) in gradient.into_iter().flat_map(|gradient| gradient.chunks_mut(pixels.max(1)).enumerate()) {
+        for (segment, part) in values.chunks_mut(cut.segment).enumerate() {
+            if let Some(task) = tasks.get_mut(plane / classes * segments + segment) {
+                task.parts.push(part);
+            }
+        }
+    }
+    tasks
+}
+
+/// What a thread works with.
+struct Buffers<C> {
+    block: Block<C>,
+    pixels: PixelColumns<C>,
+    gradient: Option<GradientColumns<C>>,
+}
+
+impl<C: Real> Buffers<C> {
+    fn new(groups: &Groups, classes: usize, capacity: usize, soft: bool, backward: bool) -> Self {
+        let pixel_sums = groups.groups.iter().any(|group| group.pixel_sums);
+        Self {
+            block: Block::new(classes, capacity, groups.needs(soft)),
+            pixels: PixelColumns::new(if pixel_sums { capacity } else { 0 }),
+            gradient: backward.then(|| GradientColumns::new(classes, capacity, pixel_sums)),
+        }
+    }
+}
+
+/// The blocks of a task, one after another.
+struct Blocks<'a, C> {
+    problem: &'a Problem<'a>,
+    plan: &'a Plan,
+    groups: &'a Groups,
+    /// Derivatives per statistic and class, in units of `unit`.
+    upstream: Option<&'a [Vec<C>]>,
+    unit: C,
+    buffers: &'a mut Buffers<C>,
+    /// Sample, first pixel, end.
+    range: (usize, usize, usize),
+    step: usize,
+    sums: &'a mut [f64],
+    /// Brings logits, from an index on.
+    read: &'a dyn Fn(usize, &mut [C]),
+    /// Takes the gradient of a class, from a pixel of the task on.
+    store: &'a mut dyn FnMut(usize, usize, &[C]),
+}
+
+impl<C: Real> WithSimd for Blocks<'_, C> {
+    type Output = Result<(), LossError>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+        let Self { problem, plan, groups, upstream, unit, buffers, range, step, sums, read, store } = self;
+        let (sample, first, end) = range;
+        let Buffers { block, pixels, gradient } = buffers;
+        let summed = !sums.is_empty();
+        for start in (first..end).step_by(step) {
+            block.load(simd, problem, read, (sample, start, step.min(end - start)))?;
+            if summed {
+                add_target(simd, block, plan, groups, sums);
+            }
+            if let Some(gradient) = gradient {
+                gradient.begin(block.padded());
+            }
+            for group in &groups.groups {
+                match group.activation {
+                    Activation::Softmax => block.softmax(simd, group.temperature, group.logarithms),
+                    Activation::Sigmoid => block.sigmoid(simd, group.temperature, group.logarithms),
+                }
+                if summed {
+                    add_group(simd, block, pixels, plan, group, sums);
+                }
+                if let (Some(gradient), Some(upstream)) = (&mut *gradient, upstream) {
+                    gradient.add_group(simd, block, pixels, &Handed { plan, upstream }, group);
+                }
+            }
+            if let Some(gradient) = gradient {
+                for k in 0..plan.classes() {
+                    store(k, start - first, gradient.finish(simd, block, k, unit));
+                }
+            }
+        }
+        Ok(())
+    }
+}
