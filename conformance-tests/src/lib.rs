@@ -52,11 +52,15 @@ macro_rules! conformance_suite {
     };
 }
 
+/// The environment variable that, set to anything, ends [`run`] at the first test that fails.
+pub const FAIL_FAST: &str = "CONFORMANCE_FAIL_FAST";
+
 /// Runs the suite on the adapters, as a test binary with `harness = false`. Prints how many tests each ran, and fails where one ran
-/// fewer than it declares.
+/// fewer than it declares. [`FAIL_FAST`] ends it at the first test that fails.
 #[must_use]
 pub fn run(adapters: &[&'static dyn Adapter]) -> ExitCode {
     let arguments = Arguments::from_args();
+    let fail_fast = std::env::var_os(FAIL_FAST).is_some();
     let mut trials = Vec::new();
     let mut counts = Vec::new();
     for &adapter in adapters {
@@ -72,9 +76,16 @@ pub fn run(adapters: &[&'static dyn Adapter]) -> ExitCode {
         counts.push((adapter.name(), tests.len(), Arc::clone(&ran)));
         for test in tests {
             let (ledger, ran) = (Arc::clone(&ledger), Arc::clone(&ran));
-            trials.push(Trial::test(format!("{}::{}", adapter.name(), test.name), move || {
+            let name = format!("{}::{}", adapter.name(), test.name);
+            trials.push(Trial::test(name.clone(), move || {
                 ran.fetch_add(1, Ordering::Relaxed);
-                ledger.judge(&test.name, test.run(adapter)).map_err(Failed::from)
+                ledger.judge(&test.name, work::guarded(|| test.run(adapter))).map_err(|error| {
+                    if fail_fast {
+                        eprintln!("{name}: {error}\n{FAIL_FAST} is set: the rest is left out");
+                        std::process::exit(101);
+                    }
+                    Failed::from(error)
+                })
             }));
         }
     }
