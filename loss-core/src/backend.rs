@@ -42,4 +42,22 @@ pub trait LogitGradient: Backend {
         upstream: &[Option<Table>],
         gradient: &mut Self::Gradient,
     ) -> Result<(), LossError>;
+
+    /// [`Backend::statistics`] and [`LogitGradient::logit_gradient`] of the same plan, for derivatives known beforehand. A backend that
+    /// can reads the logits once for both.
+    ///
+    /// # Errors
+    /// As [`Backend::statistics`].
+    fn statistics_and_gradient(
+        &self,
+        logits: &Self::Logits,
+        target: &Self::Target,
+        plan: &Plan,
+        upstream: &[Option<Table>],
+        gradient: &mut Self::Gradient,
+    ) -> Result<Vec<Self::Array>, LossError> {
+        let statistics = self.statistics(logits, target, plan)?;
+        self.logit_gradient(logits, target, plan, upstream, gradient)?;
+        Ok(statistics)
+    }
 }

@@ -75,6 +75,8 @@ pub struct Program {
     elements: Vec<Option<Index>>,
     /// Per statistic of the plan: where its adjoint is.
     adjoints: Vec<Option<Index>>,
+    /// The plan's sums over the target alone, where every adjoint is made of nothing else.
+    target_plan: Option<Plan>,
 }
 
 impl Program {
@@ -147,14 +149,26 @@ impl Program {
         tape.finish();
         let plan = Plan::new(classes, statistics.iter().map(|(_, s)| s.clone()))?;
         let find = |wanted: Index| adjoint_of.iter().find(|(leaf, _)| *leaf == wanted).map(|(_, adjoint)| *adjoint);
-        let adjoints = statistics.iter().map(|(leaf, _)| find(*leaf)).collect();
-        Ok(Self { plan, tape, outputs, elements, adjoints })
+        let adjoints: Vec<Option<Index>> = statistics.iter().map(|(leaf, _)| find(*leaf)).collect();
+        let needed = tape.needed(&adjoints.iter().flatten().copied().collect::<Vec<_>>());
+        let before_logits = statistics.iter().all(|(leaf, s)| !needed[*leaf] || !s.depends_on_logits());
+        let of_target = plan.statistics().iter().filter(|s| !s.depends_on_logits()).cloned();
+        let target_plan = before_logits.then(|| Plan::new(classes, of_target)).transpose()?;
+        Ok(Self { plan, tape, outputs, elements, adjoints, target_plan })
     }
 
     /// The statistics the program needs.
     #[must_use]
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// The sums over the target that all derivatives are made of, where they are made of those alone: then the derivatives are
+    /// known before the logits are read, and one read gives statistics and gradient. Cross-Entropy and focal are so, by
+    /// themselves and with each other.
+    #[must_use]
+    pub fn target_plan(&self) -> Option<&Plan> {
+        self.target_plan.as_ref()
     }
 
     /// How many operations it takes.
@@ -223,6 +237,20 @@ impl Program {
         let wanted: Vec<Index> = self.elements.iter().flatten().copied().collect();
         let mut values = self.run(&HostAlgebra, statistics, inputs, &[], &wanted)?.into_iter();
         Ok(self.elements.iter().map(|e| e.and_then(|_| values.next())).collect())
+    }
+
+    /// The derivative of the total for each statistic of the plan, from the statistics of [`Program::target_plan`]; `None` where
+    /// there is no such plan.
+    ///
+    /// # Errors
+    /// As [`Program::outputs`].
+    pub fn upstream_of_target(&self, statistics: &[Table], inputs: &Inputs) -> Result<Option<Vec<Option<Table>>>, LossError> {
+        let Some(target_plan) = &self.target_plan else { return Ok(None) };
+        // No derivative looks at what is not there.
+        let known = |s| target_plan.statistics().iter().position(|known| known == s).and_then(|at| statistics.get(at));
+        let all: Vec<Table> =
+            self.plan.statistics().iter().map(|s| known(s).cloned().unwrap_or_else(|| Table::scalar(f64::NAN))).collect();
+        self.upstream(&all, inputs, &[1.0]).map(Some)
     }
 
     /// The derivative of Σ seed · output for each statistic of the plan, on the host; `None` where it is zero. Seeds stand in the

@@ -40,4 +40,15 @@ impl<E: Element> LogitGradient for Cpu<'_, E> {
     ) -> Result<(), LossError> {
         crate::logit_gradient(logits, target, plan, upstream, gradient)
     }
+
+    fn statistics_and_gradient(
+        &self,
+        logits: &[E],
+        target: &Self::Target,
+        plan: &Plan,
+        upstream: &[Option<Table>],
+        gradient: &mut [E],
+    ) -> Result<Vec<Table>, LossError> {
+        crate::statistics_and_gradient(logits, target, plan, upstream, gradient)
+    }
 }

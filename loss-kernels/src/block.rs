@@ -42,10 +42,33 @@ impl<C: Real> Columns<C> {
         &mut self.data[start..start + self.length]
     }
 
+    /// One column, to be written, and those before it.
+    pub(crate) fn column_and_before(&mut self, k: usize) -> (Before<'_, C>, &mut [C]) {
+        let start = self.first + k * self.stride;
+        let (before, rest) = self.data.split_at_mut(start);
+        let before = Before { data: before, first: self.first, stride: self.stride, length: self.length };
+        (before, &mut rest[..self.length])
+    }
+
     /// Vector by vector.
     #[inline(always)]
     pub(crate) fn lanes<S: Simd>(&self, simd: S, k: usize) -> Column<'_, S, C> {
         Column::new(simd, self.column(k))
+    }
+}
+
+/// The columns before one that is written.
+pub(crate) struct Before<'a, C> {
+    data: &'a [C],
+    first: usize,
+    stride: usize,
+    length: usize,
+}
+
+impl<C> Before<'_, C> {
+    pub(crate) fn column(&self, k: usize) -> &[C] {
+        let start = self.first + k * self.stride;
+        &self.data[start..start + self.length]
     }
 }
 

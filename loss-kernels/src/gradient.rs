@@ -10,8 +10,8 @@ use pulp::Simd;
 use crate::Real;
 use crate::block::{Block, Columns};
 use crate::groups::Group;
+use crate::pixel::{PixelColumns, Wanted};
 use crate::simd::{Column, Lanes, vectors_mut, write_column};
-use crate::statistics::PixelColumns;
 
 /// Buffers of the gradient of a block.
 pub(crate) struct GradientColumns<C> {
@@ -175,7 +175,7 @@ impl<C: Real> GradientColumns<C> {
             let first = if *side == Side::Background { classes } else { 0 };
             for (k, &u) in handed.upstream[i].iter().enumerate() {
                 let u = Lanes::of(simd, u);
-                let slope = pixels.slopes(simd, block, (function, *activation, *side), (k, classes));
+                let slope = pixels.of_class(simd, block, (function, *activation, *side), Wanted::Slope, (k, classes));
                 write_column!(simd, &mut self.slopes.column_mut(first + k)[..padded], |b, old| slope.at(b).mul_add(u, old));
             }
         }

@@ -11,6 +11,7 @@ mod functions;
 mod gradient;
 mod groups;
 mod pass;
+mod pixel;
 mod problem;
 mod real;
 mod simd;

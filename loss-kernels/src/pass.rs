@@ -1,16 +1,17 @@
 //! The passes over the logits: how the work is cut up, and what is done with each block.
 
 use loss_core::expr::Table;
-use loss_core::{Activation, LossError, Plan};
+use loss_core::{Activation, LossError, Plan, Statistic};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::block::Block;
 use crate::gradient::{GradientColumns, Handed};
 use crate::groups::Groups;
+use crate::pixel::PixelColumns;
 use crate::problem::Target;
 use crate::simd::{Instructions, PADDING};
-use crate::statistics::{PixelColumns, add_group, add_target};
+use crate::statistics::{add_group, add_target};
 use crate::{Element, Problem, Real};
 
 /// Sums of logarithms saturate here instead of overflowing: only `f64` logits near their own limit get this far, and the mean over
@@ -137,7 +138,7 @@ fn pass<E: Element, G: Element<Compute = E::Compute>>(
     let mut sums = vec![0.0; if summed { samples * segments * width } else { 0 }];
     let tasks = tasks(&mut sums, if summed { width } else { 0 }, gradient, (samples, classes, pixels), cut);
     let soft = matches!(problem.target, Target::Soft(_));
-    let buffers = || Buffers::new(&groups, classes, cut.block, soft, upstream.is_some());
+    let buffers = || Buffers::new(plan, &groups, cut.block, soft, upstream.is_some());
     let run = |buffers: &mut Buffers<E::Compute>, task: Task<'_, G>| {
         let Task { sample, start, end, sums, mut parts } = task;
         let read = |from: usize, to: &mut [E::Compute]| E::load(&logits[from..from + to.len()], to);
@@ -235,12 +236,16 @@ struct Buffers<C> {
 }
 
 impl<C: Real> Buffers<C> {
-    fn new(groups: &Groups, classes: usize, capacity: usize, soft: bool, backward: bool) -> Self {
+    fn new(plan: &Plan, groups: &Groups, capacity: usize, soft: bool, backward: bool) -> Self {
+        let functions = groups.groups.iter().flat_map(|group| &group.members).filter_map(|&i| match &plan.statistics()[i] {
+            Statistic::PixelSum(_, _, function) => Some(function),
+            _ => None,
+        });
         let pixel_sums = groups.groups.iter().any(|group| group.pixel_sums);
         Self {
-            block: Block::new(classes, capacity, groups.needs(soft)),
-            pixels: PixelColumns::new(if pixel_sums { capacity } else { 0 }),
-            gradient: backward.then(|| GradientColumns::new(classes, capacity, pixel_sums)),
+            block: Block::new(plan.classes(), capacity, groups.needs(soft)),
+            pixels: PixelColumns::new(functions, capacity),
+            gradient: backward.then(|| GradientColumns::new(plan.classes(), capacity, pixel_sums)),
         }
     }
 }

@@ -38,6 +38,8 @@ pub trait Vectors: bytemuck::Pod {
     fn div<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// a · b + c, rounded once or twice.
     fn mul_add<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
+    /// √a
+    fn sqrt<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Vector<S>;
     /// |a|
     fn abs<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Vector<S>;
     /// min(a, b)
@@ -52,13 +54,15 @@ pub trait Vectors: bytemuck::Pod {
     fn select<S: Simd>(simd: S, mask: Self::Mask<S>, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// e^x for x ≤ 0.
     fn exp_nonpositive<S: Simd>(simd: S, x: Self::Vector<S>) -> Self::Vector<S>;
+    /// e^x − 1 for x ≤ 0.
+    fn exp_m1_nonpositive<S: Simd>(simd: S, x: Self::Vector<S>) -> Self::Vector<S>;
     /// log(1 + x) for x ≥ 0.
     fn ln_1p<S: Simd>(simd: S, x: Self::Vector<S>) -> Self::Vector<S>;
 }
 
 /// The operations that pulp has, under its names.
 macro_rules! forwarded {
-    ($vector:ident, $mask:ident, $split:ident, $split_mut:ident, $splat:ident, $abs:ident, $mul_add:ident, $select:ident;
+    ($vector:ident, $mask:ident, $split:ident, $split_mut:ident, $splat:ident, $abs:ident, $sqrt:ident, $mul_add:ident, $select:ident;
      $($name:ident = $method:ident),*; $($comparison:ident = $compare:ident),*) => {
         type Vector<S: Simd> = S::$vector;
         type Mask<S: Simd> = S::$mask;
@@ -88,6 +92,10 @@ macro_rules! forwarded {
             simd.$abs(a)
         }
         #[inline(always)]
+        fn sqrt<S: Simd>(simd: S, a: S::$vector) -> S::$vector {
+            simd.$sqrt(a)
+        }
+        #[inline(always)]
         fn mul_add<S: Simd>(simd: S, a: S::$vector, b: S::$vector, c: S::$vector) -> S::$vector {
             simd.$mul_add(a, b, c)
         }
@@ -108,7 +116,7 @@ macro_rules! forwarded {
 
 impl Vectors for f32 {
     forwarded! {
-        f32s, m32s, as_simd_f32s, as_mut_simd_f32s, splat_f32s, abs_f32s, mul_add_e_f32s, select_f32s;
+        f32s, m32s, as_simd_f32s, as_mut_simd_f32s, splat_f32s, abs_f32s, sqrt_f32s, mul_add_e_f32s, select_f32s;
         add = add_f32s, sub = sub_f32s, mul = mul_f32s, div = div_f32s, min = min_f32s, max = max_f32s;
         equal = equal_f32s, greater = greater_than_f32s
     }
@@ -116,6 +124,11 @@ impl Vectors for f32 {
     #[inline(always)]
     fn exp_nonpositive<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
         crate::functions::exp_nonpositive(Lanes::<S, f32>::new(simd, x)).vector
+    }
+
+    #[inline(always)]
+    fn exp_m1_nonpositive<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+        crate::functions::exp_m1_nonpositive(Lanes::<S, f32>::new(simd, x)).vector
     }
 
     #[inline(always)]
@@ -127,7 +140,7 @@ impl Vectors for f32 {
 /// In `f64` the exponential and the logarithm are the C library's, lane by lane.
 impl Vectors for f64 {
     forwarded! {
-        f64s, m64s, as_simd_f64s, as_mut_simd_f64s, splat_f64s, abs_f64s, mul_add_e_f64s, select_f64s;
+        f64s, m64s, as_simd_f64s, as_mut_simd_f64s, splat_f64s, abs_f64s, sqrt_f64s, mul_add_e_f64s, select_f64s;
         add = add_f64s, sub = sub_f64s, mul = mul_f64s, div = div_f64s, min = min_f64s, max = max_f64s;
         equal = equal_f64s, greater = greater_than_f64s
     }
@@ -135,6 +148,12 @@ impl Vectors for f64 {
     #[inline(always)]
     fn exp_nonpositive<S: Simd>(_: S, mut x: S::f64s) -> S::f64s {
         Self::numbers_mut::<S>(&mut x).iter_mut().for_each(|x| *x = x.exp());
+        x
+    }
+
+    #[inline(always)]
+    fn exp_m1_nonpositive<S: Simd>(_: S, mut x: S::f64s) -> S::f64s {
+        Self::numbers_mut::<S>(&mut x).iter_mut().for_each(|x| *x = x.exp_m1());
         x
     }
 
@@ -246,6 +265,17 @@ impl<S: Simd, C: Vectors> Lanes<S, C> {
         Self::new(self.simd, C::exp_nonpositive(self.simd, self.vector))
     }
 
+    /// e^self − 1, where it is ≤ 0.
+    #[inline(always)]
+    pub(crate) fn exp_m1_nonpositive(self) -> Self {
+        Self::new(self.simd, C::exp_m1_nonpositive(self.simd, self.vector))
+    }
+
+    #[inline(always)]
+    pub(crate) fn sqrt(self) -> Self {
+        Self::new(self.simd, C::sqrt(self.simd, self.vector))
+    }
+
     /// log(1 + self), where it is ≥ 0.
     #[inline(always)]
     pub(crate) fn ln_1p(self) -> Self {
@@ -283,6 +313,11 @@ impl<'a, S: Simd, C: Vectors> Column<'a, S, C> {
     #[inline(always)]
     pub(crate) fn at(self, i: usize) -> Lanes<S, C> {
         Lanes::new(self.simd, self.vectors[i])
+    }
+
+    /// Number by number.
+    pub(crate) fn numbers(self) -> impl Iterator<Item = &'a C> {
+        self.vectors.iter().flat_map(|vector| C::numbers::<S>(vector))
     }
 }
 

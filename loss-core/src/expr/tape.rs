@@ -226,13 +226,8 @@ impl Tape {
         out
     }
 
-    /// Computes the steps that `wanted` needs, and returns those.
-    pub(crate) fn run<A: Algebra>(
-        &self,
-        algebra: &A,
-        wanted: &[Index],
-        mut bind: impl FnMut(&Leaf) -> Result<A::Array, LossError>,
-    ) -> Result<Vec<A::Array>, LossError> {
+    /// Which steps have to be computed for `wanted`.
+    pub(crate) fn needed(&self, wanted: &[Index]) -> Vec<bool> {
         let mut needed = vec![false; self.steps.len()];
         wanted.iter().for_each(|&i| needed[i] = true);
         for i in (0..self.steps.len()).rev() {
@@ -243,6 +238,17 @@ impl Tape {
                 }
             }
         }
+        needed
+    }
+
+    /// Computes the steps that `wanted` needs, and returns those.
+    pub(crate) fn run<A: Algebra>(
+        &self,
+        algebra: &A,
+        wanted: &[Index],
+        mut bind: impl FnMut(&Leaf) -> Result<A::Array, LossError>,
+    ) -> Result<Vec<A::Array>, LossError> {
+        let needed = self.needed(wanted);
         let mut values: Vec<Option<A::Array>> = vec![None; self.steps.len()];
         for (i, step) in self.steps.iter().enumerate().filter(|(i, _)| needed[*i]) {
             values[i] = Some(match step {

@@ -1,0 +1,281 @@
+//! Pixel functions φ(log p) over the columns of a block: the steps of their tape, one column each.
+
+use loss_core::expr::{Op, PixelFunction, PixelStep};
+use loss_core::{Activation, Side};
+use pulp::Simd;
+
+use crate::Real;
+use crate::block::{Block, Columns};
+use crate::simd::{Column, Lanes, write_column};
+
+/// A pixel function, and what probability it is of.
+pub(crate) type OfPixel<'a> = (&'a PixelFunction, Activation, Side);
+
+/// What of a function is wanted.
+#[derive(Clone, Copy)]
+pub(crate) enum Wanted {
+    /// φ
+    Value,
+    /// φ'
+    Slope,
+}
+
+/// A function, ready to be evaluated.
+struct Compiled {
+    function: PixelFunction,
+    steps: Vec<PixelStep>,
+    /// Which of the steps value and slope need.
+    needed: [Vec<bool>; 2],
+}
+
+impl Compiled {
+    fn new(function: &PixelFunction) -> Self {
+        let steps: Vec<PixelStep> = function.steps().collect();
+        let needed = function.results().map(|result| {
+            let mut needed = vec![false; steps.len()];
+            needed[result] = true;
+            for (i, step) in steps.iter().enumerate().rev() {
+                if let (true, PixelStep::Apply(_, x, y)) = (needed[i], step) {
+                    needed[*x] = true;
+                    y.iter().for_each(|&y| needed[y] = true);
+                }
+            }
+            needed
+        });
+        Self { function: function.clone(), steps, needed }
+    }
+}
+
+/// Columns for pixel functions.
+pub(crate) struct PixelColumns<C> {
+    functions: Vec<Compiled>,
+    /// log p, or log(1 − p).
+    log: Columns<C>,
+    /// One per step of a function.
+    steps: Columns<C>,
+}
+
+impl<C: Real> PixelColumns<C> {
+    pub(crate) fn new<'f>(functions: impl Iterator<Item = &'f PixelFunction>, capacity: usize) -> Self {
+        let mut compiled: Vec<Compiled> = Vec::new();
+        for function in functions {
+            if compiled.iter().all(|known| known.function != *function) {
+                compiled.push(Compiled::new(function));
+            }
+        }
+        let longest = compiled.iter().map(|function| function.steps.len()).max();
+        let capacity = if longest.is_some() { capacity } else { 0 };
+        Self { functions: compiled, log: Columns::new(1, capacity), steps: Columns::new(longest.unwrap_or(0), capacity) }
+    }
+
+    /// Brings the logarithms that a function is to be evaluated at for one class of so many; false where they are those of the
+    /// class before: with softmax and labels a pixel has but one class, and all are brought at the first.
+    #[inline(always)]
+    fn bring<S: Simd>(
+        &mut self,
+        simd: S,
+        block: &Block<C>,
+        (activation, side): (Activation, Side),
+        (k, classes): (usize, usize),
+    ) -> bool {
+        let log = &mut self.log.column_mut(0)[..block.padded()];
+        match activation {
+            Activation::Softmax if block.is_hard() && k > 0 => return false,
+            Activation::Softmax if block.is_hard() => {
+                log.fill(C::zero());
+                for class in (0..classes).filter(|&class| block.has(class)) {
+                    let (own, of_class) = (block.target(simd, class), block.log_softmax(simd, class));
+                    write_column!(simd, log, |i, old| own.of(i, of_class.at(i)) + own.outside(i, old));
+                }
+            }
+            Activation::Softmax => {
+                let of_class = block.log_softmax(simd, k);
+                write_column!(simd, log, |i| of_class.at(i));
+            }
+            Activation::Sigmoid => {
+                let of_class = block.log_sigmoid(simd, k, side == Side::Background);
+                write_column!(simd, log, |i| of_class.at(i));
+            }
+        }
+        true
+    }
+
+    /// φ of log p, or of log(1 − p), or φ', for the pixels of a class. Classes are asked for in order, from the first.
+    #[inline(always)]
+    pub(crate) fn of_class<S: Simd>(
+        &mut self,
+        simd: S,
+        block: &Block<C>,
+        (function, activation, side): OfPixel<'_>,
+        wanted: Wanted,
+        class: (usize, usize),
+    ) -> Column<'_, S, C> {
+        let padded = block.padded();
+        let brought = self.bring(simd, block, (activation, side), class);
+        let Self { functions, log, steps } = self;
+        let Some(compiled) = functions.iter().find(|known| known.function == *function) else {
+            return Column::new(simd, &log.column(0)[..padded]);
+        };
+        let [value, slope] = function.results();
+        let (needed, result) = match wanted {
+            Wanted::Value => (&compiled.needed[0], value),
+            Wanted::Slope => (&compiled.needed[1], slope),
+        };
+        if brought {
+            for (i, step) in compiled.steps.iter().enumerate().filter(|(i, _)| needed[*i]) {
+                let (before, column) = steps.column_and_before(i);
+                let column = &mut column[..padded];
+                match *step {
+                    PixelStep::LogProbability => column.copy_from_slice(&log.column(0)[..padded]),
+                    PixelStep::Constant(bits) => column.fill(C::of(f64::from_bits(bits))),
+                    PixelStep::Apply(op, x, y) => {
+                        let x_is_log = compiled.steps[x] == PixelStep::LogProbability;
+                        let (x, y) = (before.column(x), before.column(y.unwrap_or(x)));
+                        let (x, y) = (Column::new(simd, &x[..padded]), Column::new(simd, &y[..padded]));
+                        apply(simd, (op, x_is_log), x, y, column);
+                    }
+                }
+            }
+        }
+        Column::new(simd, &steps.column(result)[..padded])
+    }
+}
+
+/// One operation on columns; as the core's own on numbers. `nonpositive`: so is x, being a logarithm of a probability.
+#[inline(always)]
+fn apply<S: Simd, C: Real>(simd: S, (op, nonpositive): (Op, bool), x: Column<'_, S, C>, y: Column<'_, S, C>, out: &mut [C]) {
+    let (zero, one) = (Lanes::of(simd, C::zero()), Lanes::of(simd, C::one()));
+    match op {
+        Op::Neg => write_column!(simd, out, |i| zero - x.at(i)),
+        Op::Abs => write_column!(simd, out, |i| x.at(i).abs()),
+        Op::Add => write_column!(simd, out, |i| x.at(i) + y.at(i)),
+        Op::Sub => write_column!(simd, out, |i| x.at(i) - y.at(i)),
+        Op::Mul => write_column!(simd, out, |i| x.at(i) * y.at(i)),
+        Op::Div => write_column!(simd, out, |i| x.at(i) / y.at(i)),
+        Op::Greater => write_column!(simd, out, |i| x.at(i).if_greater(y.at(i), one, zero)),
+        // Where x is NaN it is not equal to itself, and stays.
+        Op::Max => write_column!(simd, out, |i| {
+            let larger = x.at(i).if_greater(y.at(i), x.at(i), y.at(i));
+            x.at(i).if_equal(x.at(i), larger, x.at(i))
+        }),
+        Op::Sign => write_column!(simd, out, |i| {
+            let negative = zero.if_greater(x.at(i), zero - one, x.at(i));
+            x.at(i).if_greater(zero, one, negative)
+        }),
+        Op::Exp if nonpositive => write_column!(simd, out, |i| x.at(i).exp_nonpositive()),
+        Op::ExpM1 if nonpositive => write_column!(simd, out, |i| x.at(i).exp_m1_nonpositive()),
+        Op::Powf(bits) => match Power::of(f64::from_bits(bits)) {
+            Some(power) => write_column!(simd, out, |i| power.apply(x.at(i))),
+            None => {
+                let exponent = C::of(f64::from_bits(bits));
+                each(x, out, |x| x.powf(exponent));
+            }
+        },
+        Op::Exp => each(x, out, C::exp),
+        Op::ExpM1 => each(x, out, C::exp_m1),
+        Op::Ln => each(x, out, C::ln),
+        // The core makes functions of no other operation. Were one added, NaN would at least not be silent.
+        _ => out.fill(C::nan()),
+    }
+}
+
+/// Number by number, by the C library.
+fn each<S: Simd, C: Real>(x: Column<'_, S, C>, out: &mut [C], f: impl Fn(C) -> C) {
+    out.iter_mut().zip(x.numbers()).for_each(|(out, x)| *out = f(*x));
+}
+
+/// A power that is a few products, and at most one square root.
+#[derive(Clone, Copy)]
+struct Power {
+    whole: u32,
+    half: bool,
+}
+
+impl Power {
+    fn of(exponent: f64) -> Option<Self> {
+        let doubled = exponent * 2.0;
+        let few = (0.0..=16.0).contains(&doubled) && doubled.fract() == 0.0;
+        few.then(|| Self { whole: doubled as u32 / 2, half: doubled as u32 % 2 == 1 })
+    }
+
+    #[inline(always)]
+    fn apply<S: Simd, C: Real>(self, x: Lanes<S, C>) -> Lanes<S, C> {
+        let mut result = if self.half { x.sqrt() } else { x.splat(C::one()) };
+        let (mut square, mut left) = (x, self.whole);
+        while left > 0 {
+            if left % 2 == 1 {
+                result = result * square;
+            }
+            square = square * square;
+            left /= 2;
+        }
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pulp::WithSimd;
+
+    use super::*;
+    use crate::simd::{Instructions, PADDING};
+
+    struct Apply<'a>(Op, &'a [f64], &'a [f64], &'a mut [f64]);
+
+    impl WithSimd for Apply<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            let Self(op, x, y, out) = self;
+            apply(simd, (op, false), Column::new(simd, x), Column::new(simd, y), out);
+        }
+    }
+
+    /// What an operation is, by the core's own interpreter: a function of it alone.
+    fn wanted(
+        op: impl Fn(loss_core::expr::Expr<loss_core::expr::Pixel>) -> loss_core::expr::Expr<loss_core::expr::Pixel>,
+    ) -> (Op, Vec<f64>) {
+        let function = PixelFunction::new(&op);
+        let mut value = vec![0.0; INPUTS.len()];
+        function.evaluate(&INPUTS, &mut value, None);
+        let [result, _] = function.results();
+        let step = function.steps().nth(result);
+        let Some(PixelStep::Apply(op, ..)) = step else { panic!("an operation, not {step:?}") };
+        (op, value)
+    }
+
+    const INPUTS: [f64; PADDING] =
+        [-3.0, -2.5, -1.0, -0.5, -1e-3, -1e-9, -0.0, 0.0, 1e-9, 1e-3, 0.5, 1.0, 1.5, 2.0, 5.0, f64::NAN];
+
+    #[test]
+    fn operations_are_those_of_the_core() {
+        use loss_core::expr::Expr;
+        let half = Expr::constant(0.5);
+        let cases = [
+            wanted(|x| -x),
+            wanted(|x| x.abs()),
+            wanted(|x| x.exp()),
+            wanted(|x| x.exp_m1()),
+            wanted(|x| x.powf(2.0)),
+            wanted(|x| x.powf(0.5)),
+            wanted(|x| x.powf(3.5)),
+            wanted(|x| x.powf(0.3)),
+            wanted(|x| x.powf(11.0)),
+            wanted(|x| x + half.clone()),
+            wanted(|x| x - half.clone()),
+            wanted(|x| x * half.clone()),
+            wanted(|x| x / half.clone()),
+            wanted(|x| x.max(0.5)),
+        ];
+        for set in Instructions::available() {
+            for (op, want) in &cases {
+                let mut got = [0.0; PADDING];
+                set.run(Apply(*op, &INPUTS, &[0.5; PADDING], &mut got));
+                for ((x, got), want) in INPUTS.iter().zip(got).zip(want) {
+                    let near = (got - want).abs() <= 4.0 * f64::EPSILON * want.abs();
+                    assert!(near || got == *want || (got.is_nan() && want.is_nan()), "{op:?} of {x}: {got}, not {want}");
+                }
+            }
+        }
+    }
+}
