@@ -19,7 +19,9 @@
 
 mod loss;
 mod target;
+mod tiles;
 
 pub use loss::{NdarrayLoss, ValueAndGradient};
 pub use loss_kernels::Element;
 pub use target::{Label, Share, Target};
+pub use tiles::{NdarrayTiles, NdarrayWhole};

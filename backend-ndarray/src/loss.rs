@@ -93,23 +93,14 @@ impl NdarrayLoss for Loss {
         &self,
         logits: ArrayView<'_, E, D>,
         target: &Target<'_>,
-        mut gradient: ArrayViewMut<'_, E, D>,
+        gradient: ArrayViewMut<'_, E, D>,
     ) -> Result<Value, LossError> {
-        if gradient.shape() != logits.shape() {
-            let (logits, got) = (logits.shape().to_vec(), gradient.shape().to_vec());
-            return Err(LossError::ShapeMismatch { what: "gradients", expected: logits.clone(), logits, got });
-        }
         let problem = target.problem(logits.shape(), self.ignored(), self.activation())?;
         let values = row_major(&logits);
         let data = (&*values, &problem);
-        let into = |out: &mut [E]| self.value_on(&Cpu::default(), data, problem.geometry(), target.given_prior(), Some(out));
-        if let Some(out) = gradient.as_slice_mut() {
-            return into(out);
-        }
-        let mut out = values.to_vec();
-        let value = into(&mut out)?;
-        gradient.iter_mut().zip(out).for_each(|(to, from)| *to = from);
-        Ok(value)
+        written(logits.shape(), gradient, |out| {
+            self.value_on(&Cpu::default(), data, problem.geometry(), target.given_prior(), Some(out))
+        })
     }
 
     fn evaluate<E: Element, D: Dimension>(
@@ -133,8 +124,27 @@ impl NdarrayLoss for Loss {
     }
 }
 
+/// Has a gradient of the logits' shape written to an array, in place where that is row-major.
+pub(crate) fn written<E: Element, D: Dimension, R>(
+    logits: &[usize],
+    mut gradient: ArrayViewMut<'_, E, D>,
+    write: impl FnOnce(&mut [E]) -> Result<R, LossError>,
+) -> Result<R, LossError> {
+    if gradient.shape() != logits {
+        let (logits, got) = (logits.to_vec(), gradient.shape().to_vec());
+        return Err(LossError::ShapeMismatch { what: "gradients", expected: logits.clone(), logits, got });
+    }
+    if let Some(out) = gradient.as_slice_mut() {
+        return write(out);
+    }
+    let mut out = E::zeros(gradient.len());
+    let result = write(&mut out)?;
+    gradient.iter_mut().zip(out).for_each(|(to, from)| *to = from);
+    Ok(result)
+}
+
 /// An array of zeros.
-fn zeros<E: Element, D: Dimension>(shape: D) -> Result<Array<E, D>, LossError> {
+pub(crate) fn zeros<E: Element, D: Dimension>(shape: D) -> Result<Array<E, D>, LossError> {
     let zeros = E::zeros(shape.size());
     Array::from_shape_vec(shape, zeros).map_err(|source| LossError::Backend {
         backend: "ndarray",

@@ -141,6 +141,25 @@ pub enum LossError {
     /// A loss without terms.
     #[error("the loss has no terms")]
     NoTerms,
+    /// A whole without a tile.
+    #[error("no tile was added")]
+    NoTiles,
+    /// A tile that does not belong to the others.
+    #[error("a tile has {} samples and {} classes; the whole has {} and {}", got[0], got[1], expected[0], expected[1])]
+    TileMismatch {
+        /// Samples and classes of the whole.
+        expected: [usize; 2],
+        /// Those of the tile.
+        got: [usize; 2],
+    },
+    /// Tiles of one loss merged with those of another.
+    #[error("tiles of {loss} cannot be merged with tiles of {other}")]
+    OtherLoss {
+        /// The loss they are merged into.
+        loss: String,
+        /// The other.
+        other: String,
+    },
     /// A weight that is not a finite number.
     #[error("the weight {weight} of a term is not finite")]
     Weight {

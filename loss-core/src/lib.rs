@@ -40,6 +40,7 @@ mod schedule;
 pub mod spec;
 mod statistics;
 mod term;
+mod tiles;
 
 pub mod matching;
 pub mod overlap;
@@ -58,3 +59,4 @@ pub use schedule::Schedule;
 pub use spec::{PRESETS, catalogue};
 pub use statistics::{Activation, Side, Statistic, Temperature};
 pub use term::{Decomposition, GroundTruthMatching, Overlap, RegionSizePenalty, SplitOf};
+pub use tiles::{Tiles, Whole};

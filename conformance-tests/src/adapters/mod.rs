@@ -10,7 +10,7 @@ mod tch;
 #[cfg(feature = "burn")]
 pub use self::burn::{BurnFused, BurnOperations};
 #[cfg(feature = "ndarray")]
-pub use self::ndarray::Ndarray;
+pub use self::ndarray::{Ndarray, NdarrayTiled};
 #[cfg(feature = "tch")]
 pub use self::tch::Tch;
 

@@ -1,4 +1,4 @@
-use backend_ndarray::{Element, NdarrayLoss, Target};
+use backend_ndarray::{Element, NdarrayLoss, NdarrayTiles, NdarrayWhole, Target};
 use half::{bf16, f16};
 use loss_core::{Evaluation, Loss, LossError};
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
@@ -91,5 +91,90 @@ impl Adapter for Ndarray {
             Dtype::F64 => loss.evaluate(logits.view(), target),
             _ => loss.evaluate(logits.mapv(|z| z as f32).view(), target),
         })
+    }
+}
+
+/// `backend-ndarray`, fed tile by tile.
+pub struct NdarrayTiled;
+
+/// A tile: pixels of all samples.
+fn tile(input: &Input, pixels: std::ops::Range<usize>) -> Input {
+    let [samples, classes, all] = input.lengths();
+    let rows = |values: &[f64]| values.chunks(all).flat_map(|row| &row[pixels.clone()]).copied().collect::<Vec<f64>>();
+    let target = match &input.target {
+        oracle::Target::Soft(shares) => oracle::Target::Soft(rows(shares)),
+        oracle::Target::Labels(labels) => {
+            oracle::Target::Labels(labels.chunks(all).flat_map(|row| &row[pixels.clone()]).copied().collect())
+        }
+    };
+    Input {
+        shape: vec![samples, classes, pixels.len()],
+        logits: rows(&input.logits),
+        target,
+        weights: input.weights.as_deref().map(rows),
+        ..input.clone()
+    }
+}
+
+fn run_tiles<E: Element>(
+    loss: &Loss,
+    input: &Input,
+    from: impl Fn(f64) -> E,
+    to: impl Fn(E) -> f64,
+) -> Result<(Evaluation, Vec<f64>), LossError> {
+    // Checked as a whole: tiles are made of what fits.
+    with_target(input, |target| loss.elements(array(&input.shape, input.logits.clone(), false).view(), target).map(drop))?;
+    let [samples, classes, pixels] = input.lengths();
+    let cuts = [0, pixels / 3, pixels / 2 + 1, pixels].map(|cut| cut.min(pixels));
+    let ranges = cuts.windows(2).map(|cut| cut[0]..cut[1]).filter(|range| !range.is_empty());
+    let tiles: Vec<_> = ranges.map(|range| (range.start, tile(input, range))).collect();
+    let logits = |tile: &Input| array(&tile.shape, tile.logits.iter().map(|&z| from(z)).collect(), tile.strided);
+    // Two collections, as of two machines.
+    let mut sums = [loss.tiles(classes)?, loss.tiles(classes)?];
+    for (i, (_, tile)) in tiles.iter().enumerate() {
+        with_target(tile, |target| sums[i % 2].add(logits(tile).view(), target))?;
+    }
+    let [mut sums, others] = sums;
+    sums.merge(others)?;
+    let whole = sums.whole(input.prior_table().as_ref())?;
+    let mut gradient = vec![f64::NAN; samples * classes * pixels];
+    for (start, tile) in &tiles {
+        let part = with_target(tile, |target| whole.gradient(logits(tile).view(), target))?;
+        let length = tile.shape[2];
+        let part: Vec<f64> = part.iter().map(|&g| to(g)).collect();
+        for (to, from) in gradient.chunks_mut(pixels).zip(part.chunks(length)) {
+            to[*start..start + length].copy_from_slice(from);
+        }
+    }
+    Ok((whole.evaluation().clone(), gradient))
+}
+
+impl Adapter for NdarrayTiled {
+    fn name(&self) -> &'static str {
+        "ndarray-tiles"
+    }
+
+    fn versions(&self) -> String {
+        Ndarray.versions()
+    }
+
+    /// The adapter itself copies every tile.
+    fn largest_case(&self) -> Option<usize> {
+        Some(250_000)
+    }
+
+    fn value_and_gradient(&self, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Output, LossError> {
+        let (evaluation, gradient) = match dtype {
+            Dtype::F64 => run_tiles(loss, input, |z| z, |g| g),
+            Dtype::F32 => run_tiles(loss, input, |z| z as f32, f64::from),
+            Dtype::F16 => run_tiles(loss, input, f16::from_f64, f16::to_f64),
+            Dtype::Bf16 => run_tiles(loss, input, bf16::from_f64, bf16::to_f64),
+        }?;
+        let terms = evaluation.terms.iter().map(|t| vec![t.value, t.matching, t.size, t.constant]).collect();
+        Ok(Output { total: evaluation.total, terms, gradient })
+    }
+
+    fn evaluate(&self, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Evaluation, LossError> {
+        Ndarray.evaluate(loss, input, dtype)
     }
 }

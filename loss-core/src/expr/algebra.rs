@@ -60,6 +60,12 @@ impl Table {
         Self { rows, columns, values: vec![value; rows * columns] }
     }
 
+    /// The sum with another of the same shape.
+    pub(crate) fn plus(&self, other: &Self) -> Self {
+        let values = self.values.iter().zip(&other.values).map(|(a, b)| a + b).collect();
+        Self { values, ..*self }
+    }
+
     pub(crate) fn row(values: Vec<f64>) -> Self {
         Self { rows: 1, columns: values.len(), values }
     }
