@@ -91,20 +91,53 @@ pub fn name_of(shape: &[usize]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::collections::HashSet;
+
     use super::*;
-    use loss_core::Loss;
+    use loss_core::expr::{OnHost, Table};
+    use loss_core::{Backend, Geometry, Loss, LossError, Plan, Side, Temperature};
+
+    /// Notes what is asked of it, and knows no answer.
+    #[derive(Default)]
+    struct Noting(RefCell<HashSet<(Activation, Temperature, Side)>>);
+
+    impl OnHost for Noting {}
+
+    impl Backend for Noting {
+        type Logits = ();
+        type Target = ();
+
+        fn statistics(&self, (): &(), (): &(), plan: &Plan) -> Result<Vec<Table>, LossError> {
+            self.0.borrow_mut().extend(plan.statistics().iter().filter_map(|statistic| statistic.probability()));
+            Err(LossError::Empty { what: "logits", shape: Vec::new() })
+        }
+    }
+
+    fn probabilities(text: &str) -> HashSet<(Activation, Temperature, Side)> {
+        let (loss, noting): (Loss, _) = (text.parse().unwrap(), Noting::default());
+        let geometry = Geometry { samples: 2, classes: 3, pixels: 5 };
+        assert!(loss.evaluate_on(&noting, (&(), &()), geometry, None).is_err());
+        noting.0.into_inner()
+    }
 
     #[test]
-    fn every_loss_reads_and_needs_no_new_temperature() {
-        let taus = |text: &str| {
-            let loss: Loss = text.parse().unwrap();
-            let program = loss.to_string();
-            assert!(!program.is_empty());
-            loss
-        };
-        for text in [LOSS, DICE_CE].into_iter().chain(COUNTED_LOSSES.iter().copied()).chain(MORE_TERMS.iter().copied()) {
-            taus(text);
+    fn added_terms_need_no_other_probabilities() {
+        let base = probabilities(LOSS);
+        let temperatures: HashSet<_> = base.iter().map(|(_, temperature, _)| *temperature).collect();
+        assert_eq!(temperatures, HashSet::from([Temperature::ONE, Temperature::TEN]));
+        for term in MORE_TERMS {
+            assert!(probabilities(term).is_subset(&base), "{term}");
         }
+    }
+
+    #[test]
+    fn every_loss_fits_its_cases() {
+        for text in [LOSS, DICE_CE].into_iter().chain(COUNTED_LOSSES.iter().copied()) {
+            assert!(!probabilities(text).is_empty(), "{text}");
+        }
+        let alone = |case: &Case| case.sigmoid() == (case.shape[1] == 1);
+        assert!([MAIN, CROSS_ENTROPY, COUNTED].concat().iter().all(alone));
     }
 
     #[test]

@@ -205,8 +205,10 @@ fn measure(arguments: &Arguments, sections: &[Section], out: &Path) -> Result<Re
     };
     let jobs = wanted.jobs();
     if jobs.is_empty() {
-        let case = arguments.case.as_deref().unwrap_or("");
-        return Err(format!("nothing to measure: no case of these parts has `{case}` in its name"));
+        let parts: Vec<String> = sections.iter().map(|section| section.name()).collect();
+        let small = if quick { " among the small ones of --quick" } else { "" };
+        let named = arguments.case.as_ref().map_or_else(String::new, |case| format!(" with `{case}` in its name"));
+        return Err(format!("nothing to measure: {} have no case{named}{small}", parts.join(", ")));
     }
     // What is missing is said before anything is measured.
     if jobs.iter().any(|job| matches!(job, Job::Instructions { .. })) {

@@ -1,6 +1,7 @@
 //! Our side of the comparison: a process that does what it is asked.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs;
 use std::io::{BufRead, Write};
 use std::path::Path;
@@ -224,18 +225,18 @@ impl Driver {
     /// The threads, the slot and the loss of a request.
     fn find(&mut self, slot: &str, work: &str, threads: usize) -> Result<(&ThreadPool, &mut Box<dyn AnySlot>, &Loss), String> {
         let (activation, slot) = self.slots.get_mut(slot).ok_or_else(|| format!("nothing is loaded as {slot}"))?;
-        let key = (work.to_owned(), *activation == Activation::Sigmoid);
-        if !self.losses.contains_key(&key) {
-            let loss: Loss = work.parse().map_err(|error: LossError| error.to_string())?;
-            self.losses.insert(key.clone(), loss.with_activation(*activation));
-        }
-        if !self.pools.contains_key(&threads) {
-            self.pools.insert(threads, pool(threads)?);
-        }
-        match (self.pools.get(&threads), self.losses.get(&key)) {
-            (Some(pool), Some(loss)) => Ok((pool, slot, loss)),
-            _ => Err(format!("no threads for {work}")),
-        }
+        let loss = match self.losses.entry((work.to_owned(), *activation == Activation::Sigmoid)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let loss: Loss = work.parse().map_err(|error: LossError| error.to_string())?;
+                new.insert(loss.with_activation(*activation))
+            }
+        };
+        let pool = match self.pools.entry(threads) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(pool(threads)?),
+        };
+        Ok((pool, slot, loss))
     }
 }
 

@@ -181,7 +181,7 @@ impl Wanted {
             for case in self.chosen(if self.quick { &cases::COUNTED[..1] } else { cases::COUNTED }) {
                 for loss in losses {
                     let count = |op| Job::Instructions { case, loss: (*loss).to_owned(), op };
-                    jobs.extend([Op::Value, Op::Into].map(count));
+                    jobs.extend([Op::Value, Op::Gradient, Op::Into].map(count));
                 }
             }
         }

@@ -3,7 +3,7 @@
 use crate::cases::LOSS;
 use crate::plan::{Axis, BYTES_AS_LABELS, COMPILED, CROSS_ENTROPY_OF_TORCH, EAGER, MONAI, OURS};
 use crate::protocol::Op;
-use crate::results::{Memory, Results, Section, Series};
+use crate::results::{Instructions, Memory, Results, Section, Series};
 use crate::summary::{Summary, exponent, ratios, summary};
 
 /// Logits from which on a machine's time is spent on them and not on starting.
@@ -331,15 +331,15 @@ impl Results {
     }
 
     fn instructions(&self) -> Option<String> {
-        let mut table = Table::new(&["logits", "loss", "value, per logit", "value and gradient, per logit"]);
-        for found in self.instructions.iter().filter(|found| found.op == Op::Value) {
-            let is = |other: &&_| {
-                let other: &&crate::results::Instructions = other;
-                other.op == Op::Into && other.case == found.case && other.loss == found.loss
+        let mut table = Table::new(&["logits", "loss", "value, per logit", "gradient alone", "both"]);
+        for first in self.instructions.iter().filter(|found| found.op == Op::Value) {
+            let each = |op| {
+                let is = |found: &&Instructions| found.op == op && found.case == first.case && found.loss == first.loss;
+                let found = self.instructions.iter().find(is);
+                found.map_or_else(|| MISSING.to_owned(), |found| digits(found.count as f64 / found.logits as f64))
             };
-            let each = |count: u64| digits(count as f64 / found.logits as f64);
-            let both = self.instructions.iter().find(is).map_or_else(|| MISSING.to_owned(), |both| each(both.count));
-            table.row([found.case.clone(), format!("`{}`", found.loss), each(found.count), both]);
+            let cells = [Op::Value, Op::Gradient, Op::Into].map(each);
+            table.row([first.case.clone(), format!("`{}`", first.loss)].into_iter().chain(cells));
         }
         table.markdown()
     }
@@ -432,14 +432,13 @@ mod tests {
             ..series(Section::Growth, "x", Op::Into, &[seconds])
         };
         let series = vec![grown(1000, 1e-5), grown(100_000, 1e-4), grown(10_000_000, 1e-2)];
-        let counted =
-            |op, count| crate::results::Instructions { case: "2×4".to_owned(), logits: 100, loss: "ce".to_owned(), op, count };
+        let counted = |op, count| Instructions { case: "2×4".to_owned(), logits: 100, loss: "ce".to_owned(), op, count };
         let instructions = vec![counted(Op::Value, 1250), counted(Op::Into, 4000)];
         let results = Results { series, instructions, ..Results::default() };
         let growth = results.table(Section::Growth).unwrap();
         assert!(growth.contains("| pixels | 1e3 to 1e7 | 1.00 ns | 1.000 | 0.750 |"), "{growth}");
         let counts = results.table(Section::Instructions).unwrap();
-        assert!(counts.contains("| 2×4 | `ce` | 12.5 | 40.0 |"), "{counts}");
+        assert!(counts.contains("| 2×4 | `ce` | 12.5 | – | 40.0 |"), "{counts}");
         assert_eq!(results.table(Section::Main), None);
         let page = results.page(&[Section::Main, Section::Growth]);
         assert!(page.contains("## growth") && !page.contains("## main"));
