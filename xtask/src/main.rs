@@ -37,6 +37,13 @@ enum Task {
         #[arg(long)]
         build: bool,
     },
+    /// Measure the losses side by side with PyTorch and MONAI; `cargo xtask bench --help` says how
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Arguments of the command
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 #[derive(clap::Args)]
@@ -101,6 +108,11 @@ fn main() -> ExitCode {
             cargo(&arguments, None, true)
         }
         Task::CudaTests { build } => cuda::tests(build),
+        Task::Bench { arguments } => {
+            let mut all = vec!["run", "--quiet", "--release", "-p", "benchmarks", "--"];
+            all.extend(arguments.iter().map(String::as_str));
+            cargo(&all, None, false)
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
