@@ -22,7 +22,7 @@ const LARGEST_SUM: f64 = 1e299;
 const BUFFER: usize = 16 * 1024;
 
 /// Pixels of a block at most.
-const LONGEST: usize = 1024;
+const LONGEST: usize = 256;
 
 /// Tasks that a pass is cut into, where it is large enough for it, and the bytes that all their sums may take together.
 const TASKS: usize = 128;
@@ -31,8 +31,8 @@ const SUMS: usize = 256 * 1024;
 /// Blocks after which the lanes of a sum are brought together: what a lane adds up stays short.
 const FLUSH: usize = 64;
 
-/// Logits below which no thread is asked to help.
-const SMALL: usize = 1 << 14;
+/// Logits up to which no thread is asked to help: to wake one takes as long as the work.
+const SMALL: usize = 1 << 16;
 
 /// How the pixels of a sample are cut up: by shapes, type and plan alone, never by the number of threads.
 #[derive(Clone, Copy)]
@@ -182,7 +182,7 @@ fn pass<E: Element, G: Element<Compute = E::Compute>>(
         })
     };
     // In order, so that the first offender is reported, whoever comes upon it.
-    let done: Vec<Result<(), LossError>> = if tasks.len() == 1 || logits.len() < SMALL {
+    let done: Vec<Result<(), LossError>> = if tasks.len() == 1 || logits.len() <= SMALL {
         let mut buffers = buffers();
         tasks.into_iter().map(|task| run(&mut buffers, task)).collect()
     } else {
