@@ -1,6 +1,8 @@
 //! Expressions by their numbers: each against a function of plain Rust, its derivative against central differences.
 
-use loss_core::expr::{Classes, Expr, HostAlgebra, Regions, Samples, Scalar, Table};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use loss_core::expr::{Classes, Expr, HostAlgebra, Op, PixelFunction, Regions, Samples, Scalar, Table};
 use loss_core::{Detail, Inputs, Loss, RegionSizePenalty, RegionSizes, Statistic, Temperature, penalty};
 
 const SAMPLES: usize = 2;
@@ -124,6 +126,25 @@ const CASES: &[Case] = &[
         },
     ),
     (
+        "sums over classes against each class",
+        |s| sum(&(mass(s).exp() * mass(s).sum_classes())),
+        |x| by_sample(x, |_, row| total(row, f64::exp) * total(row, |x| x)),
+    ),
+    (
+        "sums over samples against each sample",
+        |s| sum(&(mass(s).exp() * mass(s).sum_samples())),
+        |x| (0..CLASSES).map(|k| (x[k].exp() + x[CLASSES + k].exp()) * (x[k] + x[CLASSES + k])).sum(),
+    ),
+    (
+        "the whole sum against each sample, and against each class",
+        |s| {
+            let whole = sum(&mass(s));
+            let samples = (mass(s).exp().sum_classes() * whole.clone()).sum_samples();
+            samples + (mass(s).squared().sum_samples() * whole).sum_classes()
+        },
+        |x| (total(x, f64::exp) + total(x, |x| x * x)) * total(x, |x| x),
+    ),
+    (
         "a number seen as a table",
         |s| {
             let number: Expr<Scalar> = sum(&mass(s)).squared();
@@ -180,6 +201,34 @@ fn derivatives_at_corners_are_those_documented() {
 }
 
 #[test]
+fn nothing_is_computed_that_changes_nothing() {
+    let operations = |formula: fn(&RegionSizes) -> Expr<Scalar>| {
+        penalty(Formula(formula)).program(CLASSES, Detail::Total).unwrap().operations()
+    };
+    let plain = operations(|s| sum(&mass(s)));
+    // A formula, and the numbers it names, which stay on the tape.
+    let neutral: [(fn(&RegionSizes) -> Expr<Scalar>, usize); 8] = [
+        (|s| sum(&(mass(s) + 0.0)), 1),
+        (|s| sum(&(0.0 + mass(s))), 1),
+        (|s| sum(&(mass(s) - 0.0)), 1),
+        (|s| sum(&(mass(s) * 1.0)), 1),
+        (|s| sum(&(1.0 * mass(s))), 1),
+        (|s| sum(&(mass(s) / 1.0)), 1),
+        (|s| sum(&(mass(s) * (Expr::<Regions>::constant(0.25) + 0.75))), 3),
+        (|s| sum(&(mass(s) * -Expr::<Regions>::constant(-1.0))), 2),
+    ];
+    for (i, (formula, numbers)) in neutral.into_iter().enumerate() {
+        let operations = operations(formula);
+        assert!(operations <= plain + numbers, "formula {i}: {operations} and {plain}");
+    }
+    // Nor a derivative of what does not depend on the logits.
+    let (given, predicted) = (operations(|s| sum(&s.target_size().squared())), operations(|s| sum(&mass(s).squared())));
+    assert!(given < predicted, "{given} and {predicted}");
+    let (steps, slopes) = (operations(|s| sum(&mass(s).positive())), operations(|s| sum(&mass(s).relu())));
+    assert!(steps < slopes, "{steps} and {slopes}");
+}
+
+#[test]
 fn a_deep_expression_is_no_danger() {
     let formula: fn(&RegionSizes) -> Expr<Scalar> = |s| sum(&(0..20_000).fold(mass(s), |x, _| x + 1e-6));
     let (value, slopes) = computed(&penalty(Formula(formula)), &MASS);
@@ -214,4 +263,39 @@ fn formulas_are_written_with_the_parentheses_they_need() {
     assert_eq!(x().mean_classes().to_string(), "sum_classes([1, 0.5]) / K");
     let nested = |levels| (0..levels).fold(x(), |e: Expr<Classes>, _| e.abs()).to_string();
     assert!(!nested(200).contains('…') && nested(201).contains("|…|"));
+}
+
+#[test]
+fn pixel_functions_are_the_same_where_their_steps_are() {
+    let power = |exponent| PixelFunction::new(|log_p| -log_p.exp().powf(exponent));
+    let hash = |function: &PixelFunction| {
+        let mut hasher = DefaultHasher::new();
+        function.hash(&mut hasher);
+        hasher.finish()
+    };
+    let (function, same, other) = (power(1.5), power(1.5), power(2.5));
+    assert_eq!(function, function.clone());
+    assert_eq!((&function, hash(&function)), (&same, hash(&same)));
+    assert_ne!(function, other);
+    assert_ne!(hash(&function), hash(&other));
+    assert_eq!(format!("{function:?}"), "-exp(log p)^1.5");
+}
+
+#[test]
+fn a_pixel_function_is_the_same_by_an_algebra() {
+    let function = PixelFunction::new(|log_p| 2.0 * log_p.exp().powf(1.5) - log_p.max(-0.5) + 0.25);
+    let log_p: Vec<f64> = (0..130).map(|i| -f64::from(i) / 64.0).collect();
+    let by_formula: Vec<f64> = log_p.iter().map(|l| 2.0 * l.exp().powf(1.5) - l.max(-0.5) + 0.25).collect();
+    let by_algebra = function.apply(&HostAlgebra, &Table::new(1, 130, log_p.clone()).unwrap()).unwrap();
+    let (mut values, mut slopes) = (vec![0.0; 130], vec![0.0; 130]);
+    function.evaluate(&log_p, &mut values, None);
+    assert_eq!(by_algebra.values(), values);
+    assert!(values.iter().zip(&by_formula).all(|(a, b)| close(*a, *b, 1e-15)));
+    function.evaluate(&log_p, &mut values, Some(&mut slopes));
+    assert_eq!(by_algebra.values(), values);
+    for (l, slope) in log_p.iter().zip(slopes) {
+        let by_hand = 3.0 * l.exp() * l.exp().powf(0.5) - if *l > -0.5 { 1.0 } else { 0.0 };
+        assert!(close(slope, by_hand, 1e-14), "{slope} and {by_hand} at {l}");
+    }
+    assert_eq!([Op::Powf(1.5f64.to_bits()).exponent(), Op::Add.exponent()], [Some(1.5), None]);
 }

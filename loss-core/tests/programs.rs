@@ -1,9 +1,10 @@
 //! Losses as programs: what is shared, what can be differentiated, what each term is by itself, what is refused.
 
-use loss_core::expr::{Expr, HostAlgebra, Scalar, Table};
+use loss_core::expr::{Expr, HostAlgebra, OnHost, Scalar, Table};
 use loss_core::{
-    Activation, Detail, Inputs, Loss, LossError, Plan, Program, RegionSizePenalty, RegionSizes, Side, Statistic, Temperature,
-    penalty,
+    Activation, AllRegions, Backend, Decomposition, Detail, Geometry, GroundTruthMatching, Inputs, InsideTruth, Loss,
+    LossError, Overlap, Plan, Program, RegionSizePenalty, RegionSizes, Side, SplitOf, Statistic, Temperature, matching,
+    overlap, penalty,
 };
 
 const SAMPLES: usize = 2;
@@ -26,6 +27,7 @@ fn statistics(plan: &Plan, moved: f64) -> Vec<Table> {
             Statistic::PredictedSize(..) => vec![4.5, 3.25, 2.25, 4.25, 2.5, 1.25],
             Statistic::Intersection(..) => vec![4.0, 2.0, 1.5, 3.5, 2.0, 0.75],
             Statistic::LogLikelihood(..) => vec![-1.0, -2.0, -0.75, -0.5, -1.5, -0.25],
+            Statistic::PixelSum(..) => vec![0.5, 0.75, 0.25, 0.125, 1.5, 0.0625],
             other => panic!("no loss here asks for {other}"),
         };
         if statistic.depends_on_logits() {
@@ -34,6 +36,20 @@ fn statistics(plan: &Plan, moved: f64) -> Vec<Table> {
         Table::new(SAMPLES, plan.columns(statistic), values).unwrap()
     };
     plan.statistics().iter().map(table).collect()
+}
+
+/// A backend that always sees these numbers.
+struct Known;
+
+impl OnHost for Known {}
+
+impl Backend for Known {
+    type Logits = ();
+    type Target = ();
+
+    fn statistics(&self, _: &(), _: &(), plan: &Plan) -> Result<Vec<Table>, LossError> {
+        Ok(statistics(plan, 0.0))
+    }
 }
 
 fn inputs(loss: &Loss) -> Inputs {
@@ -93,15 +109,18 @@ fn every_output_can_be_differentiated() {
 #[test]
 fn elements_are_the_terms_before_their_reduction() {
     let loss = parse(
-        "l1 + kl(pooling=batch) + dice(pooling=sample, classes=[1, 2]) + dice + log_recall + ce + gdice(activation=softmax)",
+        "l1 + kl(pooling=batch) + dice(pooling=sample, classes=[1, 2]) + dice + log_recall + ce + focal + gdice(activation=softmax)",
     );
     let program = loss.program(CLASSES, Detail::Total).unwrap();
     let statistics = statistics(program.plan(), 0.0);
     let values = program.outputs(&HostAlgebra, &statistics, &inputs(&loss)).unwrap().terms;
     let elements = program.elements(&statistics, &inputs(&loss)).unwrap();
     // Rows and how many elements the value is the mean of: 1 where it is their sum.
-    let expected = [Some((2, 6.0)), Some((1, 1.0)), Some((2, 4.0)), Some((1, 3.0)), Some((1, 3.0)), Some((2, 1.0)), None];
+    let expected =
+        [Some((2, 6.0)), Some((1, 1.0)), Some((2, 4.0)), Some((1, 3.0)), Some((1, 3.0)), Some((2, 1.0)), Some((2, 1.0)), None];
     assert_eq!(elements.len(), expected.len());
+    let geometry = Geometry { samples: SAMPLES, classes: CLASSES, pixels: 10 };
+    assert_eq!(loss.elements_on(&Known, (&(), &()), geometry, None).unwrap(), elements);
     for (i, (table, expected)) in elements.iter().zip(expected).enumerate() {
         let Some((rows, of)) = expected else {
             assert_eq!(table, &None);
@@ -114,6 +133,24 @@ fn elements_are_the_terms_before_their_reduction() {
         let sum: f64 = table.values().iter().enumerate().filter(|(at, _)| counted(at % CLASSES)).map(|(_, v)| v).sum();
         let value = values[i].value.values()[0];
         assert!((sum / of - value).abs() < 1e-14, "term {i}: {} and {value}", sum / of);
+    }
+}
+
+#[test]
+fn a_linear_score_splits_as_its_logarithm_does() {
+    for term in ["dice", "tversky", "jaccard", "gdice(activation=softmax)"] {
+        let log = if term.ends_with(')') { term.replace(')', ", form=log)") } else { format!("{term}(form=log)") };
+        let split = |text: &str| {
+            let (loss, program) = (parse(text), program(text, Detail::Parts));
+            let outputs = program.outputs(&HostAlgebra, &statistics(program.plan(), 0.0), &inputs(&loss)).unwrap();
+            let term = &outputs.terms[0];
+            let [value, parts] = [&term.value, &term.parts.as_ref().unwrap()[0]].map(|table| table.values()[0]);
+            (value, parts, term.of)
+        };
+        let (linear, logarithm) = (split(term), split(&log));
+        assert_eq!((linear.2, logarithm.2), (SplitOf::Logarithm, SplitOf::Value), "{term}");
+        assert_eq!(linear.1, logarithm.1, "{term}");
+        assert!(linear.0 < logarithm.0, "{term}");
     }
 }
 
@@ -201,6 +238,22 @@ impl<const VALID: bool> RegionSizePenalty for OwnTerm<VALID> {
 
 struct X;
 
+impl GroundTruthMatching for X {
+    fn matching(&self, truth: &InsideTruth) -> Expr<Scalar> {
+        truth.target_size().sum_classes().sum_samples()
+    }
+}
+
+impl Overlap for X {
+    fn overlap(&self, regions: &AllRegions) -> Expr<Scalar> {
+        RegionSizePenalty::penalty(self, &regions.sizes())
+    }
+
+    fn decompose(&self, regions: &AllRegions) -> Decomposition {
+        Decomposition::size(self.overlap(regions))
+    }
+}
+
 impl RegionSizePenalty for X {
     fn penalty(&self, sizes: &RegionSizes) -> Expr<Scalar> {
         (sizes.classes() as f64 * sizes.given()).sum_classes().sum_samples()
@@ -215,6 +268,7 @@ fn a_term_of_ones_own_is_named_after_its_type_and_sees_sizes() {
     };
     let (predicted, target, x) = (penalty(OwnTerm::<true>), penalty(OwnTerm::<false>), penalty(X));
     assert_eq!([&predicted, &target, &x].map(ToString::to_string), ["own_term", "own_term", "x"]);
+    assert_eq!((matching(X) + overlap(X)).to_string(), "x + x");
     assert_eq!((value(&predicted, None), value(&target, None)), (2.0, 2.0));
     assert_eq!(value(&x, Some(Table::new(1, 3, vec![0.5, 0.25, 0.125]).unwrap())), 3.0 * 0.875);
 }
