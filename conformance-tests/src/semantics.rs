@@ -32,6 +32,7 @@ pub const CHECKS: &[Check] = &[
     ("softmax_of_one_channel_is_refused", one_channel_softmax),
     ("class_counts_that_do_not_fit_are_refused", class_counts),
     ("a_given_prior_is_needed_where_asked_for", given_prior),
+    ("the_report_pools_each_class_over_the_batch", report),
     ("same_input_same_bits", reproducible),
 ];
 
@@ -352,6 +353,36 @@ fn given_prior(adapter: &dyn Adapter) -> Result<(), String> {
     let given = Input { prior: Some([0.2, 0.3, 0.5].repeat(2)), ..plain.clone() };
     let constant = self::loss("kl(target=[0.2, 0.3, 0.5]) + l1(target=[0.2, 0.3, 0.5], pooling=batch)");
     close("given", &run(adapter, &loss, &given, Dtype::F64)?, &run(adapter, &constant, &plain, Dtype::F64)?)
+}
+
+fn report(adapter: &dyn Adapter) -> Result<(), String> {
+    let mut input = input(&[2, 3, 10], 44);
+    labels(&mut input)[4] = 255;
+    for activation in [Activation::Softmax, Activation::Sigmoid] {
+        let loss = loss("ce").with_activation(activation).with_ignore_index(255);
+        let regions = adapter.evaluate(&loss, &input, Dtype::F64).map_err(|error| error.to_string())?.regions;
+        if regions.len() != 3 {
+            return Err(format!("{} classes are reported, not 3", regions.len()));
+        }
+        for (class, got) in regions.iter().enumerate() {
+            let [mut valid, mut target, mut predicted, mut both] = [0.0; 4];
+            for (at, &label) in pixels(&input).into_iter().zip(labels(&mut input.clone()).iter()).filter(|(_, l)| **l != 255) {
+                let exp = |k: usize| input.logits[logit_at(&input, at, k)].exp();
+                let p = match activation {
+                    Activation::Softmax => exp(class) / (exp(0) + exp(1) + exp(2)),
+                    Activation::Sigmoid => exp(class) / (1.0 + exp(class)),
+                };
+                let y = f64::from(u8::from(label == class as i64));
+                (valid, target, predicted, both) = (valid + 1.0, target + y, predicted + p, both + y * p);
+            }
+            let want = [target / valid, predicted / valid, 2.0 * both / (target + predicted)];
+            let off = |(a, b): (f64, f64)| (a - b).abs() > 1e-6;
+            if got.class != class || [got.target, got.predicted, got.dice].into_iter().zip(want).any(off) {
+                return Err(format!("{activation}, class {class}: {got:?} where target, predicted and dice are {want:?}"));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn reproducible(adapter: &dyn Adapter) -> Result<(), String> {
