@@ -17,7 +17,7 @@ pub use algebra::{Algebra, HostAlgebra, OnHost, Table};
 pub use axes::{Axes, Broadcast, Classes, Extent, Pixel, Regions, Samples, Scalar};
 pub use leaf::Leaf;
 pub use op::Op;
-pub use pixel::PixelFunction;
+pub use pixel::{PixelFunction, PixelStep};
 pub(crate) use tape::{Index, Tape};
 
 use std::marker::PhantomData;

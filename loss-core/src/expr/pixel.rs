@@ -6,7 +6,7 @@ use num_traits::Float;
 
 use super::algebra::elementwise;
 use super::tape::{Index, Step, Tape};
-use super::{Algebra, Expr, Leaf, Pixel, Table};
+use super::{Algebra, Expr, Leaf, Op, Pixel, Table};
 use crate::LossError;
 
 /// A function of one pixel's log-probability, with its derivative.
@@ -21,6 +21,26 @@ use crate::LossError;
 /// ```
 #[derive(Clone)]
 pub struct PixelFunction(Arc<Inner>);
+
+/// One step of a [`PixelFunction`]; arguments are places of earlier steps.
+///
+/// ```
+/// use loss_core::expr::{Op, PixelFunction, PixelStep};
+/// let negated = PixelFunction::new(|log_p| -log_p);
+/// let steps: Vec<_> = negated.steps().collect();
+/// let [value, _] = negated.results();
+/// assert_eq!(steps[0], PixelStep::LogProbability);
+/// assert_eq!(steps[value], PixelStep::Apply(Op::Neg, 0, None));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PixelStep {
+    /// log p
+    LogProbability,
+    /// A number, as its bits.
+    Constant(u64),
+    /// An operation on one or two earlier steps; never a sum over samples or classes.
+    Apply(Op, usize, Option<usize>),
+}
 
 struct Inner {
     text: String,
@@ -95,6 +115,23 @@ impl PixelFunction {
                 copy(&columns[self.0.slope], slope);
             }
         }
+    }
+
+    /// The steps that value and slope are computed in, for kernels that are compiled for a function rather than handed columns.
+    pub fn steps(&self) -> impl Iterator<Item = PixelStep> {
+        self.0.tape.steps().iter().map(|step| match step {
+            Step::Leaf(Leaf::LogProbability) => PixelStep::LogProbability,
+            Step::Leaf(Leaf::Constant(bits)) => PixelStep::Constant(*bits),
+            // Functions are made of the two leaves above alone.
+            Step::Leaf(_) => PixelStep::Constant(f64::NAN.to_bits()),
+            Step::Apply(op, x, y) => PixelStep::Apply(*op, *x, *y),
+        })
+    }
+
+    /// Which of [`PixelFunction::steps`] is the value, and which the slope.
+    #[must_use]
+    pub fn results(&self) -> [usize; 2] {
+        [self.0.value, self.0.slope]
     }
 
     /// The values through a backend's own algebra, for backends without a kernel of their own.
