@@ -207,7 +207,8 @@ fn nothing_is_computed_that_changes_nothing() {
     };
     let plain = operations(|s| sum(&mass(s)));
     // A formula, and the numbers it names, which stay on the tape.
-    let neutral: [(fn(&RegionSizes) -> Expr<Scalar>, usize); 8] = [
+    type Build = fn(&RegionSizes) -> Expr<Scalar>;
+    let neutral: [(Build, usize); 8] = [
         (|s| sum(&(mass(s) + 0.0)), 1),
         (|s| sum(&(0.0 + mass(s))), 1),
         (|s| sum(&(mass(s) - 0.0)), 1),

@@ -398,7 +398,7 @@ impl<S: Simd, C: crate::Real> Sum<S, C> {
     #[inline(always)]
     pub(crate) fn is_finite(&self) -> bool {
         // 0, or NaN.
-        let odd = self.sum - self.sum;
+        let odd = self.sum * self.sum.splat(C::zero());
         C::reduce_sum(odd.simd, odd.vector) == C::zero()
     }
 }
