@@ -37,7 +37,7 @@ use crate::{docs, driver, instructions, machine::Machine, python};
 #[command(after_help = "Examples:
   cargo xtask bench --quick                       under a minute, once Python is there
   cargo xtask bench --only main --case 4x20       one case of the main comparison
-  cargo xtask bench --only instructions           the same numbers at every run
+  cargo xtask bench --only instructions           repeatable, however busy the machine
   cargo xtask bench --write-docs                  everything, into docs/benchmarks.md
 
 Let nothing else run meanwhile: the load of the machine before and after is printed under every table.")]
