@@ -352,8 +352,9 @@ pub(crate) fn vectors_mut<S: Simd, C: Vectors>(_: S, column: &mut [C]) -> &mut [
     C::vectors_mut::<S>(column)
 }
 
-/// A sum in every lane, kept as a number and what its roundings have cost (Kahan): as good as a sum in twice the precision, and with
-/// no other instructions than the lanes' own.
+/// A sum in every lane, kept as a number and what its roundings have lost, each of which is known exactly (Knuth's two-sum): as good
+/// as a sum in twice the precision, and with no other instructions than the lanes' own. Kahan's shorter sum, which takes from the next
+/// summand what the last has lost, is not: it rounds that difference.
 pub(crate) struct Sum<S: Simd, C: Vectors> {
     sum: Lanes<S, C>,
     lost: Lanes<S, C>,
@@ -382,16 +383,16 @@ impl<S: Simd, C: crate::Real> Sum<S, C> {
 
     #[inline(always)]
     pub(crate) fn add(&mut self, value: Lanes<S, C>) {
-        let value = value - self.lost;
         let sum = self.sum + value;
-        self.lost = (sum - self.sum) - value;
+        let added = sum - self.sum;
+        self.lost = self.lost + ((self.sum - (sum - added)) + (value - added));
         self.sum = sum;
     }
 
     #[inline(always)]
     pub(crate) fn join(&mut self, other: Self) {
         self.add(other.sum);
-        self.add(other.lost.splat(C::zero()) - other.lost);
+        self.lost = self.lost + other.lost;
     }
 
     /// Whether every lane is.
@@ -435,7 +436,7 @@ impl<C: crate::Real> Sums<'_, C> {
     pub(crate) fn flush(&mut self) {
         for (slot, total) in self.lanes.chunks_exact_mut(SLOT).zip(self.totals.iter_mut()) {
             let (sums, lost) = slot.split_at(PADDING);
-            *total += sums.iter().zip(lost).map(|(sum, lost)| sum.wide() - lost.wide()).sum::<f64>();
+            *total += sums.iter().zip(lost).map(|(sum, lost)| sum.wide() + lost.wide()).sum::<f64>();
             slot.fill(C::zero());
         }
     }

@@ -1,0 +1,74 @@
+//! Sums over many pixels, and over large ones.
+
+use loss_core::{Activation, Plan, Side, Statistic};
+use loss_kernels::{Labels, Problem, Shares, Target, logit_gradient, statistics, statistics_and_gradient};
+
+/// The first statistic of two-class pixels, each of the given logits, with these labels and weights.
+fn first(logits: [f32; 2], labels: &[u8], weights: Option<&[f32]>, statistic: Statistic) -> Vec<f64> {
+    let pixels = labels.len();
+    let logits: Vec<f32> = logits.iter().flat_map(|&z| vec![z; pixels]).collect();
+    let shape = [1, pixels];
+    let weights = weights.map(|weights| (Shares::F32(weights), shape.as_slice()));
+    let target = (Target::Labels(Labels::U8(labels)), shape.as_slice());
+    let problem = Problem::new(&[1, 2, pixels], target, weights, &[], Activation::Softmax).unwrap();
+    let plan = Plan::new(2, [statistic]).unwrap();
+    statistics(&logits, &problem, &plan).unwrap()[0].values().to_vec()
+}
+
+#[test]
+fn what_roundings_cost_is_not_lost() {
+    // Sums of f32 alone would be off by about a millionth.
+    let weights: Vec<f32> = (0..300_000u32).map(|i| 0.5 + (i.wrapping_mul(2_654_435_761) >> 8) as f32 / 16_777_216.0).collect();
+    let exact: f64 = weights.iter().map(|&w| f64::from(w)).sum();
+    let got = first([0.0, 0.0], &vec![0; weights.len()], Some(&weights), Statistic::ValidSize);
+    assert!((got[0] / exact - 1.0).abs() < 1e-12, "{} for {exact}", got[0]);
+}
+
+#[test]
+fn logarithms_near_the_limit_add_up() {
+    let pixels = 3000;
+    let large = f32::MAX / 4.0;
+    let likelihood = Statistic::LogLikelihood(Activation::Softmax, Side::Region);
+    let got = first([large, -large], &vec![1; pixels], None, likelihood);
+    let exact = -2.0 * f64::from(large) * pixels as f64;
+    assert!((got[1] / exact - 1.0).abs() < 1e-6, "{} for {exact}", got[1]);
+    assert_eq!(got[0], 0.0);
+}
+
+#[test]
+fn weights_near_the_limit_add_up() {
+    let pixels = 3000;
+    let weights = vec![f32::MAX / 2.0; pixels];
+    let exact = f64::from(f32::MAX / 2.0) * pixels as f64;
+    for (statistic, share) in [
+        (Statistic::ValidSize, 1.0),
+        (Statistic::TargetSize, 1.0),
+        (Statistic::PredictedSize(Activation::Softmax, loss_core::Temperature::ONE, Side::Region), 0.5),
+        (Statistic::Intersection(Activation::Softmax, loss_core::Temperature::ONE, Side::Region), 0.5),
+        (Statistic::SquaredMass(Activation::Softmax), 0.25),
+    ] {
+        let got = first([0.0, 0.0], &vec![0; pixels], Some(&weights), statistic.clone());
+        assert!((got[0] / (share * exact) - 1.0).abs() < 1e-6, "{statistic}: {} for {}", got[0], share * exact);
+    }
+}
+
+#[test]
+fn one_read_is_two() {
+    // Bit by bit: the passes differ in what they are asked for, not in what they compute.
+    let pixels = 5000;
+    let logits: Vec<f32> = (0..3 * pixels).map(|i| ((i * 37 % 101) as f32 - 50.0) / 9.0).collect();
+    let labels: Vec<i64> = (0..pixels).map(|i| (i * 7 % 4) as i64).collect();
+    let shape = [1, pixels];
+    let target = (Target::Labels(Labels::I64(&labels)), shape.as_slice());
+    let problem = Problem::new(&[1, 3, pixels], target, None, &[3], Activation::Softmax).unwrap();
+    let likelihood = Statistic::LogLikelihood(Activation::Softmax, Side::Region);
+    let plan = Plan::new(3, [Statistic::ValidSize, likelihood]).unwrap();
+    let upstream = [None, Some(loss_core::expr::Table::filled(1, 3, -1.0 / pixels as f64))];
+    let (mut one, mut two) = (vec![f32::NAN; logits.len()], vec![f32::NAN; logits.len()]);
+    let together = statistics_and_gradient(&logits, &problem, &plan, &upstream, &mut one).unwrap();
+    logit_gradient(&logits, &problem, &plan, &upstream, &mut two).unwrap();
+    assert_eq!(together, statistics(&logits, &problem, &plan).unwrap());
+    assert_eq!(one, two);
+    let ignored = labels.iter().enumerate().filter(|(_, label)| **label == 3);
+    assert!(ignored.into_iter().all(|(s, _)| (0..3).all(|k| one[k * pixels + s].to_bits() == 0)));
+}
