@@ -37,7 +37,9 @@ fn main() -> Result<(), LossError> {
         let gradients = total.backward();
         let sum = leaf.grad(&gradients).map_or(f32::NAN, |gradient| gradient.abs().sum().into_scalar());
         let both = start.elapsed();
-        println!("{path:?}, round {round}: total {value}, sum of |gradient| {sum}: forward {forward:.0?}, with backward {both:.0?}");
+        println!(
+            "{path:?}, round {round}: total {value}, sum of |gradient| {sum}: forward {forward:.0?}, with backward {both:.0?}"
+        );
     }
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     println!("{}", status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or("VmHWM unknown"));

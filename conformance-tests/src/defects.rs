@@ -156,7 +156,12 @@ fn volumes(adapter: &dyn Adapter) -> Result<(), String> {
     let volume = input(&[2, 3, 2, 3, 4], 4);
     let flat = Input { shape: vec![2, 3, 24], ..volume.clone() };
     for (text, _) in PRESETS {
-        close(adapter, text, &run(adapter, &loss(text), &volume, widest(adapter))?, &run(adapter, &loss(text), &flat, widest(adapter))?)?;
+        close(
+            adapter,
+            text,
+            &run(adapter, &loss(text), &volume, widest(adapter))?,
+            &run(adapter, &loss(text), &flat, widest(adapter))?,
+        )?;
     }
     Ok(())
 }
@@ -291,7 +296,8 @@ fn valid_divisor(adapter: &dyn Adapter) -> Result<(), String> {
     *labels(&mut padded) = [labels(&mut whole.clone()).clone(), vec![255; 9]].concat();
     for text in ["ce", "ce(label_smoothing=0.1)", "ce(class_weights=[1, 2, 3])", "focal", "dice", "l1", "kl", "db"] {
         let loss = loss(text).with_ignore_index(255);
-        let (a, b) = (run(adapter, &loss, &padded, widest(adapter))?.total, run(adapter, &loss, &whole, widest(adapter))?.total);
+        let (a, b) =
+            (run(adapter, &loss, &padded, widest(adapter))?.total, run(adapter, &loss, &whole, widest(adapter))?.total);
         equal(adapter, text, a, b)?;
     }
     Ok(())

@@ -42,7 +42,10 @@ pub(crate) fn provide() -> Result<(), String> {
     }
     if !driver().exists() {
         fetch().map_err(|error| {
-            format!("{error}\nInstall a Vulkan driver (on Debian: {}), or leave these tests out: --without-wgpu", PACKAGES.join(" "))
+            format!(
+                "{error}\nInstall a Vulkan driver (on Debian: {}), or leave these tests out: --without-wgpu",
+                PACKAGES.join(" ")
+            )
         })?;
     }
     eprintln!("xtask: a Vulkan driver in software is at {}", own().display());

@@ -186,13 +186,7 @@ mod tests {
         let x = CubeBackend::float_from_data(TensorData::new(xs.clone(), [count]), &device);
         let out = CubeBackend::float_zeros(Shape::from([FUNCTIONS.len() * count]), &device, FloatDType::F32);
         let cubes = CubeCount::Static(count.div_ceil(64) as u32, 1, 1);
-        tabulate::launch(
-            &x.client.clone(),
-            cubes,
-            CubeDim::new_1d(64),
-            x.into_tensor_arg(),
-            out.clone().into_tensor_arg(),
-        );
+        tabulate::launch(&x.client.clone(), cubes, CubeDim::new_1d(64), x.into_tensor_arg(), out.clone().into_tensor_arg());
         let got = into_data_sync(out).try_into_vec::<f32>().unwrap();
         for ((name, function), got) in FUNCTIONS.iter().zip(got.chunks(count)) {
             for (&x, &got) in xs.iter().zip(got) {

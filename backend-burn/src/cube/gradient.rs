@@ -3,19 +3,12 @@
 use burn_cubecl::cubecl::{self, prelude::*};
 
 use super::elementary::sigmoid;
-use super::pixel::{channel, factor, function, largest, log_sum, logarithms, masses, rests, share, softmax, weight};
+use super::pixel::{channel, counts, factor, function, largest, log_sum, logarithms, masses, rests, share, softmax, weight};
 use super::recipe::{Recipe, Sum};
 
 /// ∂/∂(log p) of a statistic at a pixel: p·∂/∂p of a mass, φ' of a pixel function, 1 of a logarithm, times what comes from upstream.
 #[cube]
-fn slope(
-    weight: f32,
-    y: f32,
-    upstream: f32,
-    masses: &Sequence<f32>,
-    logarithms: &Sequence<f32>,
-    #[comptime] sum: Sum,
-) -> f32 {
+fn slope(weight: f32, y: f32, upstream: f32, masses: &Sequence<f32>, logarithms: &Sequence<f32>, #[comptime] sum: Sum) -> f32 {
     let factor = factor(weight, y, comptime!(sum.times));
     if comptime!(sum.mass().is_some()) {
         let (at, squared) = comptime!(sum.mass().unwrap_or_default());
@@ -73,7 +66,7 @@ pub(super) fn pull_back<F: Float, I: Int>(
         let (n, s) = (ABSOLUTE_POS / pixels, ABSOLUTE_POS % pixels);
         let first = n * classes * pixels + s;
         let w = weight::<I>(labels, weights, ABSOLUTE_POS, comptime!(recipe.clone()));
-        if w == 0.0f32 {
+        if !counts(w) {
             for k in 0..classes {
                 gradient[first + k * pixels] = F::new(0.0);
             }
@@ -103,16 +96,8 @@ pub(super) fn pull_back<F: Float, I: Int>(
                     let y = share(shares, at, k, own, comptime!(recipe.clone()));
                     let masses = masses(z, max, &inverse, comptime!(recipe.clone()));
                     let logarithms = logarithms(z, max, log_one_plus, comptime!(recipe.clone()));
-                    let slopes = softmax_slopes(
-                        w,
-                        y,
-                        upstream,
-                        row + k,
-                        classes,
-                        &masses,
-                        &logarithms,
-                        comptime!(recipe.clone()),
-                    );
+                    let slopes =
+                        softmax_slopes(w, y, upstream, row + k, classes, &masses, &logarithms, comptime!(recipe.clone()));
                     #[unroll]
                     for t in 0..comptime!(recipe.temperatures()) {
                         totals[t] += *slopes.index(t);
@@ -131,16 +116,8 @@ pub(super) fn pull_back<F: Float, I: Int>(
                 let mut out = f32::new(0.0);
                 if comptime!(recipe.softmax()) {
                     if k != top {
-                        let slopes = softmax_slopes(
-                            w,
-                            y,
-                            upstream,
-                            row + k,
-                            classes,
-                            &masses,
-                            &logarithms,
-                            comptime!(recipe.clone()),
-                        );
+                        let slopes =
+                            softmax_slopes(w, y, upstream, row + k, classes, &masses, &logarithms, comptime!(recipe.clone()));
                         #[unroll]
                         for t in 0..comptime!(recipe.temperatures()) {
                             let tau = comptime!(recipe.tau(t));

@@ -234,7 +234,8 @@ pub(crate) fn statistics(
     }
     let device = logits.clone().without_autodiff().device();
     let nothing = || Tensor::<1>::empty([1], (&device, DType::F32));
-    let floats = |tensor: Tensor<1>| if tensor.device() == device { Ok(tensor.cast(DType::F32)) } else { Err(no_kernel(&tensor)) };
+    let floats =
+        |tensor: Tensor<1>| if tensor.device() == device { Ok(tensor.cast(DType::F32)) } else { Err(no_kernel(&tensor)) };
     let (labels, shares): (Tensor<1, Int>, Tensor<1>) = match &target.values {
         Values::Labels(labels) if labels.device() == device => (labels.clone().flatten(0, 1), nothing()),
         Values::Labels(labels) => return Err(no_kernel(&labels.clone().float())),
@@ -312,7 +313,8 @@ mod tests {
 
         let device = Device::wgpu(DeviceKind::DefaultDevice);
         let float = |data: &TensorData| Tensor::<1>::from_data(data.clone(), &device).into_dispatch();
-        let target = || (Tensor::<1, Int>::from_data(labels.clone(), &device).into_dispatch(), float(&weights), float(&weights));
+        let target =
+            || (Tensor::<1, Int>::from_data(labels.clone(), &device).into_dispatch(), float(&weights), float(&weights));
         let logits = || Tensor::<3>::from_data(logits.clone(), &device).into_dispatch();
         let (l, s, w) = target();
         let fused = Tensor::<2>::from_dispatch(Dispatch::region_statistics(logits(), l, s, w, recipe.clone()));

@@ -119,13 +119,7 @@ fn scalar(tensor: Tensor<1>) -> f64 {
     tensor.into_scalar::<f64>()
 }
 
-fn forward<const D: usize>(
-    path: Path,
-    device: &Device,
-    loss: &Loss,
-    input: &Input,
-    dtype: Dtype,
-) -> Result<Output, LossError> {
+fn forward<const D: usize>(path: Path, device: &Device, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Output, LossError> {
     let leaf = logits::<D>(input, dtype, &device.clone().autodiff()).require_grad();
     let out = loss.forward_by(path, leaf.clone(), &target(input, device))?;
     assert_eq!(out.path, path, "the call took the path it was asked to take");
