@@ -3,7 +3,7 @@
 use burn_cubecl::cubecl::{self, prelude::*};
 
 use super::elementary::sigmoid;
-use super::pixel::{channel, factor, function, largest, log_sum, logarithms, masses, rests, share, softmax, weight};
+use super::pixel::{channel, counts, factor, function, largest, log_sum, logarithms, masses, rests, share, softmax, weight};
 use super::recipe::{Recipe, Sum};
 
 /// ∂/∂(log p) of a statistic at a pixel: p·∂/∂p of a mass, φ' of a pixel function, 1 of a logarithm, times what comes from upstream.
@@ -66,7 +66,7 @@ pub(super) fn pull_back<F: Float, I: Int>(
         let (n, s) = (ABSOLUTE_POS / pixels, ABSOLUTE_POS % pixels);
         let first = n * classes * pixels + s;
         let w = weight::<I>(labels, weights, ABSOLUTE_POS, comptime!(recipe.clone()));
-        if w == 0.0f32 {
+        if !counts(w) {
             for k in 0..classes {
                 gradient[first + k * pixels] = F::new(0.0);
             }

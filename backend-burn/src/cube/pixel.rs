@@ -57,6 +57,12 @@ pub(super) fn share(shares: &Tensor<f32>, at: usize, k: usize, channel: i32, #[c
     if comptime!(recipe.layout.soft) { shares[at] } else { select(channel == i32::cast_from(k), 1.0f32, 0.0f32) }
 }
 
+/// Whether a pixel, or a summand of it, has any weight; NaN has. By the bits: a shading language's `!=` may be false for NaN.
+#[cube]
+pub(super) fn counts(weight: f32) -> bool {
+    (u32::reinterpret(weight) & 0x7fff_ffffu32) != 0u32
+}
+
 /// Whether a number is neither infinite nor NaN, by its bits: shading languages may assume that there are none.
 #[cube]
 pub(super) fn finite(x: f32) -> bool {
@@ -241,7 +247,7 @@ fn number(step: PixelStep) -> f32 {
 #[cube]
 pub(super) fn function(factor: f32, log_p: f32, #[comptime] sum: Sum, #[comptime] slope: bool) -> f32 {
     let mut out = f32::new(0.0);
-    if factor != 0.0f32 {
+    if counts(factor) {
         out = factor * evaluate(log_p, comptime!(sum.steps()), comptime!(sum.wanted(slope)));
     }
     out

@@ -6,7 +6,7 @@
 use burn_cubecl::cubecl::{self, prelude::*};
 
 use super::elementary::opaque;
-use super::pixel::{channel, largest, log_sum, logarithms, masses, rests, share, summands, weight};
+use super::pixel::{channel, counts, largest, log_sum, logarithms, masses, rests, share, summands, weight};
 use super::recipe::Recipe;
 
 /// Units of a cube.
@@ -100,7 +100,7 @@ pub(super) fn sum_pixels<F: Float, I: Int>(
         for j in 0..own {
             let s = start + j * UNITS;
             let mut w = weight::<I>(labels, weights, n * pixels + s, comptime!(recipe.clone()));
-            if w != 0.0f32 {
+            if counts(w) {
                 let first = n * classes * pixels + s;
                 let (max, top, all_finite) = largest::<F>(logits, first, classes, pixels);
                 pixel_channel[j] = channel::<I>(labels, n * pixels + s, classes, comptime!(recipe.clone()));
@@ -134,7 +134,7 @@ pub(super) fn sum_pixels<F: Float, I: Int>(
             }
             for j in 0..own {
                 let w = pixel_weight[j];
-                if w != 0.0f32 {
+                if counts(w) {
                     let at = (n * classes + k) * pixels + start + j * UNITS;
                     let z = f32::cast_from(logits[at]);
                     let y = share(shares, at, k, pixel_channel[j], comptime!(recipe.clone()));
