@@ -31,7 +31,7 @@ fn is_here() -> bool {
     let named = NAMED.iter().any(|name| env::var_os(name).is_some_and(|value| !value.is_empty()));
     let lists = |place: &&str| fs::read_dir(place).is_ok_and(|mut files| files.next().is_some());
     // Elsewhere than on Linux wgpu has Metal or DirectX.
-    named || env::consts::OS != "linux" || PLACES.iter().any(|place| lists(place))
+    named || env::consts::OS != "linux" || PLACES.iter().any(lists)
 }
 
 /// Puts Mesa's software driver under `target/`, from Debian's packages; nothing is installed. Does nothing where there is a driver.
