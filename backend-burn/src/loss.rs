@@ -6,6 +6,8 @@ use burn::tensor::{DType, Tensor};
 use loss_core::expr::{HostAlgebra, Table};
 use loss_core::{Detail, Evaluation, Inputs, Loss, LossError, Outputs, Plan, Program, Role, SplitOf};
 
+#[cfg(feature = "cube")]
+use crate::cube;
 use crate::operations::Operations;
 use crate::target::flatten;
 use crate::{BurnTarget, operations};
@@ -13,7 +15,7 @@ use crate::{BurnTarget, operations};
 /// How a loss was, or is to be, computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Path {
-    /// One operation with a hand-written backward, on the CPU (Flex).
+    /// Kernels with a hand-written backward: on the CPU (Flex), and on devices that CubeCL compiles for.
     Fused,
     /// Ordinary Burn operations, differentiated by Burn: any device.
     Operations,
@@ -92,29 +94,32 @@ pub trait BurnLoss {
 
 impl BurnLoss for Loss {
     fn forward<const D: usize>(&self, logits: Tensor<D>, target: &BurnTarget) -> Result<Forward, LossError> {
-        let path = if has_kernel(&logits) { Path::Fused } else { Path::Operations };
-        self.forward_by(path, logits, target)
+        match kernel(&logits) {
+            #[cfg(feature = "cube")]
+            Some(Kernel::Cube) => interpret(self, &logits, target, |plan| statistics(self, &logits, target, plan)),
+            Some(_) => self.forward_by(Path::Fused, logits, target),
+            None => self.forward_by(Path::Operations, logits, target),
+        }
     }
 
     fn forward_by<const D: usize>(&self, path: Path, logits: Tensor<D>, target: &BurnTarget) -> Result<Forward, LossError> {
         check_type(logits.dtype())?;
-        let geometry = target.geometry(&logits.dims(), self.activation())?;
-        let outputs: Outputs<Tensor<1>> = match path {
+        match (path, kernel(&logits)) {
             #[cfg(feature = "flex")]
-            Path::Fused => crate::fused::forward(self, logits, target)?,
-            #[cfg(not(feature = "flex"))]
-            Path::Fused => return Err(no_kernel(&logits)),
-            Path::Operations => {
-                let program = self.program(geometry.classes, Detail::Parts)?;
-                let operations = Operations::for_logits(&logits);
-                let statistics = operations::statistics(&flatten(logits.clone()), target, program.plan(), self.ignored())?;
-                let inputs = self.inputs(geometry.samples, target.prior.clone());
-                let outputs = program.outputs(&operations, &statistics, &inputs)?;
-                let result = result_type(logits.dtype());
-                outputs.map(|value| value.clone().reshape([-1]).cast(result))
+            (Path::Fused, Some(Kernel::Flex)) => {
+                target.geometry(&logits.dims(), self.activation())?;
+                Ok(name(self, path, crate::fused::forward(self, logits, target)?))
             }
-        };
-        Ok(name(self, path, outputs))
+            #[cfg(feature = "cube")]
+            (Path::Fused, Some(Kernel::Cube)) => interpret(self, &logits, target, |plan| {
+                let statistics = cube::statistics(&flatten(logits.clone()), target, plan, self.ignored())?;
+                statistics.map(|statistics| (path, statistics)).ok_or_else(|| no_kernel_for(plan))
+            }),
+            (Path::Fused, _) => Err(no_kernel(&logits)),
+            (Path::Operations, _) => interpret(self, &logits, target, |plan| {
+                Ok((path, operations::statistics(&flatten(logits.clone()), target, plan, self.ignored())?))
+            }),
+        }
     }
 
     fn evaluate<const D: usize>(&self, logits: Tensor<D>, target: &BurnTarget) -> Result<Evaluation, LossError> {
@@ -155,12 +160,45 @@ pub(crate) fn tables<const D: usize>(
     plan: &Plan,
 ) -> Result<Vec<Table>, LossError> {
     #[cfg(feature = "flex")]
-    if has_kernel(logits) {
+    if let Some(Kernel::Flex) = kernel(logits) {
         return crate::fused::tables(loss, logits, target, plan);
     }
-    let logits = flatten(logits.clone().without_autodiff());
-    let statistics = operations::statistics(&logits, target, plan, loss.ignored())?;
+    let (_, statistics) = statistics(loss, &logits.clone().without_autodiff(), target, plan)?;
     statistics.into_iter().map(operations::to_table).collect()
+}
+
+/// The statistics of a plan on the device: by the kernels where they can compute them, else by ordinary operations.
+fn statistics<const D: usize>(
+    loss: &Loss,
+    logits: &Tensor<D>,
+    target: &BurnTarget,
+    plan: &Plan,
+) -> Result<(Path, Vec<Tensor<2>>), LossError> {
+    let logits = flatten(logits.clone());
+    #[cfg(feature = "cube")]
+    if let Some(Kernel::Cube) = kernel(&logits)
+        && let Some(statistics) = cube::statistics(&logits, target, plan, loss.ignored())?
+    {
+        return Ok((Path::Fused, statistics));
+    }
+    Ok((Path::Operations, operations::statistics(&logits, target, plan, loss.ignored())?))
+}
+
+/// Runs a loss's program on the device, on statistics that are there.
+fn interpret<const D: usize>(
+    loss: &Loss,
+    logits: &Tensor<D>,
+    target: &BurnTarget,
+    statistics: impl FnOnce(&Plan) -> Result<(Path, Vec<Tensor<2>>), LossError>,
+) -> Result<Forward, LossError> {
+    check_type(logits.dtype())?;
+    let geometry = target.geometry(&logits.dims(), loss.activation())?;
+    let program = loss.program(geometry.classes, Detail::Parts)?;
+    let (path, statistics) = statistics(program.plan())?;
+    let inputs = loss.inputs(geometry.samples, target.prior.clone());
+    let outputs = program.outputs(&Operations::for_logits(logits), &statistics, &inputs)?;
+    let result = result_type(logits.dtype());
+    Ok(name(loss, path, outputs.map(|value| value.clone().reshape([-1]).cast(result))))
 }
 
 /// Puts names to outputs.
@@ -186,20 +224,42 @@ fn check_type(dtype: DType) -> Result<(), LossError> {
     }
 }
 
-#[cfg(feature = "flex")]
-fn has_kernel<const D: usize>(logits: &Tensor<D>) -> bool {
-    crate::fused::primitive(logits.clone()).is_some()
+/// The kernels there are.
+enum Kernel {
+    #[cfg(feature = "flex")]
+    Flex,
+    #[cfg(feature = "cube")]
+    Cube,
 }
 
-#[cfg(not(feature = "flex"))]
-fn has_kernel<const D: usize>(_: &Tensor<D>) -> bool {
-    false
+/// Those that read these logits.
+fn kernel<const D: usize>(logits: &Tensor<D>) -> Option<Kernel> {
+    #[cfg(feature = "flex")]
+    if crate::fused::primitive(logits.clone()).is_some() {
+        return Some(Kernel::Flex);
+    }
+    #[cfg(feature = "cube")]
+    if cube::has_kernel(logits) {
+        return Some(Kernel::Cube);
+    }
+    let _ = logits;
+    None
 }
 
 pub(crate) fn no_kernel<const D: usize>(tensor: &Tensor<D>) -> LossError {
     LossError::Unsupported {
         what: "the fused path",
-        got: format!("a tensor on {:?}", tensor.device()),
-        expected: "logits and target on the CPU (Flex), with the feature `flex`",
+        got: format!("{:?} on {:?}", tensor.dtype(), tensor.device()),
+        expected: "logits and target on one device: Flex with the feature `flex`; one of CubeCL's with `wgpu` or `cuda`, not F64",
+    }
+}
+
+#[cfg(feature = "cube")]
+fn no_kernel_for(plan: &Plan) -> LossError {
+    let statistics: Vec<String> = plan.statistics().iter().map(ToString::to_string).collect();
+    LossError::Unsupported {
+        what: "the fused path",
+        got: statistics.join(", "),
+        expected: "pixel functions whose constants are finite in F32",
     }
 }

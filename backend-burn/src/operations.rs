@@ -25,7 +25,7 @@ impl Operations {
 }
 
 /// The type that sums are kept in: `f64` where the device has it.
-fn wide(device: &Device) -> DType {
+pub(crate) fn wide(device: &Device) -> DType {
     if device.supports_dtype(DType::F64) { DType::F64 } else { DType::F32 }
 }
 

@@ -37,7 +37,7 @@ use crate::{docs, driver, instructions, machine::Machine, python};
 #[command(after_help = "Examples:
   cargo xtask bench --quick                       under a minute, once Python is there
   cargo xtask bench --only main --case 4x20       one case of the main comparison
-  cargo xtask bench --only instructions           the same numbers at every run
+  cargo xtask bench --only instructions           repeatable, however busy the machine
   cargo xtask bench --write-docs                  everything, into docs/benchmarks.md
 
 Let nothing else run meanwhile: the load of the machine before and after is printed under every table.")]
@@ -136,16 +136,11 @@ fn compare(arguments: &Arguments) -> Result<(), String> {
     let out = arguments.out.clone().unwrap_or_else(|| python::workspace().join("target/benchmarks"));
     fs::create_dir_all(&out).map_err(|error| format!("{}: {error}", out.display()))?;
     let results = match &arguments.from {
-        Some(path) => {
-            let named = |error: String| format!("{}: {error}", path.display());
-            let text = fs::read_to_string(path).map_err(|error| named(error.to_string()))?;
-            serde_json::from_str(&text).map_err(|error| named(error.to_string()))?
-        }
+        Some(path) => Results::read(path)?,
         None => {
-            let results = measure(arguments, &sections, &out)?;
-            let text = serde_json::to_string_pretty(&results).map_err(|error| error.to_string())?;
             let path = out.join("results.json");
-            fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+            let results = measure(arguments, &sections, &out, &path)?;
+            results.save(&path)?;
             results
         }
     };
@@ -192,7 +187,7 @@ fn is_for(job: &Job, side: Side) -> bool {
     }
 }
 
-fn measure(arguments: &Arguments, sections: &[Section], out: &Path) -> Result<Results, String> {
+fn measure(arguments: &Arguments, sections: &[Section], out: &Path, save_to: &Path) -> Result<Results, String> {
     let (quick, threads) = (arguments.quick, usize::from(arguments.threads));
     let wanted = Wanted {
         sections: sections.to_vec(),
@@ -208,7 +203,7 @@ fn measure(arguments: &Arguments, sections: &[Section], out: &Path) -> Result<Re
         let parts: Vec<String> = sections.iter().map(|section| section.name()).collect();
         let small = if quick { " among the small ones of --quick" } else { "" };
         let named = arguments.case.as_ref().map_or_else(String::new, |case| format!(" with `{case}` in its name"));
-        return Err(format!("nothing to measure: {} have no case{named}{small}", parts.join(", ")));
+        return Err(format!("nothing to measure: no case of {}{named}{small}", parts.join(", ")));
     }
     // What is missing is said before anything is measured.
     if jobs.iter().any(|job| matches!(job, Job::Instructions { .. })) {
@@ -235,7 +230,7 @@ fn measure(arguments: &Arguments, sections: &[Section], out: &Path) -> Result<Re
     let start = Instant::now();
     let scratch = Scratch::new(out)?;
     let results = Results { machine, rounds: wanted.rounds, threads, quick, ..Results::default() };
-    let mut session = Session { ours, python, folder: &scratch.0, bar: &bar, results };
+    let mut session = Session { ours, python, folder: &scratch.0, bar: &bar, results, save_to };
     let done = jobs.into_iter().try_for_each(|job| session.run(job));
     bar.finish_and_clear();
     done?;
@@ -287,5 +282,7 @@ mod tests {
         assert!(fs::read_to_string(folder.path().join("growth.svg")).unwrap().contains("exponent 1.00"));
         fs::write(&path, "{").unwrap();
         assert!(run(&arguments).unwrap_err().contains("old.json"));
+        results.save(&path).unwrap();
+        assert_eq!(Results::read(&path).unwrap(), results);
     }
 }

@@ -1,4 +1,5 @@
-//! Instructions of one call, counted by valgrind's callgrind: the same number again at the next run, however busy the machine.
+//! Instructions of one call, counted by valgrind's callgrind: the next run's are within a thousandth, however busy the
+//! machine.
 //!
 //! Valgrind knows AVX2 and not AVX-512, so kernels that choose at run time choose AVX2 there.
 

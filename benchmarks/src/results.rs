@@ -1,5 +1,8 @@
 //! Everything a run measured, as numbers.
 
+use std::fs;
+use std::path::Path;
+
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
@@ -103,6 +106,19 @@ pub(crate) struct Results {
 }
 
 impl Results {
+    /// Writes it to a file.
+    pub(crate) fn save(&self, path: &Path) -> Result<(), String> {
+        let text = serde_json::to_string_pretty(self).map_err(|error| error.to_string())?;
+        fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
+    }
+
+    /// Reads it from a file.
+    pub(crate) fn read(path: &Path) -> Result<Self, String> {
+        let named = |error: String| format!("{}: {error}", path.display());
+        let text = fs::read_to_string(path).map_err(|error| named(error.to_string()))?;
+        serde_json::from_str(&text).map_err(|error| named(error.to_string()))
+    }
+
     /// The seconds of an engine's work in a case.
     pub(crate) fn seconds(&self, section: Section, case: &str, who: &str, op: Op) -> Option<&[f64]> {
         let is = |s: &&Series| s.section == section && s.case == case && s.who == who && s.op == op;

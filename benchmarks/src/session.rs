@@ -28,6 +28,8 @@ pub(crate) struct Session<'a> {
     pub(crate) folder: &'a Path,
     pub(crate) bar: &'a ProgressBar,
     pub(crate) results: Results,
+    /// Where the numbers are kept as they come: a run that is broken off has not been for nothing.
+    pub(crate) save_to: &'a Path,
 }
 
 impl Session<'_> {
@@ -77,6 +79,10 @@ impl Session<'_> {
                     }
                 }
                 self.results.series.extend(series);
+                self.results.save(self.save_to)?;
+                if self.bar.is_hidden() {
+                    eprintln!("segloss-bench: {}, {case}: measured", section.name());
+                }
                 return Ok(());
             }
             Job::Memory { section, case, gradient, contender } => {
@@ -132,7 +138,7 @@ pub(crate) struct Scratch(pub(crate) std::path::PathBuf);
 
 impl Scratch {
     pub(crate) fn new(within: &Path) -> Result<Self, String> {
-        let path = within.join(format!("arrays-{}", std::process::id()));
+        let path = within.join("arrays");
         fs::create_dir_all(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         // Python has another working directory in mind when it is given a relative one.
         fs::canonicalize(&path).map(Self).map_err(|error| format!("{}: {error}", path.display()))

@@ -31,7 +31,10 @@ pub struct Slot<E> {
     spare: Option<ArrayD<E>>,
 }
 
-/// Labels of logits `[N, K, *spatial]`, in 0..K (0 and 1 for one channel).
+/// Labels of logits `[N, K, *spatial]`, in 0..K (0 and 1 for one channel), made by `to` of numbers that depend on the seed alone.
+///
+/// # Errors
+/// [`LossError::ShapeMismatch`] for a shape that no array can have.
 pub fn labels_of<L>(shape: &[usize], seed: u64, to: impl Fn(i64) -> L) -> Result<ArrayD<L>, LossError> {
     let classes = shape.get(1).copied().unwrap_or(1).max(2);
     let pixels: Vec<usize> = shape.iter().enumerate().filter(|(axis, _)| *axis != 1).map(|(_, &length)| length).collect();
@@ -51,6 +54,9 @@ fn array<T>(shape: &[usize], values: Vec<T>) -> Result<ArrayD<T>, LossError> {
 
 impl<E: Element> Slot<E> {
     /// Logits of a shape, made by `from` of numbers that depend on the seed alone.
+    ///
+    /// # Errors
+    /// [`LossError::ShapeMismatch`] for a shape that no array can have.
     pub fn new(shape: &[usize], seed: u64, from: impl Fn(f64) -> E, labels: LabelArray) -> Result<Self, LossError> {
         let logits = numbers(shape.iter().product(), seed).map(|u| from(6.0 * u - 3.0)).collect();
         Ok(Self { logits: array(shape, logits)?, labels, spare: None })
@@ -81,16 +87,25 @@ impl<E: Element> Slot<E> {
     }
 
     /// The value alone.
+    ///
+    /// # Errors
+    /// What the loss reports: see [`NdarrayLoss`].
     pub fn value(&self, loss: &Loss) -> Result<f64, LossError> {
         loss.value(self.logits.view(), &self.target())
     }
 
     /// Value and gradient, in a new array.
+    ///
+    /// # Errors
+    /// What the loss reports: see [`NdarrayLoss`].
     pub fn both(&self, loss: &Loss) -> Result<f64, LossError> {
         Ok(loss.value_and_gradient(self.logits.view(), &self.target())?.value.total)
     }
 
     /// Value and gradient, in the spare array.
+    ///
+    /// # Errors
+    /// What the loss reports: see [`NdarrayLoss`].
     pub fn both_into_spare(&mut self, loss: &Loss) -> Result<f64, LossError> {
         let mut spare = self.spare.take().unwrap_or_else(|| self.logits.clone());
         let value = loss.value_and_gradient_into(self.logits.view(), &self.target(), spare.view_mut());
@@ -109,6 +124,9 @@ impl<E: Element> Slot<E> {
     }
 
     /// Hands over a function that takes the gradient alone: the statistics are taken at the first call.
+    ///
+    /// # Errors
+    /// What the loss reports: see [`NdarrayLoss`].
     pub fn with_gradient_pass<R>(
         &mut self,
         loss: &Loss,

@@ -3,6 +3,7 @@
 use loss_core::{Loss, LossError};
 
 use crate::oracle::Target;
+use crate::tolerance::tolerance;
 use crate::{Adapter, Dtype, Input, Output};
 
 /// A named check of a backend.
@@ -33,10 +34,25 @@ pub(crate) fn same(what: &str, a: &Output, b: &Output) -> Result<(), String> {
     }
 }
 
-pub(crate) fn close(what: &str, a: &Output, b: &Output) -> Result<(), String> {
+/// The widest type of logits that a backend reads: what checks of values use.
+pub(crate) fn widest(adapter: &dyn Adapter) -> Dtype {
+    if adapter.supports(Dtype::F64) { Dtype::F64 } else { Dtype::F32 }
+}
+
+/// What two numbers of that type may be apart that should be equal, relative to their scale.
+pub(crate) fn slack(adapter: &dyn Adapter) -> f64 {
+    match widest(adapter) {
+        Dtype::F64 => 1e-12,
+        // Each may be off by this, and no check has more classes.
+        single => 2.0 * tolerance(single, [1, 5, 1]).relative,
+    }
+}
+
+pub(crate) fn close(adapter: &dyn Adapter, what: &str, a: &Output, b: &Output) -> Result<(), String> {
+    let slack = slack(adapter);
     let scale = a.gradient.iter().fold(0.0f64, |m, g| m.max(g.abs()));
     let off = a.gradient.iter().zip(&b.gradient).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-    if (a.total - b.total).abs() > 1e-12 * a.total.abs().max(1.0) || off.is_nan() || off > 1e-12 * scale {
+    if (a.total - b.total).abs() > slack * a.total.abs().max(1.0) || off.is_nan() || off > slack * scale {
         return Err(format!("{what}: totals {} and {}, gradients off by {off:e} of {scale:e}", a.total, b.total));
     }
     Ok(())

@@ -5,7 +5,7 @@
 
 use loss_core::{Activation, Loss, PRESETS, catalogue};
 
-use crate::check::{Check, close, labels, logit_at, loss, pixels, refused, run};
+use crate::check::{Check, close, labels, logit_at, loss, pixels, refused, run, slack, widest};
 use crate::inputs::{input, numbers};
 use crate::oracle::Target;
 use crate::{Adapter, Dtype, Input};
@@ -51,11 +51,11 @@ fn ensure(holds: bool, otherwise: impl Fn() -> String) -> Result<(), String> {
 }
 
 fn total(adapter: &dyn Adapter, text: &str, input: &Input) -> Result<f64, String> {
-    Ok(run(adapter, &loss(text), input, Dtype::F64)?.total)
+    Ok(run(adapter, &loss(text), input, widest(adapter))?.total)
 }
 
-fn equal(what: &str, got: f64, want: f64) -> Result<(), String> {
-    ensure((got - want).abs() <= 1e-12 * want.abs().max(1.0), || format!("{what}: {got}, not {want}"))
+fn equal(adapter: &dyn Adapter, what: &str, got: f64, want: f64) -> Result<(), String> {
+    ensure((got - want).abs() <= slack(adapter) * want.abs().max(1.0), || format!("{what}: {got}, not {want}"))
 }
 
 /// Logits and labels of one sample, by class.
@@ -77,7 +77,7 @@ fn ignore_in_size_terms(adapter: &dyn Adapter) -> Result<(), String> {
         labels(&mut plain)[4] = 7;
         let mut other = plain.clone();
         (0..3).for_each(|k| other.logits[k * 10 + 4] = 5.0 * k as f64);
-        close(text, &run(adapter, &loss, &other, Dtype::F64)?, &run(adapter, &loss, &plain, Dtype::F64)?)?;
+        close(adapter, text, &run(adapter, &loss, &other, widest(adapter))?, &run(adapter, &loss, &plain, widest(adapter))?)?;
     }
     Ok(())
 }
@@ -87,7 +87,7 @@ fn binary_ignore(adapter: &dyn Adapter) -> Result<(), String> {
     let input = scene(&[&[2.0, 5.0, -1.0]], &[1, 255, 0]);
     let loss = loss("ce").with_activation(Activation::Sigmoid).with_ignore_index(255);
     let want = ((-2.0f64).exp().ln_1p() + (-1.0f64).exp().ln_1p()) / 2.0;
-    equal("binary Cross-Entropy", run(adapter, &loss, &input, Dtype::F64)?.total, want)
+    equal(adapter, "binary Cross-Entropy", run(adapter, &loss, &input, widest(adapter))?.total, want)
 }
 
 fn multi_label_kl(adapter: &dyn Adapter) -> Result<(), String> {
@@ -97,7 +97,7 @@ fn multi_label_kl(adapter: &dyn Adapter) -> Result<(), String> {
     input.target = Target::Soft([vec![1.0], vec![0.0; 9], vec![1.0], vec![0.0; 9]].concat());
     let loss = loss("kl(temperature=1, epsilon=0)").with_activation(Activation::Sigmoid);
     let want = 2.0 * (0.1 * (0.1f64 / 0.9).ln() + 0.9 * (0.9f64 / 0.1).ln());
-    equal("KL", run(adapter, &loss, &input, Dtype::F64)?.total, want)
+    equal(adapter, "KL", run(adapter, &loss, &input, widest(adapter))?.total, want)
 }
 
 /// Another value of an option than its default, and what must stand beside it for it to matter.
@@ -141,7 +141,7 @@ fn every_option_counts(adapter: &dyn Adapter) -> Result<(), String> {
             let base = if option.name == "background" { "kl(activation=sigmoid)" } else { term.name };
             let mut apart = 0.0;
             for input in [&full, &sparse] {
-                let run = |text: &str| run(adapter, &loss(text).with_ignore_index(255), input, Dtype::F64);
+                let run = |text: &str| run(adapter, &loss(text).with_ignore_index(255), input, widest(adapter));
                 let (a, b) = (run(base)?, run(&format!("{}({other})", term.name))?);
                 apart +=
                     (a.total - b.total).abs() + a.gradient.iter().zip(&b.gradient).map(|(a, b)| (a - b).abs()).sum::<f64>();
@@ -156,7 +156,12 @@ fn volumes(adapter: &dyn Adapter) -> Result<(), String> {
     let volume = input(&[2, 3, 2, 3, 4], 4);
     let flat = Input { shape: vec![2, 3, 24], ..volume.clone() };
     for (text, _) in PRESETS {
-        close(text, &run(adapter, &loss(text), &volume, Dtype::F64)?, &run(adapter, &loss(text), &flat, Dtype::F64)?)?;
+        close(
+            adapter,
+            text,
+            &run(adapter, &loss(text), &volume, widest(adapter))?,
+            &run(adapter, &loss(text), &flat, widest(adapter))?,
+        )?;
     }
     Ok(())
 }
@@ -174,16 +179,16 @@ fn half_epsilon(adapter: &dyn Adapter) -> Result<(), String> {
 
 fn focal_gamma_zero(adapter: &dyn Adapter) -> Result<(), String> {
     let input = input(&[2, 4, 10], 5);
-    let focal = run(adapter, &loss("focal(gamma=0, activation=softmax)"), &input, Dtype::F64)?;
-    close("focal", &focal, &run(adapter, &loss("ce"), &input, Dtype::F64)?)
+    let focal = run(adapter, &loss("focal(gamma=0, activation=softmax)"), &input, widest(adapter))?;
+    close(adapter, "focal", &focal, &run(adapter, &loss("ce"), &input, widest(adapter))?)
 }
 
 fn without_background(adapter: &dyn Adapter) -> Result<(), String> {
     // With two classes, leaving one out must leave the other's own value, not a constant.
     let input = input(&[1, 2, 10], 6);
     let only = |k: usize| total(adapter, &format!("dice(classes=[{k}])"), &input);
-    equal("the mean of both", (only(0)? + only(1)?) / 2.0, total(adapter, "dice", &input)?)?;
-    let gradient = run(adapter, &loss("dice(classes=[1])"), &input, Dtype::F64)?.gradient;
+    equal(adapter, "the mean of both", (only(0)? + only(1)?) / 2.0, total(adapter, "dice", &input)?)?;
+    let gradient = run(adapter, &loss("dice(classes=[1])"), &input, widest(adapter))?.gradient;
     ensure(gradient.iter().any(|g| g.abs() > 1e-6), || "no gradient".to_owned())
 }
 
@@ -191,13 +196,13 @@ fn one_activation(adapter: &dyn Adapter) -> Result<(), String> {
     let input = input(&[2, 3, 10], 7);
     for (whole, part) in [("ce + dice + l1 + log_recall", 0), ("focal(activation=model) + gdice(activation=model)", 1)] {
         for activation in [Activation::Softmax, Activation::Sigmoid] {
-            let by_loss = run(adapter, &loss(whole).with_activation(activation), &input, Dtype::F64)?;
+            let by_loss = run(adapter, &loss(whole).with_activation(activation), &input, widest(adapter))?;
             let spelled: Vec<String> = whole
                 .split(" + ")
                 .map(|term| format!("{}(activation={activation})", term.split('(').next().unwrap_or(term)))
                 .collect();
-            let by_term = run(adapter, &loss(&spelled.join(" + ")), &input, Dtype::F64)?;
-            close(&format!("losses {part}, {activation}"), &by_loss, &by_term)?;
+            let by_term = run(adapter, &loss(&spelled.join(" + ")), &input, widest(adapter))?;
+            close(adapter, &format!("losses {part}, {activation}"), &by_loss, &by_term)?;
         }
     }
     Ok(())
@@ -206,18 +211,18 @@ fn one_activation(adapter: &dyn Adapter) -> Result<(), String> {
 fn other_class_counts(adapter: &dyn Adapter) -> Result<(), String> {
     let loss = loss("ce + focal + dice + l1 + gdice");
     let [three, five] = [3, 5].map(|classes| input(&[2, classes, 10], 8));
-    let before = run(adapter, &loss, &three, Dtype::F64)?;
+    let before = run(adapter, &loss, &three, widest(adapter))?;
     let (used, fresh) =
-        (run(adapter, &loss, &five, Dtype::F64)?, run(adapter, &self::loss(&loss.to_string()), &five, Dtype::F64)?);
-    close("five classes after three", &used, &fresh)?;
-    close("three classes again", &run(adapter, &loss, &three, Dtype::F64)?, &before)
+        (run(adapter, &loss, &five, widest(adapter))?, run(adapter, &self::loss(&loss.to_string()), &five, widest(adapter))?);
+    close(adapter, "five classes after three", &used, &fresh)?;
+    close(adapter, "three classes again", &run(adapter, &loss, &three, widest(adapter))?, &before)
 }
 
 fn one_channel_gradient(adapter: &dyn Adapter) -> Result<(), String> {
     let input = input(&[2, 1, 10], 9);
     for (text, _) in PRESETS {
         let loss = loss(text).with_activation(Activation::Sigmoid);
-        let gradient = run(adapter, &loss, &input, Dtype::F64)?.gradient;
+        let gradient = run(adapter, &loss, &input, widest(adapter))?.gradient;
         ensure(gradient.iter().any(|g| g.abs() > 1e-6), || format!("{text} has none"))?;
     }
     Ok(())
@@ -247,8 +252,8 @@ fn generalised_dice_of_large_regions(adapter: &dyn Adapter) -> Result<(), String
 fn class_weights_of_binary(adapter: &dyn Adapter) -> Result<(), String> {
     // A weighted mean over channels; a weight on the positive side only would change one channel's value.
     let input = input(&[2, 1, 10], 10);
-    let sigmoid = |text: &str| run(adapter, &loss(text).with_activation(Activation::Sigmoid), &input, Dtype::F64);
-    close("one channel", &sigmoid("ce(class_weights=[5])")?, &sigmoid("ce")?)
+    let sigmoid = |text: &str| run(adapter, &loss(text).with_activation(Activation::Sigmoid), &input, widest(adapter));
+    close(adapter, "one channel", &sigmoid("ce(class_weights=[5])")?, &sigmoid("ce")?)
 }
 
 fn empty_class(adapter: &dyn Adapter) -> Result<(), String> {
@@ -262,7 +267,7 @@ fn empty_class(adapter: &dyn Adapter) -> Result<(), String> {
         "tversky(absent=count)",
         "gdice",
     ] {
-        let out = run(adapter, &loss(text), &input, Dtype::F64)?;
+        let out = run(adapter, &loss(text), &input, widest(adapter))?;
         let finite = out.total.is_finite() && out.gradient.iter().all(|g| g.is_finite());
         ensure(finite, || format!("{text}: {} {:?}", out.total, out.gradient))?;
     }
@@ -281,7 +286,7 @@ fn focal_channels(adapter: &dyn Adapter) -> Result<(), String> {
     // A channel more adds its own part and takes nothing from the others.
     let two = scene(&[&[1.0, -1.0], &[0.5, 0.25]], &[0, 1]);
     let three = scene(&[&[1.0, -1.0], &[0.5, 0.25], &[-900.0; 2]], &[0, 1]);
-    equal("focal", total(adapter, "focal", &three)?, total(adapter, "focal", &two)?)
+    equal(adapter, "focal", total(adapter, "focal", &three)?, total(adapter, "focal", &two)?)
 }
 
 fn valid_divisor(adapter: &dyn Adapter) -> Result<(), String> {
@@ -291,8 +296,9 @@ fn valid_divisor(adapter: &dyn Adapter) -> Result<(), String> {
     *labels(&mut padded) = [labels(&mut whole.clone()).clone(), vec![255; 9]].concat();
     for text in ["ce", "ce(label_smoothing=0.1)", "ce(class_weights=[1, 2, 3])", "focal", "dice", "l1", "kl", "db"] {
         let loss = loss(text).with_ignore_index(255);
-        let (a, b) = (run(adapter, &loss, &padded, Dtype::F64)?.total, run(adapter, &loss, &whole, Dtype::F64)?.total);
-        equal(text, a, b)?;
+        let (a, b) =
+            (run(adapter, &loss, &padded, widest(adapter))?.total, run(adapter, &loss, &whole, widest(adapter))?.total);
+        equal(adapter, text, a, b)?;
     }
     Ok(())
 }
@@ -303,7 +309,7 @@ fn absent_class(adapter: &dyn Adapter) -> Result<(), String> {
     for form in ["linear", "log"] {
         let gradient = |absent: &str| {
             let text = format!("dice(classes=[2], form={form}, absent={absent}, smooth_numerator=1, smooth_denominator=1)");
-            run(adapter, &loss(&text), &predicted(0.0), Dtype::F64).map(|out| out.gradient[12..].iter().sum::<f64>())
+            run(adapter, &loss(&text), &predicted(0.0), widest(adapter)).map(|out| out.gradient[12..].iter().sum::<f64>())
         };
         ensure(gradient("count")? > 1e-3, || format!("{form}: counted, but not pushed down"))?;
         ensure(gradient("zero")? == 0.0 && gradient("skip")? == 0.0, || format!("{form}: not counted, but pushed"))?;
@@ -318,7 +324,7 @@ fn half_sums(adapter: &dyn Adapter) -> Result<(), String> {
         *z = if u < 0.5 { 2.0 } else { 3.0 };
     }
     let loss = loss("ce + dice + l1 + kl + gdice").with_activation(Activation::Sigmoid);
-    let want = run(adapter, &loss, &input, Dtype::F64)?.total;
+    let want = run(adapter, &loss, &input, widest(adapter))?.total;
     for dtype in [Dtype::F16, Dtype::Bf16].into_iter().filter(|dtype| adapter.supports(*dtype)) {
         let got = run(adapter, &loss, &input, dtype)?.total;
         ensure((got - want).abs() <= 1e-6 * want.abs(), || format!("{dtype}: {got}, not {want}"))?;
@@ -335,8 +341,8 @@ fn label_k_ignored(adapter: &dyn Adapter) -> Result<(), String> {
         labels(&mut far)[i] = 255;
     }
     for (text, _) in PRESETS {
-        let by = |label, input| run(adapter, &loss(text).with_ignore_index(label), input, Dtype::F64);
-        close(text, &by(3, &next)?, &by(255, &far)?)?;
+        let by = |label, input| run(adapter, &loss(text).with_ignore_index(label), input, widest(adapter));
+        close(adapter, text, &by(3, &next)?, &by(255, &far)?)?;
     }
     Ok(())
 }
@@ -351,8 +357,8 @@ fn binary_scale(adapter: &dyn Adapter) -> Result<(), String> {
         ..scene(&vec![&row[..]; count], &[0; 4])
     };
     let sigmoid =
-        |input| run(adapter, &loss("ce").with_activation(Activation::Sigmoid), input, Dtype::F64).map(|out| out.total);
-    equal("three channels", sigmoid(&channels(3))?, sigmoid(&channels(1))?)
+        |input| run(adapter, &loss("ce").with_activation(Activation::Sigmoid), input, widest(adapter)).map(|out| out.total);
+    equal(adapter, "three channels", sigmoid(&channels(3))?, sigmoid(&channels(1))?)
 }
 
 fn range(adapter: &dyn Adapter) -> Result<(), String> {
@@ -370,12 +376,12 @@ fn range(adapter: &dyn Adapter) -> Result<(), String> {
 fn terms_reach_the_total(adapter: &dyn Adapter) -> Result<(), String> {
     let input = input(&[2, 3, 10], 20);
     for term in catalogue() {
-        let alone = run(adapter, &loss(term.name), &input, Dtype::F64)?;
-        let both = run(adapter, &loss(&format!("ce + 0.5 * {}", term.name)), &input, Dtype::F64)?;
-        let ce = run(adapter, &loss("ce"), &input, Dtype::F64)?;
-        equal(term.name, both.total, ce.total + 0.5 * alone.total)?;
+        let alone = run(adapter, &loss(term.name), &input, widest(adapter))?;
+        let both = run(adapter, &loss(&format!("ce + 0.5 * {}", term.name)), &input, widest(adapter))?;
+        let ce = run(adapter, &loss("ce"), &input, widest(adapter))?;
+        equal(adapter, term.name, both.total, ce.total + 0.5 * alone.total)?;
         let gradient = ce.gradient.iter().zip(&alone.gradient).map(|(a, b)| a + 0.5 * b).collect();
-        close(term.name, &crate::Output { gradient, ..both.clone() }, &both)?;
+        close(adapter, term.name, &crate::Output { gradient, ..both.clone() }, &both)?;
         ensure(alone.gradient.iter().any(|g| g.abs() > 1e-8), || format!("{} has no gradient", term.name))?;
     }
     Ok(())
@@ -394,7 +400,7 @@ fn generalised_dice_by_hand(adapter: &dyn Adapter) -> Result<(), String> {
     let input = scene(&[&[z, z, z, 0.0], &[0.0, 0.0, 0.0, z]], &[0, 0, 0, 1]);
     let (w0, w1) = (1.0 / 9.0, 1.0);
     let want = 1.0 - 2.0 * (w0 * 2.4 + w1 * 0.8) / (w0 * (2.6 + 3.0) + w1 * (1.4 + 1.0));
-    equal("GDice", total(adapter, "gdice(activation=softmax)", &input)?, want)
+    equal(adapter, "GDice", total(adapter, "gdice(activation=softmax)", &input)?, want)
 }
 
 fn independent_channels(adapter: &dyn Adapter) -> Result<(), String> {
@@ -402,8 +408,8 @@ fn independent_channels(adapter: &dyn Adapter) -> Result<(), String> {
     let mut input = scene(&[&[40.0; 3], &[40.0; 3]], &[0; 3]);
     input.target = Target::Soft(vec![1.0; 6]);
     for text in ["ce", "dice", "l1", "kl", "jaccard"] {
-        let got = run(adapter, &loss(text).with_activation(Activation::Sigmoid), &input, Dtype::F64)?.total;
-        ensure(got.abs() < 1e-12, || format!("{text}: {got}"))?;
+        let got = run(adapter, &loss(text).with_activation(Activation::Sigmoid), &input, widest(adapter))?.total;
+        ensure(got.abs() < slack(adapter), || format!("{text}: {got}"))?;
     }
     Ok(())
 }
@@ -412,7 +418,7 @@ fn dice_ignores(adapter: &dyn Adapter) -> Result<(), String> {
     // The ignored pixels alone are predicted wrong.
     let input = scene(&[&[30.0, -30.0, 30.0, 30.0], &[-30.0, 30.0, -30.0, -30.0]], &[0, 1, 255, 255]);
     for text in ["dice", "jaccard", "tversky", "gdice"] {
-        let got = run(adapter, &loss(text).with_ignore_index(255), &input, Dtype::F64)?.total;
+        let got = run(adapter, &loss(text).with_ignore_index(255), &input, widest(adapter))?.total;
         ensure(got.abs() < 1e-9, || format!("{text}: {got}"))?;
     }
     Ok(())
@@ -422,11 +428,11 @@ fn smoothing_by_width(adapter: &dyn Adapter) -> Result<(), String> {
     let wide = input(&[1, 1, 2, 128], 21);
     let tall = Input { shape: vec![1, 1, 128, 2], ..wide.clone() };
     let loss = loss("ce(label_smoothing=0.1)").with_activation(Activation::Sigmoid);
-    close("transposed", &run(adapter, &loss, &wide, Dtype::F64)?, &run(adapter, &loss, &tall, Dtype::F64)?)?;
+    close(adapter, "transposed", &run(adapter, &loss, &wide, widest(adapter))?, &run(adapter, &loss, &tall, widest(adapter))?)?;
     // Half of the smoothing goes to each side of a channel.
     let one = scene(&[&[2.0]], &[1]);
     let (inside, outside) = ((-2.0f64).exp().ln_1p(), 2.0f64.exp().ln_1p());
-    equal("by hand", run(adapter, &loss, &one, Dtype::F64)?.total, 0.95 * inside + 0.05 * outside)
+    equal(adapter, "by hand", run(adapter, &loss, &one, widest(adapter))?.total, 0.95 * inside + 0.05 * outside)
 }
 
 fn smoothing_saturated(adapter: &dyn Adapter) -> Result<(), String> {

@@ -46,8 +46,8 @@ impl Schedule {
             Self::Constant(weight) => weight,
             Self::Grow { initial, factor, every, cap } => {
                 let steps = (epoch as f64 / every).floor();
-                // 0 · ∞ must stay 0.
-                if initial == 0.0 { 0.0 } else { (initial * factor.powf(steps)).min(cap) }
+                // 0 · ∞ must stay 0, and a negative weight grows away from 0 as well.
+                if initial == 0.0 { 0.0 } else { (initial.abs() * factor.powf(steps)).min(cap.abs()).copysign(initial) }
             }
         }
     }

@@ -55,6 +55,15 @@ fn other_spellings_read_as_the_same() {
         ("2*(ce + 3*l1)", "2 * ce + 6 * l1"),
         ("-(ce - dice)", "-1 * ce + dice"),
         ("ce*0.5", "0.5 * ce"),
+        ("ce*0.5+dice*2-l1", "0.5 * ce + 2 * dice - l1"),
+        ("1e+1*ce - 1E-1*dice", "10 * ce - 0.1 * dice"),
+        ("0 * grow(1, factor=2, every=3, cap=8) * l1", "grow(0, factor=2, every=3, cap=0) * l1"),
+        ("ce with ignore=[1e15, -1e15]", "ce with ignore=[1000000000000000, -1000000000000000]"),
+        ("grow(1, cap=1) * l1", "grow(1, factor=1, every=1, cap=1) * l1"),
+        ("focal(gamma=100, alpha=none)", "focal(gamma=100)"),
+        ("dice(class_weights=none, classes=all)", "dice"),
+        ("ce(class_weights=[0, 1])", "ce(class_weights=[0, 1])"),
+        ("tversky(alpha=0, beta=1)", "tversky(alpha=0, beta=1)"),
         ("l1(temperature=10)", "l1"),
         ("2 * grow(1, factor=2, every=3, cap=8) * l1", "grow(2, factor=2, every=3, cap=16) * l1"),
         ("  ce  +  l1 ( ) ", "ce + l1"),
@@ -71,6 +80,18 @@ fn operators_build_the_same_loss() {
     assert_eq!((built.clone() * 2.0).to_string(), "2 * ce + l1");
     let joined = built.with_ignore_index(255) + parse("dice with ignore=[255, 7], activation=sigmoid");
     assert_eq!(joined.to_string(), "ce + 0.5 * l1 + dice with activation=sigmoid, ignore=[255, 7]");
+}
+
+#[test]
+fn losses_are_equal_by_text_and_epoch() {
+    let loss = parse("ce + grow(1, factor=5, every=10, cap=100) * l1");
+    assert_ne!(loss, parse("ce + l1"));
+    assert_ne!(loss, loss.at_epoch(1));
+    assert_eq!(loss.at_epoch(2), loss.at_epoch(2));
+    let shown = "Loss(ce + grow(1, factor=5, every=10, cap=100) * l1";
+    assert_eq!(format!("{loss:?}"), format!("{shown})"));
+    assert_eq!(format!("{:?}", loss.at_epoch(1)), format!(r#"{shown}; epoch 1: weights ["1", "1"])"#));
+    assert_eq!(format!("{:?}", loss.at_epoch(10)), format!(r#"{shown}; epoch 10: weights ["1", "5"])"#));
 }
 
 #[test]
@@ -112,11 +133,52 @@ fn mistakes_are_named() {
         ("1e999 * ce", "at column 1 of `1e999 * ce`: expected a finite number, found `1e999`"),
         ("ce with ignore=1.5", "at column 16 of `ce with ignore=1.5`: expected whole numbers, found `1.5`"),
         ("ce with é=1", "with has no option `é`"),
+        ("ce with actuation=softmax", "with has no option `actuation`; did you mean `activation`?"),
+        ("ce with ignore=none", "at column 16 of `ce with ignore=none`: expected a label or a list of labels, found `none`"),
+        ("ce with ignore=2e15", "at column 16 of `ce with ignore=2e15`: expected whole numbers, found `2e15`"),
+        ("ce with activation=no", "at column 20 of `ce with activation=no`: expected softmax or sigmoid, found `no`"),
+        ("focal(alpha=all)", "focal: alpha = all is not allowed; expected a number or none"),
+        (
+            "ce(class_weights=all)",
+            "ce: class_weights = all is not allowed; expected none or a list of one number per class, [a, b, ..]",
+        ),
+        ("dice(classes=none)", "dice: classes = none is not allowed; expected all or a list of class indices, [1, 2, ..]"),
+        ("dice(classes=[-1])", "dice: classes = [-1] is not allowed; expected all or a list of class indices, [1, 2, ..]"),
+        ("dice(classes=[1, 1])", "dice: classes = [1, 1] is not allowed; expected a list of different class indices"),
+        ("dice(classes=[])", "dice: classes = [] is not allowed; expected a list of different class indices"),
+        (
+            "l1(target=all)",
+            "l1: target = all is not allowed; expected truth, given, or a list of one proportion per class, [a, b, ..]",
+        ),
+        ("l1(epsilon=2)", "l1: epsilon = 2 is not allowed; expected a number in [0, 1]"),
+        (
+            "ce(class_weights=[0, 0])",
+            "ce: class_weights = [0.0, 0.0] is not allowed; expected finite weights >= 0, one of them above 0",
+        ),
+        ("grow(1, every=1.5) * l1", "grow: every = 1.5 is not allowed; expected a whole number of epochs >= 1"),
+        ("grow(1, every=0) * l1", "grow: every = 0 is not allowed; expected a whole number of epochs >= 1"),
+        ("grow(-1) * l1", "grow: initial = -1 is not allowed; expected a finite number >= 0"),
+        ("grow(1, rate=2) * l1", "grow has no option `rate`"),
+        (
+            "grow(1) * grow(2) * l1",
+            "grow: factor = grow(2, factor=1, every=1, cap=100) is not allowed; expected a number: the weight of this term grows already",
+        ),
     ] {
         assert_eq!(error(text), message, "{text}");
     }
-    let deep = "(".repeat(5000) + "ce" + &")".repeat(5000);
-    assert!(error(&deep).contains("fewer nested parentheses"));
+    let nested = |levels| "(".repeat(levels) + "ce" + &")".repeat(levels);
+    assert_eq!(parse(&nested(63)), parse("ce"));
+    for levels in [64, 5000] {
+        assert!(error(&nested(levels)).contains("fewer nested parentheses"));
+    }
+    assert_eq!(parse(&["(ce)"; 200].join("+")).terms().len(), 200);
+    for unfit in [f64::INFINITY, f64::NAN] {
+        for [initial, factor, every, cap] in
+            [[unfit, 1.0, 1.0, f64::MAX], [1.0, unfit, 1.0, 1.0], [1.0, 1.0, unfit, 1.0], [1.0, 1.0, 1.0, unfit]]
+        {
+            assert!(Schedule::grow(initial, factor, every, cap).is_err(), "{initial} {factor} {every} {cap}");
+        }
+    }
 }
 
 #[test]
@@ -138,6 +200,11 @@ fn schedules_follow_the_authors() {
     let weights: Vec<f64> = [0, 9, 10, 20, 29, 30, 1000].iter().map(|&e| loss.at_epoch(e).terms().nth(1).unwrap().0).collect();
     assert_eq!(weights, [1.0, 1.0, 5.0, 25.0, 25.0, 100.0, 100.0]);
     assert_eq!(Schedule::Constant(0.3).at(7), 0.3);
+    let minus = parse("-2 * grow(1, factor=5, every=10, cap=100) * l1");
+    assert_eq!([0, 10, 1000].map(|e| minus.at_epoch(e).terms().next().unwrap().0), [-2.0, -10.0, -200.0]);
+    assert_eq!(minus.to_string(), "-1 * grow(2, factor=5, every=10, cap=200) * l1");
+    assert_eq!(parse(&minus.to_string()), minus);
+    assert_eq!(Schedule::grow(0.0, f64::MAX, 1.0, 1.0).unwrap().at(10), 0.0);
     // Programs are shared between epochs: nothing is rebuilt.
     let (first, later) = (loss.program(3, Detail::Total).unwrap(), loss.at_epoch(30).program(3, Detail::Total).unwrap());
     assert!(std::sync::Arc::ptr_eq(&first, &later));
@@ -176,11 +243,17 @@ fn a_term_of_ones_own_joins_the_vocabulary() {
     let loss = Loss::parse("ce + 2 * shrink(power=0.5)", &vocabulary).unwrap();
     assert_eq!(loss.to_string(), "ce + 2 * shrink(power=0.5)");
     assert_eq!(loss.terms().nth(1).unwrap().1.role(), Role::Size);
+    assert_eq!(format!("{:>9}{:>9}{:>9}", Role::Matching, Role::Size, Role::Overlap), " matching     size  overlap");
 }
 
 #[test]
 fn the_catalogue_lists_defaults_that_read() {
+    let names = ["ce", "focal", "log_recall", "l1", "kl", "db", "dice", "gdice", "tversky", "jaccard"];
+    assert!(catalogue().iter().map(|term| term.name).eq(names));
     for term in catalogue() {
+        let loss = parse(term.name);
+        let read = loss.terms().next().unwrap().1;
+        assert_eq!((read.name().as_str(), read.role()), (term.name, term.role));
         for option in &term.options {
             let text = format!("{}({}={})", term.name, option.name, option.default);
             assert_eq!(parse(&text).to_string(), term.name, "{text}");

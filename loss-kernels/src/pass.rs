@@ -10,7 +10,7 @@ use crate::gradient::{GradientColumns, Handed};
 use crate::groups::Groups;
 use crate::pixel::PixelColumns;
 use crate::problem::Target;
-use crate::simd::{Instructions, PADDING};
+use crate::simd::{Instructions, PADDING, Sums};
 use crate::statistics::{add_group, add_target};
 use crate::{Element, Problem, Real};
 
@@ -22,14 +22,17 @@ const LARGEST_SUM: f64 = 1e299;
 const BUFFER: usize = 16 * 1024;
 
 /// Pixels of a block at most.
-const LONGEST: usize = 1024;
+const LONGEST: usize = 256;
 
 /// Tasks that a pass is cut into, where it is large enough for it, and the bytes that all their sums may take together.
 const TASKS: usize = 128;
 const SUMS: usize = 256 * 1024;
 
-/// Logits below which no thread is asked to help.
-const SMALL: usize = 1 << 14;
+/// Blocks after which the lanes of a sum are brought together: what a lane adds up stays short.
+const FLUSH: usize = 64;
+
+/// Logits up to which no thread is asked to help: to wake one takes as long as the work.
+const SMALL: usize = 1 << 16;
 
 /// How the pixels of a sample are cut up: by shapes, type and plan alone, never by the number of threads.
 #[derive(Clone, Copy)]
@@ -91,6 +94,20 @@ pub fn statistics_and_gradient<E: Element, G: Element<Compute = E::Compute>>(
     pass(logits, problem, plan, true, Some((upstream, gradient)))
 }
 
+/// Asks for memory that will be read soon.
+#[inline]
+fn prefetch<T>(values: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in values.chunks(64 / size_of::<T>()) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint, which neither reads nor faults, on the address of a value that is there.
+        #[allow(unsafe_code, reason = "a hint to the processor, for which there is no safe function")]
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
+        }
+    }
+}
+
 type Backward<'a, G> = (&'a [Option<Table>], &'a mut [G]);
 
 /// What one task does: pixels of one sample.
@@ -138,10 +155,15 @@ fn pass<E: Element, G: Element<Compute = E::Compute>>(
     let mut sums = vec![0.0; if summed { samples * segments * width } else { 0 }];
     let tasks = tasks(&mut sums, if summed { width } else { 0 }, gradient, (samples, classes, pixels), cut);
     let soft = matches!(problem.target, Target::Soft(_));
-    let buffers = || Buffers::new(plan, &groups, cut.block, soft, upstream.is_some());
+    let buffers = || Buffers::new(plan, &groups, cut.block, soft, (if summed { width } else { 0 }, upstream.is_some()));
     let run = |buffers: &mut Buffers<E::Compute>, task: Task<'_, G>| {
         let Task { sample, start, end, sums, mut parts } = task;
-        let read = |from: usize, to: &mut [E::Compute]| E::load(&logits[from..from + to.len()], to);
+        let read = |from: usize, to: &mut [E::Compute]| {
+            let (now, later) = logits[from..].split_at(to.len());
+            // The next block of the same plane.
+            prefetch(&later[..to.len().min(later.len())]);
+            E::load(now, to);
+        };
         let mut store = |k: usize, from: usize, values: &[E::Compute]| {
             G::store(values, &mut parts[k][from..from + values.len()]);
         };
@@ -160,7 +182,7 @@ fn pass<E: Element, G: Element<Compute = E::Compute>>(
         })
     };
     // In order, so that the first offender is reported, whoever comes upon it.
-    let done: Vec<Result<(), LossError>> = if tasks.len() == 1 || logits.len() < SMALL {
+    let done: Vec<Result<(), LossError>> = if tasks.len() == 1 || logits.len() <= SMALL {
         let mut buffers = buffers();
         tasks.into_iter().map(|task| run(&mut buffers, task)).collect()
     } else {
@@ -233,10 +255,12 @@ struct Buffers<C> {
     block: Block<C>,
     pixels: PixelColumns<C>,
     gradient: Option<GradientColumns<C>>,
+    /// Lanes of the sums, all 0 between tasks.
+    lanes: Vec<C>,
 }
 
 impl<C: Real> Buffers<C> {
-    fn new(plan: &Plan, groups: &Groups, capacity: usize, soft: bool, backward: bool) -> Self {
+    fn new(plan: &Plan, groups: &Groups, capacity: usize, soft: bool, (sums, backward): (usize, bool)) -> Self {
         let functions = groups.groups.iter().flat_map(|group| &group.members).filter_map(|&i| match &plan.statistics()[i] {
             Statistic::PixelSum(_, _, function) => Some(function),
             _ => None,
@@ -246,6 +270,7 @@ impl<C: Real> Buffers<C> {
             block: Block::new(plan.classes(), capacity, groups.needs(soft)),
             pixels: PixelColumns::new(functions, capacity),
             gradient: backward.then(|| GradientColumns::new(plan.classes(), capacity, pixel_sums)),
+            lanes: Sums::slots(sums),
         }
     }
 }
@@ -276,23 +301,26 @@ impl<C: Real> WithSimd for Blocks<'_, C> {
     fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
         let Self { problem, plan, groups, upstream, unit, buffers, range, step, sums, read, store } = self;
         let (sample, first, end) = range;
-        let Buffers { block, pixels, gradient } = buffers;
-        let summed = !sums.is_empty();
-        for start in (first..end).step_by(step) {
+        let Buffers { block, pixels, gradient, lanes } = buffers;
+        let (summed, weighted) = (!sums.is_empty(), problem.weights.is_some());
+        let mut sums = Sums { lanes, totals: sums };
+        for (i, start) in (first..end).step_by(step).enumerate() {
             block.load(simd, problem, read, (sample, start, step.min(end - start)))?;
             if summed {
-                add_target(simd, block, plan, groups, sums);
+                add_target(simd, block, plan, groups, &mut sums, weighted);
             }
             if let Some(gradient) = gradient {
                 gradient.begin(block.padded());
             }
             for group in &groups.groups {
+                // The slope of a logarithm needs none.
+                let logarithms = group.pixel_sums || (summed && group.logarithms);
                 match group.activation {
-                    Activation::Softmax => block.softmax(simd, group.temperature, group.logarithms),
-                    Activation::Sigmoid => block.sigmoid(simd, group.temperature, group.logarithms),
+                    Activation::Softmax => block.softmax(simd, group.temperature, logarithms),
+                    Activation::Sigmoid => block.sigmoid(simd, group.temperature, logarithms),
                 }
                 if summed {
-                    add_group(simd, block, pixels, plan, group, sums);
+                    add_group(simd, (block, pixels), plan, group, &mut sums, weighted);
                 }
                 if let (Some(gradient), Some(upstream)) = (&mut *gradient, upstream) {
                     gradient.add_group(simd, block, pixels, &Handed { plan, upstream }, group);
@@ -303,7 +331,11 @@ impl<C: Real> WithSimd for Blocks<'_, C> {
                     store(k, start - first, gradient.finish(simd, block, k, unit));
                 }
             }
+            if i % FLUSH == FLUSH - 1 {
+                sums.flush();
+            }
         }
+        sums.flush();
         Ok(())
     }
 }

@@ -195,7 +195,7 @@ impl Power {
     fn of(exponent: f64) -> Option<Self> {
         let doubled = exponent * 2.0;
         let few = (0.0..=16.0).contains(&doubled) && doubled.fract() == 0.0;
-        few.then(|| Self { whole: doubled as u32 / 2, half: doubled as u32 % 2 == 1 })
+        few.then_some(Self { whole: doubled as u32 / 2, half: doubled as u32 % 2 == 1 })
     }
 
     #[inline(always)]

@@ -50,6 +50,8 @@ pub trait Vectors: bytemuck::Pod {
     fn equal<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S>;
     /// a > b
     fn greater<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S>;
+    /// The sum of the lanes, in some order.
+    fn reduce_sum<S: Simd>(simd: S, a: Self::Vector<S>) -> Self;
     /// a where the mask is true, else b.
     fn select<S: Simd>(simd: S, mask: Self::Mask<S>, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// e^x for x ≤ 0.
@@ -62,7 +64,7 @@ pub trait Vectors: bytemuck::Pod {
 
 /// The operations that pulp has, under its names.
 macro_rules! forwarded {
-    ($vector:ident, $mask:ident, $split:ident, $split_mut:ident, $splat:ident, $abs:ident, $sqrt:ident, $mul_add:ident, $select:ident;
+    ($vector:ident, $mask:ident, $split:ident, $split_mut:ident, $splat:ident, $abs:ident, $sqrt:ident, $reduce_sum:ident, $mul_add:ident, $select:ident;
      $($name:ident = $method:ident),*; $($comparison:ident = $compare:ident),*) => {
         type Vector<S: Simd> = S::$vector;
         type Mask<S: Simd> = S::$mask;
@@ -96,6 +98,10 @@ macro_rules! forwarded {
             simd.$sqrt(a)
         }
         #[inline(always)]
+        fn reduce_sum<S: Simd>(simd: S, a: S::$vector) -> Self {
+            simd.$reduce_sum(a)
+        }
+        #[inline(always)]
         fn mul_add<S: Simd>(simd: S, a: S::$vector, b: S::$vector, c: S::$vector) -> S::$vector {
             simd.$mul_add(a, b, c)
         }
@@ -116,7 +122,7 @@ macro_rules! forwarded {
 
 impl Vectors for f32 {
     forwarded! {
-        f32s, m32s, as_simd_f32s, as_mut_simd_f32s, splat_f32s, abs_f32s, sqrt_f32s, mul_add_e_f32s, select_f32s;
+        f32s, m32s, as_simd_f32s, as_mut_simd_f32s, splat_f32s, abs_f32s, sqrt_f32s, reduce_sum_f32s, mul_add_e_f32s, select_f32s;
         add = add_f32s, sub = sub_f32s, mul = mul_f32s, div = div_f32s, min = min_f32s, max = max_f32s;
         equal = equal_f32s, greater = greater_than_f32s
     }
@@ -140,7 +146,7 @@ impl Vectors for f32 {
 /// In `f64` the exponential and the logarithm are the C library's, lane by lane.
 impl Vectors for f64 {
     forwarded! {
-        f64s, m64s, as_simd_f64s, as_mut_simd_f64s, splat_f64s, abs_f64s, sqrt_f64s, mul_add_e_f64s, select_f64s;
+        f64s, m64s, as_simd_f64s, as_mut_simd_f64s, splat_f64s, abs_f64s, sqrt_f64s, reduce_sum_f64s, mul_add_e_f64s, select_f64s;
         add = add_f64s, sub = sub_f64s, mul = mul_f64s, div = div_f64s, min = min_f64s, max = max_f64s;
         equal = equal_f64s, greater = greater_than_f64s
     }
@@ -346,8 +352,8 @@ pub(crate) fn vectors_mut<S: Simd, C: Vectors>(_: S, column: &mut [C]) -> &mut [
     C::vectors_mut::<S>(column)
 }
 
-/// Sums, lane by lane, kept as a number and what its roundings have cost (Kahan): as good as sums in twice the precision over the
-/// pixels of a block, and with no other instructions than the lanes' own.
+/// A sum in every lane, kept as a number and what its roundings have cost (Kahan): as good as a sum in twice the precision, and with
+/// no other instructions than the lanes' own.
 pub(crate) struct Sum<S: Simd, C: Vectors> {
     sum: Lanes<S, C>,
     lost: Lanes<S, C>,
@@ -361,6 +367,20 @@ impl<S: Simd, C: crate::Real> Sum<S, C> {
     }
 
     #[inline(always)]
+    pub(crate) fn load(simd: S, slot: &[C]) -> Self {
+        let vectors = C::vectors::<S>(slot);
+        Self { sum: Lanes::new(simd, vectors[0]), lost: Lanes::new(simd, vectors[vectors.len() / 2]) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn store(self, slot: &mut [C]) {
+        let vectors = C::vectors_mut::<S>(slot);
+        let half = vectors.len() / 2;
+        vectors[0] = self.sum.vector;
+        vectors[half] = self.lost.vector;
+    }
+
+    #[inline(always)]
     pub(crate) fn add(&mut self, value: Lanes<S, C>) {
         let value = value - self.lost;
         let sum = self.sum + value;
@@ -369,61 +389,86 @@ impl<S: Simd, C: crate::Real> Sum<S, C> {
     }
 
     #[inline(always)]
-    pub(crate) fn total(&self) -> f64 {
-        let mut total = 0.0;
-        for (sum, lost) in C::numbers::<S>(&self.sum.vector).iter().zip(C::numbers::<S>(&self.lost.vector)) {
-            total += sum.wide() - lost.wide();
-        }
-        total
+    pub(crate) fn join(&mut self, other: Self) {
+        self.add(other.sum);
+        self.add(other.lost.splat(C::zero()) - other.lost);
+    }
+
+    /// Whether every lane is.
+    #[inline(always)]
+    pub(crate) fn is_finite(&self) -> bool {
+        // 0, or NaN.
+        let odd = self.sum * self.sum.splat(C::zero());
+        C::reduce_sum(odd.simd, odd.vector) == C::zero()
     }
 }
 
 impl<S: Simd, C: crate::Real> Lanes<S, C> {
     /// The sum of its numbers.
-    #[inline(always)]
     pub(crate) fn total(self) -> f64 {
-        let mut total = 0.0;
-        for number in C::numbers::<S>(&self.vector) {
-            total += number.wide();
-        }
-        total
+        C::numbers::<S>(&self.vector).iter().map(|number| number.wide()).sum()
     }
 }
 
-/// Σ of what is given for an index, over all lanes of the vectors `0..count`.
-macro_rules! sum {
-    ($simd:expr, $count:expr, |$i:ident| $value:expr) => {{
-        let (simd, count): (_, usize) = ($simd, $count);
-        // Four sums, so that none waits for the one before it.
-        let mut sums = [Sum::new(simd), Sum::new(simd), Sum::new(simd), Sum::new(simd)];
+/// Numbers of a slot: the widest vector of sums, and what they have lost.
+const SLOT: usize = 2 * PADDING;
+
+/// Sums over pixels: lane by lane, and brought together after a number of blocks.
+pub(crate) struct Sums<'a, C> {
+    /// A slot per sum.
+    pub(crate) lanes: &'a mut [C],
+    pub(crate) totals: &'a mut [f64],
+}
+
+impl<C: crate::Real> Sums<'_, C> {
+    /// Slots for so many sums.
+    pub(crate) fn slots(count: usize) -> Vec<C> {
+        vec![C::zero(); count * SLOT]
+    }
+
+    #[inline(always)]
+    pub(crate) fn slot(&mut self, at: usize) -> &mut [C] {
+        &mut self.lanes[at * SLOT..(at + 1) * SLOT]
+    }
+
+    /// Brings the lanes together.
+    pub(crate) fn flush(&mut self) {
+        for (slot, total) in self.lanes.chunks_exact_mut(SLOT).zip(self.totals.iter_mut()) {
+            let (sums, lost) = slot.split_at(PADDING);
+            *total += sums.iter().zip(lost).map(|(sum, lost)| sum.wide() - lost.wide()).sum::<f64>();
+            slot.fill(C::zero());
+        }
+    }
+}
+
+/// Adds to a sum what is given for an index, over all lanes of the vectors `0..count`. `checked`: where the lanes' own type overflows,
+/// as with logarithms near its limit, the block is added number by number in `f64`.
+macro_rules! add_up {
+    ($simd:expr, $sums:expr, $at:expr, $count:expr, $checked:expr, |$i:ident| $value:expr) => {{
+        let (simd, at, count): (_, usize, usize) = ($simd, $at, $count);
+        // Two sums, so that not every addition waits for the one before it.
+        let (mut even, mut odd) = (Sum::load(simd, $sums.slot(at)), Sum::new(simd));
         let mut $i = 0;
-        while $i + 4 <= count {
-            sums[0].add($value);
+        while $i + 2 <= count {
+            even.add($value);
             $i += 1;
-            sums[1].add($value);
-            $i += 1;
-            sums[2].add($value);
-            $i += 1;
-            sums[3].add($value);
+            odd.add($value);
             $i += 1;
         }
-        while $i < count {
-            sums[0].add($value);
-            $i += 1;
+        if $i < count {
+            even.add($value);
         }
-        let [a, b, c, d] = sums;
-        let mut total = (a.total() + b.total()) + (c.total() + d.total());
-        if !total.is_finite() {
-            // Logarithms near the limit of their type overflow a sum of that type.
-            total = 0.0;
+        even.join(odd);
+        if $checked && !even.is_finite() {
             for $i in 0..count {
-                total += $value.total();
+                $sums.totals[at] += $value.total();
             }
+        } else {
+            even.store($sums.slot(at));
         }
-        total
     }};
 }
-pub(crate) use sum;
+pub(crate) use add_up;
 
 /// The sets of instructions that the kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

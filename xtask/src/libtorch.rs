@@ -97,8 +97,9 @@ pub(crate) fn fetch(version: &str, place: &Path) -> Result<(), String> {
     Ok(())
 }
 
-fn library_path(libtorch: &Path) -> OsString {
-    let mut path = libtorch.join("lib").into_os_string();
+/// Where libraries are searched: in a folder first.
+pub(crate) fn library_path(folder: &Path) -> OsString {
+    let mut path = folder.as_os_str().to_owned();
     if let Some(more) = env::var_os("LD_LIBRARY_PATH").filter(|more| !more.is_empty()) {
         path.push(":");
         path.push(more);
@@ -118,7 +119,7 @@ pub(crate) fn print_env() -> Result<(), String> {
 /// Lets a command, and what it starts, find LibTorch.
 pub(crate) fn put_into(command: &mut Command) -> Result<(), String> {
     let libtorch = located()?;
-    command.env("LD_LIBRARY_PATH", library_path(&libtorch)).env("LIBTORCH", libtorch);
+    command.env("LD_LIBRARY_PATH", library_path(&libtorch.join("lib"))).env("LIBTORCH", libtorch);
     // Threads that wait for each other sleep: on a busy machine spinning makes small operations a hundred times slower.
     if env::var_os("OMP_WAIT_POLICY").is_none() {
         command.env("OMP_WAIT_POLICY", "passive");

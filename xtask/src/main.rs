@@ -1,7 +1,9 @@
 //! One command that checks everything: `cargo xtask test`.
 
 mod cuda;
+mod kernels;
 mod libtorch;
+mod vulkan;
 
 use std::process::{Command, ExitCode};
 use std::time::Instant;
@@ -9,7 +11,7 @@ use std::time::Instant;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", about = "Checks the whole workspace, and provides LibTorch")]
+#[command(name = "cargo xtask", about = "Checks the whole workspace, and provides LibTorch and Vulkan")]
 struct Arguments {
     #[command(subcommand)]
     task: Task,
@@ -31,6 +33,15 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         arguments: Vec<String>,
     },
+    /// Any cargo command with a Vulkan driver in place, in software where there is no GPU's: cargo xtask wgpu test -p backend-burn
+    /// --features wgpu --test cube
+    Wgpu {
+        /// Arguments of cargo
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        arguments: Vec<String>,
+    },
+    /// Run the kernels' tests and the suite on them under the address sanitizer; needs a nightly toolchain
+    Sanitize,
     /// Run the tests of backend-tch on CUDA, as made by --build; where there is no device, say how (see docs/cuda.md)
     CudaTests {
         /// Make them, for a machine that has Python's torch 2.11 and need not have Rust
@@ -51,6 +62,9 @@ struct Scope {
     /// Leave out backend-tch, the only package that needs LibTorch
     #[arg(long)]
     without_tch: bool,
+    /// Leave out Burn's kernels on wgpu, whose build takes longest, and whose tests need Vulkan
+    #[arg(long)]
+    without_wgpu: bool,
 }
 
 /// A step: what it is, the arguments of cargo, and an environment variable.
@@ -97,21 +111,44 @@ const TEST_TCH: &[Step] = &[
     ),
 ];
 
+/// Checked beside the rest, as they build Burn anew: with wgpu and fusion.
+const LINT_WGPU: &[Step] = &[(
+    "lints of backend-burn with wgpu",
+    &["clippy", "-p", "backend-burn", "--features", "wgpu", "--all-targets", "--no-deps", "--", "-D", "warnings"],
+    None,
+)];
+
+/// Run with a Vulkan driver in place.
+const TEST_WGPU: &[Step] = &[(
+    "the suite on wgpu",
+    &["test", "-p", "backend-burn", "--features", "wgpu", "--test", "cube", "--test", "cube_autodiff"],
+    None,
+)];
+
+/// What the commands of a step need beside cargo.
+#[derive(Clone, Copy)]
+enum Needs {
+    Nothing,
+    LibTorch,
+    Vulkan,
+}
+
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
-        Task::Lint(scope) => check(&[LINT], &[LINT_TCH], &scope),
-        Task::Test(scope) => check(&[LINT, TEST], &[LINT_TCH, TEST_TCH], &scope),
+        Task::Lint(scope) => check([&[LINT], &[LINT_WGPU], &[LINT_TCH]], false, &scope),
+        Task::Test(scope) => check([&[LINT, TEST], &[LINT_WGPU, TEST_WGPU], &[LINT_TCH, TEST_TCH]], true, &scope),
         Task::Libtorch => libtorch::provide(),
         Task::Env => libtorch::print_env(),
-        Task::Tch { arguments } => {
-            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-            cargo(&arguments, None, true)
-        }
+        Task::Tch { arguments } => any(&arguments, Needs::LibTorch),
+        Task::Wgpu { arguments } => vulkan::provide().and_then(|()| any(&arguments, Needs::Vulkan)),
+        Task::Sanitize => kernels::sanitize().and_then(|done| {
+            if done { Ok(()) } else { Err("needs a nightly toolchain: rustup toolchain install nightly".to_owned()) }
+        }),
         Task::CudaTests { build } => cuda::tests(build),
         Task::Bench { arguments } => {
             let mut all = vec!["run", "--quiet", "--release", "-p", "benchmarks", "--"];
             all.extend(arguments.iter().map(String::as_str));
-            cargo(&all, None, false)
+            cargo(&all, None, Needs::Nothing)
         }
     };
     match done {
@@ -123,33 +160,52 @@ fn main() -> ExitCode {
     }
 }
 
-fn check(plain: &[&[Step]], tch: &[&[Step]], scope: &Scope) -> Result<(), String> {
-    run(plain, false)?;
+fn any(arguments: &[String], needs: Needs) -> Result<(), String> {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    cargo(&arguments, None, needs)
+}
+
+fn check([plain, wgpu, tch]: [&[&[Step]]; 3], tested: bool, scope: &Scope) -> Result<(), String> {
+    run(plain, Needs::Nothing)?;
+    if tested {
+        kernels::each_instruction_set()?;
+        if !kernels::sanitize()? {
+            eprintln!("xtask: there is no nightly toolchain, so the address sanitizer was left out");
+        }
+    }
+    if scope.without_wgpu {
+        eprintln!("xtask: Burn's kernels on wgpu were left out");
+    } else {
+        vulkan::provide()?;
+        run(wgpu, Needs::Vulkan)?;
+    }
     if scope.without_tch {
         eprintln!("xtask: backend-tch was left out");
     } else {
         libtorch::provide()?;
-        run(tch, true)?;
+        run(tch, Needs::LibTorch)?;
     }
     eprintln!("xtask: everything passed");
     Ok(())
 }
 
-fn run(steps: &[&[Step]], with_libtorch: bool) -> Result<(), String> {
+fn run(steps: &[&[Step]], needs: Needs) -> Result<(), String> {
     for (what, arguments, variable) in steps.iter().copied().flatten() {
         let start = Instant::now();
         eprintln!("xtask: {what}: cargo {}", arguments.join(" "));
-        cargo(arguments, *variable, with_libtorch).map_err(|error| format!("{what}: {error}"))?;
+        cargo(arguments, *variable, needs).map_err(|error| format!("{what}: {error}"))?;
         eprintln!("xtask: {what}: passed in {:.0} s", start.elapsed().as_secs_f64());
     }
     Ok(())
 }
 
-fn cargo(arguments: &[&str], variable: Option<(&str, &str)>, with_libtorch: bool) -> Result<(), String> {
+fn cargo(arguments: &[&str], variable: Option<(&str, &str)>, needs: Needs) -> Result<(), String> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).envs(variable);
-    if with_libtorch {
-        libtorch::put_into(&mut command)?;
+    match needs {
+        Needs::Nothing => {}
+        Needs::LibTorch => libtorch::put_into(&mut command)?,
+        Needs::Vulkan => vulkan::put_into(&mut command),
     }
     match command.status() {
         Ok(status) if status.success() => Ok(()),

@@ -11,6 +11,18 @@ pub struct BurnFused;
 /// `backend-burn` with ordinary operations and Burn's autodiff.
 pub struct BurnOperations;
 
+/// `backend-burn` on another device than the CPU, along one path. It is expected to pass every test of a type that the device has.
+pub struct BurnOn {
+    /// Name in test names.
+    pub name: &'static str,
+    /// The path.
+    pub path: Path,
+    /// The device.
+    pub device: fn() -> Device,
+    /// Pixels of the largest case: see [`Adapter::largest_case`].
+    pub largest: Option<usize>,
+}
+
 fn float(dtype: Dtype) -> DType {
     match dtype {
         Dtype::F64 => DType::F64,
@@ -44,6 +56,8 @@ fn integers<const D: usize>(shape: &[usize], values: &[i64], kind: Labels, strid
         Labels::I32 => DType::I32,
         Labels::I64 => DType::I64,
     };
+    // Not every device has every type; one that has no other has `i32`.
+    let dtype = if device.supports_dtype(dtype) { dtype } else { DType::I32 };
     let tensor = Tensor::<D, Int>::from_data(TensorData::new(values.to_vec(), shape.to_vec()), (device, dtype));
     if strided && D > 1 {
         let data = tensor.swap_dims(0, D - 1).into_data();
@@ -82,17 +96,18 @@ macro_rules! by_rank {
 
 fn target(input: &Input, device: &Device) -> BurnTarget {
     let shape = input.target_shape();
+    let wide = if device.supports_dtype(DType::F64) { DType::F64 } else { DType::F32 };
     let mut target = match &input.target {
         oracle::Target::Labels(labels) => {
             by_rank!(shape.len(), D => BurnTarget::labels(integers::<D>(&shape, labels, input.labels, input.strided, device)))
         }
         oracle::Target::Soft(shares) => {
-            by_rank!(shape.len(), D => BurnTarget::soft(tensor::<D>(&shape, shares, DType::F64, input.strided, device)))
+            by_rank!(shape.len(), D => BurnTarget::soft(tensor::<D>(&shape, shares, wide, input.strided, device)))
         }
     };
     if let Some(weights) = &input.weights {
         let shape = input.pixel_shape();
-        target = by_rank!(shape.len(), D => target.weights(tensor::<D>(&shape, weights, DType::F64, input.strided, device)));
+        target = by_rank!(shape.len(), D => target.weights(tensor::<D>(&shape, weights, wide, input.strided, device)));
     }
     match input.prior_table() {
         Some(prior) => target.prior(prior),
@@ -104,10 +119,9 @@ fn scalar(tensor: Tensor<1>) -> f64 {
     tensor.into_scalar::<f64>()
 }
 
-fn forward<const D: usize>(path: Path, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Output, LossError> {
-    let device = Device::flex().autodiff();
-    let leaf = logits::<D>(input, dtype, &device).require_grad();
-    let out = loss.forward_by(path, leaf.clone(), &target(input, &Device::flex()))?;
+fn forward<const D: usize>(path: Path, device: &Device, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Output, LossError> {
+    let leaf = logits::<D>(input, dtype, &device.clone().autodiff()).require_grad();
+    let out = loss.forward_by(path, leaf.clone(), &target(input, device))?;
     assert_eq!(out.path, path, "the call took the path it was asked to take");
     let gradients = out.total.backward();
     let gradient = match leaf.grad(&gradients) {
@@ -118,10 +132,20 @@ fn forward<const D: usize>(path: Path, loss: &Loss, input: &Input, dtype: Dtype)
     Ok(Output { total: scalar(out.total), terms, gradient })
 }
 
-fn evaluate<const D: usize>(loss: &Loss, input: &Input, dtype: Dtype) -> Result<Evaluation, LossError> {
-    let device = Device::flex();
-    let logits = logits::<D>(input, dtype, &device);
-    loss.evaluate(logits, &target(input, &device))
+fn evaluate<const D: usize>(device: &Device, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Evaluation, LossError> {
+    loss.evaluate(logits::<D>(input, dtype, device), &target(input, device))
+}
+
+fn value_and_gradient(path: Path, device: &Device, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Output, LossError> {
+    by_rank!(input.shape.len(), D => forward::<D>(path, device, loss, input, dtype))
+}
+
+fn evaluation(device: &Device, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Evaluation, LossError> {
+    by_rank!(input.shape.len(), D => evaluate::<D>(device, loss, input, dtype))
+}
+
+fn versions() -> String {
+    super::built_on("burn", option_env!("SEGLOSS_BURN"))
 }
 
 macro_rules! adapter {
@@ -136,7 +160,7 @@ macro_rules! adapter {
             }
 
             fn versions(&self) -> String {
-                super::built_on("burn", option_env!("SEGLOSS_BURN"))
+                versions()
             }
 
             fn checks_values(&self) -> bool {
@@ -144,11 +168,11 @@ macro_rules! adapter {
             }
 
             fn value_and_gradient(&self, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Output, LossError> {
-                by_rank!(input.shape.len(), D => forward::<D>($path, loss, input, dtype))
+                value_and_gradient($path, &Device::flex(), loss, input, dtype)
             }
 
             fn evaluate(&self, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Evaluation, LossError> {
-                by_rank!(input.shape.len(), D => evaluate::<D>(loss, input, dtype))
+                evaluation(&Device::flex(), loss, input, dtype)
             }
         }
     };
@@ -156,3 +180,33 @@ macro_rules! adapter {
 
 adapter!(BurnFused, "burn-fused", Path::Fused, true);
 adapter!(BurnOperations, "burn-operations", Path::Operations, false);
+
+impl Adapter for BurnOn {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn versions(&self) -> String {
+        versions()
+    }
+
+    fn supports(&self, dtype: Dtype) -> bool {
+        (self.device)().supports_dtype(float(dtype))
+    }
+
+    fn checks_values(&self) -> bool {
+        false
+    }
+
+    fn largest_case(&self) -> Option<usize> {
+        self.largest
+    }
+
+    fn value_and_gradient(&self, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Output, LossError> {
+        value_and_gradient(self.path, &(self.device)(), loss, input, dtype)
+    }
+
+    fn evaluate(&self, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Evaluation, LossError> {
+        evaluation(&(self.device)(), loss, input, dtype)
+    }
+}

@@ -8,7 +8,7 @@ mod ndarray;
 mod tch;
 
 #[cfg(feature = "burn")]
-pub use self::burn::{BurnFused, BurnOperations};
+pub use self::burn::{BurnFused, BurnOn, BurnOperations};
 #[cfg(feature = "ndarray")]
 pub use self::ndarray::{Ndarray, NdarrayTiled};
 #[cfg(feature = "tch")]

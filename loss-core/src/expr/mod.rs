@@ -46,6 +46,21 @@ pub(crate) struct Node {
     pub(crate) extent: Extent,
 }
 
+impl Drop for Node {
+    /// Not by recursion: a deep expression must not overflow the thread's stack.
+    fn drop(&mut self) {
+        let mut pending = Vec::new();
+        if let Kind::Apply(_, arguments) = &mut self.kind {
+            pending.append(arguments);
+        }
+        while let Some(node) = pending.pop() {
+            if let Some(Self { kind: Kind::Apply(_, arguments), .. }) = Arc::into_inner(node).as_mut() {
+                pending.append(arguments);
+            }
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) enum Kind {
     Leaf(Leaf),

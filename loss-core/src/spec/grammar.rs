@@ -55,7 +55,8 @@ fn tokens(text: &str) -> Result<Vec<(usize, Token)>, LossError> {
         let mut take = |fits: &dyn Fn(char, char) -> bool| {
             let (mut end, mut last) = (start, c);
             while let Some(&(i, c)) = rest.peek() {
-                if i > start && !fits(last, c) {
+                // The first character fits as well: each kind of word can go on with what it begins with.
+                if !fits(last, c) {
                     break;
                 }
                 (end, last) = (i + c.len_utf8(), c);
