@@ -97,6 +97,11 @@ pub(crate) fn statistics(logits: &HostLogits, problem: &Problem<'_>, plan: &Plan
     by_type!(logits.0, |values: &[E]| loss_kernels::statistics::<E>(values, problem, plan), else unreadable("logits", &logits.0))
 }
 
+/// What the kernels refuse, if anything.
+pub(crate) fn validate(logits: &HostLogits, problem: &Problem<'_>) -> Result<(), LossError> {
+    by_type!(logits.0, |values: &[E]| loss_kernels::validate::<E>(values, problem), else unreadable("logits", &logits.0))
+}
+
 /// The statistics of a plan with the gradient of a program's total, in the type it is computed in, of the logits' shape, row-major.
 fn with_gradient(
     (logits, problem): (&HostLogits, &Problem<'_>),
@@ -107,7 +112,7 @@ fn with_gradient(
     let size: Vec<i64> = checked.logits.iter().map(|&length| length as i64).collect();
     by_type!(logits.0, |values: &[E]| {
         let write = |out: &mut [<E as Element>::Compute]| {
-            let backend = Cpu::<E, <E as Element>::Compute>::default();
+            let backend = Cpu::<E, <E as Element>::Compute>::with_gradient_type();
             program.read_on(&backend, (values, problem), plan, inputs, Some(out))
         };
         memory::written(&size, checked.compute(), write)

@@ -11,8 +11,15 @@ use crate::{Element, Problem};
 /// the host.
 pub struct Cpu<'a, E, G = E>(PhantomData<(&'a (), E, G)>);
 
-impl<E, G> Default for Cpu<'_, E, G> {
+impl<E> Default for Cpu<'_, E> {
     fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<E, G> Cpu<'_, E, G> {
+    /// With a gradient of a type of its own; [`Cpu::default`] has the logits'.
+    pub const fn with_gradient_type() -> Self {
         Self(PhantomData)
     }
 }
