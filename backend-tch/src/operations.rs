@@ -2,8 +2,8 @@
 //!
 //! The pixels are taken in chunks, so that what the operations allocate is a fraction of the logits: once to sum up the statistics and,
 //! after the algebra and its derivative by autograd on arrays of `[N, K]`, once more to hand that derivative to the logits. On the
-//! chunks themselves nothing is recorded, and everything that is not needed again is written over. No one-hot array is made: what lies inside a region is gathered by label, and added up by
-//! label with scatter-add.
+//! chunks themselves nothing is recorded, and everything that is not needed again is written over. No one-hot array is made: what lies
+//! inside a region is gathered by label, and added up by label with scatter-add.
 
 use loss_core::expr::Table;
 use loss_core::{Detail, Loss, LossError, Outputs, Plan};
