@@ -1,10 +1,9 @@
-//! A part of the pixels, and what a plan sums over it, by ordinary operations.
+//! A part of the pixels, with what must be known of each.
 
-use loss_core::{Activation, LossError, Plan, Side, Statistic, Temperature};
+use std::cell::OnceCell;
+
 use tch::{Kind, TchError, Tensor};
 
-use crate::algebra::{Interpreter, Shared};
-use crate::error::During;
 use crate::target::{Checked, TchTarget, Values};
 
 /// Samples `first..first + count`, and of them a box of pixels.
@@ -71,12 +70,16 @@ pub(crate) struct Chunk {
     /// `[n, 1, s]`, where a pixel is not valid; `None` where all are.
     pub(crate) invalid: Option<Tensor>,
     /// w, `[n, 1, s]`, 0 at pixels that are not valid; `None` where it is 1 everywhere.
-    weight: Option<Tensor>,
-    target: Shares,
-    kind: Kind,
+    pub(crate) weight: Option<Tensor>,
+    /// Whether w is more than 1 at valid pixels and 0 at others.
+    weighted: bool,
+    pub(crate) target: Shares,
+    pub(crate) kind: Kind,
+    /// max_k z and its class: see [`Chunk::top`].
+    top: OnceCell<(Tensor, Tensor)>,
 }
 
-enum Shares {
+pub(crate) enum Shares {
     /// Index of each pixel's class, in range, and 1 where it is the pixel's own, 0 where it has none: `[n, 1, s]`.
     Labels { index: Tensor, own: Tensor },
     /// y, `[n, K, s]`
@@ -112,6 +115,7 @@ impl Chunk {
             None => Ok(tensor),
         };
         let logits = valid(place.flat(logits, Some(classes))?.f_to_kind(kind)?)?;
+        let weighted = weight.is_some();
         let weight = match (weight, &invalid) {
             (Some(weight), _) => Some(valid(weight)?),
             (None, Some(invalid)) => Some(invalid.f_logical_not()?.f_to_kind(kind)?),
@@ -129,193 +133,43 @@ impl Chunk {
             // Labels are there where the target has some.
             (Values::Labels(_), None) => return Err(TchError::Shape("no labels".to_owned())),
         };
-        Ok(Self { logits, invalid, weight, target, kind })
+        Ok(Self { logits, invalid, weight, weighted, target, kind, top: OnceCell::new() })
+    }
+
+    /// The largest logit of each pixel and its class, `[n, 1, s]`: read off once.
+    pub(crate) fn top(&self) -> Result<&(Tensor, Tensor), TchError> {
+        if let Some(top) = self.top.get() {
+            return Ok(top);
+        }
+        let top = self.logits.f_max_dim(1, true)?;
+        Ok(self.top.get_or_init(|| top))
     }
 
     /// 0 per sample `[n, 1]`, or NaN where a valid logit is not finite: a class that is not the pixel's own may leave no other trace.
     pub(crate) fn poison(&self, wide: Kind) -> Result<Tensor, TchError> {
-        let zero = self.logits.f_mul_scalar(0.0)?.f_sum_dim_intlist([1i64, 2].as_slice(), false, self.kind)?;
+        let all = [1i64, 2];
+        let highest = self.top.get().map_or(&self.logits, |(largest, _)| largest).f_amax(all, false)?;
+        let zero = self.logits.f_amin(all, false)?.f_mul_scalar(0.0)?.f_add_(&highest.f_mul_scalar(0.0)?)?;
         zero.f_to_kind(wide)?.f_reshape([-1, 1])
     }
 
-    fn weighted(&self, values: Tensor) -> Result<Tensor, TchError> {
+    /// What is at pixels, times w; `fresh` where nobody else has it.
+    pub(crate) fn times_weight(&self, mut values: Tensor, fresh: bool) -> Result<Tensor, TchError> {
         match &self.weight {
+            Some(weight) if fresh => values.f_mul_(weight),
             Some(weight) => values.f_mul(weight),
             None => Ok(values),
         }
     }
-}
 
-/// What is to be summed over pixels.
-pub(crate) enum Summand {
-    /// The number of pixels.
-    Count,
-    /// For each class: `[n, K, s]`, or `[n, 1, s]` for the valid size.
-    Each(Tensor),
-    /// For the class of each pixel alone: values and classes, `[n, 1, s]`.
-    Own(Tensor, Tensor),
-}
-
-/// What the pixels of several statistics have in common, `[n, K, s]`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Quantity {
-    Probability(Activation, Temperature, Side),
-    Logarithm(Activation, Side),
-}
-
-impl Quantity {
-    fn of(statistic: &Statistic) -> Option<Self> {
-        match *statistic {
-            Statistic::PredictedSize(a, t, side) | Statistic::Intersection(a, t, side) => Some(Self::Probability(a, t, side)),
-            Statistic::SquaredMass(a) => Some(Self::Probability(a, Temperature::ONE, Side::Region)),
-            Statistic::LogLikelihood(a, side) | Statistic::LogMass(a, side) | Statistic::PixelSum(a, side, _) => {
-                Some(Self::Logarithm(a, side))
-            }
-            _ => None,
+    /// A gradient `[n, K, s]` times w in place: exactly 0 at pixels that are not valid.
+    pub(crate) fn finish(&self, mut gradient: Tensor) -> Result<Tensor, TchError> {
+        if let (Some(weight), true) = (&self.weight, self.weighted) {
+            gradient = gradient.f_mul_(weight)?;
         }
-    }
-}
-
-/// Places of a plan's statistics, those together that share a quantity: one of them at a time is held.
-pub(crate) fn groups(plan: &Plan) -> Vec<Vec<usize>> {
-    let mut groups: Vec<(Option<Quantity>, Vec<usize>)> = Vec::new();
-    for (i, statistic) in plan.statistics().iter().enumerate() {
-        let quantity = Quantity::of(statistic);
-        match groups.iter_mut().find(|(known, _)| *known == quantity) {
-            Some((_, members)) => members.push(i),
-            None => groups.push((quantity, vec![i])),
-        }
-    }
-    groups.into_iter().map(|(_, members)| members).collect()
-}
-
-/// Probabilities or logarithms of a chunk, those last asked for kept.
-pub(crate) struct Pixels<'a> {
-    chunk: &'a Chunk,
-    logits: Tensor,
-    last: Option<(Quantity, Tensor)>,
-}
-
-impl<'a> Pixels<'a> {
-    /// `logits` are the chunk's, on the tape or not.
-    pub(crate) fn new(chunk: &'a Chunk, logits: Tensor) -> Self {
-        Self { chunk, logits, last: None }
-    }
-
-    /// τ·(z − max_k z), whose exponentials cannot overflow, and the sum of those but for the largest's own, which is 1: kept apart,
-    /// a rest far below 1 loses nothing, as it does in LibTorch's own softmax. The largest's own difference is a constant, so that its
-    /// gradient is made of the others'.
-    fn shifted(&self, temperature: Temperature) -> Result<(Tensor, Tensor), TchError> {
-        let top = self.chunk.logits.f_argmax(1, true)?;
-        // The difference first: τ·z may overflow.
-        let shifted = self.logits.f_sub(&self.logits.f_gather(1, &top, false)?)?.f_mul_scalar(temperature.value())?;
-        let shifted = shifted.f_scatter_value(1, &top, 0.0)?;
-        let rest =
-            shifted.f_exp()?.f_scatter_value(1, &top, 0.0)?.f_sum_dim_intlist([1i64].as_slice(), true, self.chunk.kind)?;
-        Ok((shifted, rest))
-    }
-
-    fn make(&mut self, quantity: Quantity) -> Result<Tensor, TchError> {
-        if let Some((_, made)) = self.last.as_ref().filter(|(known, _)| *known == quantity) {
-            return Ok(made.shallow_clone());
-        }
-        self.last = None;
-        let made = match quantity {
-            Quantity::Probability(Activation::Softmax, t, _) => {
-                let (shifted, rest) = self.shifted(t)?;
-                shifted.f_exp()?.f_div(&rest.f_add_scalar(1.0)?)?
-            }
-            // 1 − σ(x) = σ(−x), without cancelling.
-            Quantity::Probability(Activation::Sigmoid, t, Side::Background) => {
-                self.logits.f_mul_scalar(-t.value())?.f_sigmoid()?
-            }
-            Quantity::Probability(Activation::Sigmoid, t, Side::Region) => self.logits.f_mul_scalar(t.value())?.f_sigmoid()?,
-            Quantity::Logarithm(Activation::Softmax, _) => {
-                let (shifted, rest) = self.shifted(Temperature::ONE)?;
-                shifted.f_sub(&rest.f_log1p()?)?
-            }
-            Quantity::Logarithm(Activation::Sigmoid, Side::Region) => self.logits.f_log_sigmoid()?,
-            Quantity::Logarithm(Activation::Sigmoid, Side::Background) => self.logits.f_neg()?.f_log_sigmoid()?,
-        };
-        self.last = Some((quantity, made.shallow_clone()));
-        Ok(made)
-    }
-
-    /// Σ w y v: only the pixel's own class counts where the target is labels.
-    fn inside(&self, values: &Tensor, then: impl Fn(Tensor) -> Result<Tensor, LossError>) -> Result<Summand, LossError> {
-        let chunk = self.chunk;
-        match &chunk.target {
-            Shares::Labels { index, own } => {
-                let own_values = then(values.f_gather(1, index, false).during("gathering by label")?)?;
-                let summand = own_values.f_mul(own).and_then(|v| chunk.weighted(v)).during("summing inside the regions")?;
-                Ok(Summand::Own(summand, index.shallow_clone()))
-            }
-            Shares::Soft(shares) => {
-                let values = then(values.shallow_clone())?;
-                let summand = values.f_mul(shares).and_then(|v| chunk.weighted(v));
-                Ok(Summand::Each(summand.during("summing inside the regions")?))
-            }
-        }
-    }
-
-    /// Σ w (1 − y) v: every channel but the pixel's own where the target is labels.
-    fn outside(&self, values: &Tensor) -> Result<Tensor, TchError> {
-        let chunk = self.chunk;
-        let kept = match &chunk.target {
-            Shares::Labels { index, own } => {
-                // What is no class of its own pixel stays as it is.
-                let background = own.f_neg()?.f_add_scalar(1.0)?;
-                values.f_scatter(1, index, &values.f_gather(1, index, false)?.f_mul(&background)?)?
-            }
-            Shares::Soft(shares) => values.f_mul(&shares.f_neg()?.f_add_scalar(1.0)?)?,
-        };
-        chunk.weighted(kept)
-    }
-
-    /// Σ w y
-    fn target(&self, squared: bool) -> Result<Summand, TchError> {
-        let chunk = self.chunk;
-        Ok(match &chunk.target {
-            Shares::Labels { index, own } => Summand::Own(chunk.weighted(own.shallow_clone())?, index.shallow_clone()),
-            Shares::Soft(shares) if squared => Summand::Each(chunk.weighted(shares.f_mul(shares)?)?),
-            Shares::Soft(shares) => Summand::Each(chunk.weighted(shares.shallow_clone())?),
-        })
-    }
-
-    pub(crate) fn summand(&mut self, statistic: &Statistic) -> Result<Summand, LossError> {
-        let chunk = self.chunk;
-        let each = |values: Result<Tensor, TchError>| values.map(Summand::Each).during("summing over pixels");
-        let as_is = |values: Tensor| Ok(values);
-        let values =
-            Quantity::of(statistic).map(|quantity| self.make(quantity)).transpose().during("computing probabilities")?;
-        match (statistic, values) {
-            (Statistic::ValidSize, _) => Ok(match &chunk.weight {
-                Some(weight) => Summand::Each(weight.shallow_clone()),
-                None => Summand::Count,
-            }),
-            (Statistic::TargetSize, _) => self.target(false).during("summing the target"),
-            (Statistic::SquaredTarget, _) => self.target(true).during("summing the target"),
-            (Statistic::PredictedSize(..) | Statistic::LogMass(..), Some(values)) => each(chunk.weighted(values)),
-            (Statistic::SquaredMass(_), Some(p)) => each(p.f_mul(&p).and_then(|squared| chunk.weighted(squared))),
-            (Statistic::Intersection(_, _, Side::Region) | Statistic::LogLikelihood(_, Side::Region), Some(values)) => {
-                self.inside(&values, as_is)
-            }
-            (Statistic::Intersection(_, _, Side::Background) | Statistic::LogLikelihood(_, Side::Background), Some(values)) => {
-                each(self.outside(&values))
-            }
-            (Statistic::PixelSum(_, side, function), Some(log)) => {
-                let pixels = Interpreter { kind: chunk.kind, device: chunk.logits.device() };
-                let apply = |log: Tensor| function.apply(&pixels, &Shared(log)).map(|out| out.0);
-                match side {
-                    Side::Region => self.inside(&log, apply),
-                    Side::Background => each(self.outside(&apply(log)?)),
-                }
-            }
-            (other, _) => Err(LossError::Unsupported {
-                what: "statistic",
-                got: other.to_string(),
-                expected: "one of those known to this version",
-            }),
+        match &self.invalid {
+            Some(invalid) => gradient.f_masked_fill_(invalid, 0.0),
+            None => Ok(gradient),
         }
     }
 

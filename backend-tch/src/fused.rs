@@ -1,8 +1,8 @@
 //! The CPU path: statistics and gradient by the fused kernels on the tensors' own memory, the algebra in `f64` on the host.
 
 use loss_core::expr::{HostAlgebra, Table};
-use loss_core::{Activation, Detail, Loss, LossError, Outputs, Plan};
-use loss_kernels::{Element, Labels, Problem, Shares, Target, by_type};
+use loss_core::{Activation, Detail, Inputs, Loss, LossError, Outputs, Plan, Program};
+use loss_kernels::{Cpu, Element, Labels, Problem, Shares, Target, by_type};
 use tch::{Device, Kind, Tensor};
 
 use crate::error::During;
@@ -97,19 +97,25 @@ pub(crate) fn statistics(logits: &HostLogits, problem: &Problem<'_>, plan: &Plan
     by_type!(logits.0, |values: &[E]| loss_kernels::statistics::<E>(values, problem, plan), else unreadable("logits", &logits.0))
 }
 
-/// ∂/∂logits in the type it is computed in, of the logits' shape, row-major.
-fn gradient(
-    logits: &HostLogits,
-    problem: &Problem<'_>,
-    plan: &Plan,
-    upstream: &[Option<Table>],
+/// What the kernels refuse, if anything.
+pub(crate) fn validate(logits: &HostLogits, problem: &Problem<'_>) -> Result<(), LossError> {
+    by_type!(logits.0, |values: &[E]| loss_kernels::validate::<E>(values, problem), else unreadable("logits", &logits.0))
+}
+
+/// The statistics of a plan with the gradient of a program's total, in the type it is computed in, of the logits' shape, row-major.
+fn with_gradient(
+    (logits, problem): (&HostLogits, &Problem<'_>),
+    (program, plan): (&Program, &Plan),
+    inputs: &Inputs,
     checked: &Checked,
-) -> Result<Tensor, LossError> {
+) -> Result<(Vec<Table>, Tensor), LossError> {
     let size: Vec<i64> = checked.logits.iter().map(|&length| length as i64).collect();
     by_type!(logits.0, |values: &[E]| {
-        memory::written(&size, checked.compute(), |out: &mut [<E as Element>::Compute]| {
-            loss_kernels::logit_gradient(values, problem, plan, upstream, out)
-        })
+        let write = |out: &mut [<E as Element>::Compute]| {
+            let backend = Cpu::<E, <E as Element>::Compute>::with_gradient_type();
+            program.read_on(&backend, (values, problem), plan, inputs, Some(out))
+        };
+        memory::written(&size, checked.compute(), write)
     }, else unreadable("logits", &logits.0))
 }
 
@@ -123,18 +129,24 @@ pub(crate) fn forward(
     let host = HostLogits::of(logits, checked)?;
     let host_target = HostTarget::new(target, checked, loss)?;
     let problem = host_target.problem()?;
-    let program = loss.program(checked.geometry.classes, Detail::Parts)?;
-    let statistics = statistics(&host, &problem, program.plan())?;
+    let program = loss.program(checked.geometry.classes, Detail::Terms)?;
     let inputs = loss.inputs(checked.geometry.samples, target.prior.clone());
+    let edge = Edge::behind(logits)?;
+    let (statistics, gradient) = if edge.is_some() {
+        // The derivatives of the total alone may be known before the logits are read.
+        let total = loss.program(checked.geometry.classes, Detail::Total)?;
+        let (statistics, gradient) = with_gradient((&host, &problem), (&total, program.plan()), &inputs, checked)?;
+        (statistics, Some(gradient))
+    } else {
+        (statistics(&host, &problem, program.plan())?, None)
+    };
     let outputs = program.outputs(&HostAlgebra, &statistics, &inputs)?;
     let number = |table: &Table| {
         let value = table.values().first().copied().unwrap_or(f64::NAN);
         Tensor::f_full([0i64; 0], value, (checked.compute(), Device::Cpu)).during("making a number")
     };
     let mut outputs = crate::loss::all(outputs.map(number))?;
-    if let Some(edge) = Edge::behind(logits)? {
-        let upstream = program.upstream(&statistics, &inputs, &[1.0])?;
-        let gradient = gradient(&host, &problem, program.plan(), &upstream, checked)?;
+    if let (Some(edge), Some(gradient)) = (edge, gradient) {
         outputs.total = edge.attach(&outputs.total, &gradient)?;
     }
     Ok(outputs)

@@ -25,6 +25,7 @@ mod fused;
 mod loss;
 mod memory;
 mod operations;
+mod pixels;
 mod surrogate;
 mod target;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use loss_core::expr::{HostAlgebra, Table};
-use loss_core::{Detail, Evaluation, Inputs, Loss, LossError, Outputs, Plan, Program, Role, SplitOf, Statistic, TermOutputs};
+use loss_core::{Detail, Evaluation, Inputs, Loss, LossError, Outputs, Program, Role, SplitOf, TermOutputs};
 use tch::{Device, Tensor};
 
 use crate::fused::{self, HostLogits, HostTarget};
@@ -142,8 +142,7 @@ fn on_host(loss: &Loss, logits: &Tensor, target: &TchTarget) -> Result<(Arc<Prog
 /// Lets the kernels' own checks look at everything.
 pub(crate) fn validate(loss: &Loss, logits: &Tensor, target: &TchTarget, checked: &Checked) -> Result<(), LossError> {
     let host = HostTarget::new(target, checked, loss)?;
-    let plan = Plan::new(checked.geometry.classes, [Statistic::ValidSize])?;
-    fused::statistics(&HostLogits::of(logits, checked)?, &host.problem()?, &plan).map(|_| ())
+    fused::validate(&HostLogits::of(logits, checked)?, &host.problem()?)
 }
 
 fn by(loss: &Loss, path: Path, logits: &Tensor, target: &TchTarget, checked: &Checked) -> Result<Forward, LossError> {

@@ -112,12 +112,12 @@ impl Host {
     }
 }
 
-/// A new row-major CPU tensor, its elements written by `write`.
-pub(crate) fn written<T: Element>(
+/// A new row-major CPU tensor, its elements written by `write`, behind what that returns.
+pub(crate) fn written<T: Element, R>(
     size: &[i64],
     kind: Kind,
-    write: impl FnOnce(&mut [T]) -> Result<(), LossError>,
-) -> Result<Tensor, LossError> {
+    write: impl FnOnce(&mut [T]) -> Result<R, LossError>,
+) -> Result<(R, Tensor), LossError> {
     let tensor = Tensor::f_empty(size, (kind, Device::Cpu)).during("allocating a gradient")?;
     let length = usize::try_from(size.iter().product::<i64>()).unwrap_or(0);
     let pointer = tensor.data_ptr().cast::<T>();
@@ -127,6 +127,5 @@ pub(crate) fn written<T: Element>(
     // SAFETY: LibTorch has just allocated `length` contiguous elements here, and any bits make a `T` (`Element`); pointer, type and
     // alignment were checked. The tensor was made above and nobody else has it, so this is the only access to its memory.
     let elements = unsafe { std::slice::from_raw_parts_mut(pointer, length) };
-    write(elements)?;
-    Ok(tensor)
+    Ok((write(elements)?, tensor))
 }

@@ -1,18 +1,19 @@
 //! Tensor operations: any device, any strides, no host synchronisation.
 //!
-//! The pixels are taken in chunks, so that what the operations allocate is a fraction of the logits: once to sum up the statistics, off
-//! the tape, and, after the algebra and its derivative on arrays of `[N, K]`, once more to differentiate the same sums, chunk by
-//! chunk, with LibTorch's own autograd. No one-hot array is made: what lies inside a region is gathered by label, and added up by
-//! label with scatter-add.
+//! The pixels are taken in chunks, so that what the operations allocate is a fraction of the logits: once to sum up the statistics and,
+//! after the algebra and its derivative by autograd on arrays of `[N, K]`, once more to hand that derivative to the logits. On the
+//! chunks themselves nothing is recorded, and everything that is not needed again is written over. No one-hot array is made: what lies
+//! inside a region is gathered by label, and added up by label with scatter-add.
 
 use loss_core::expr::Table;
 use loss_core::{Detail, Loss, LossError, Outputs, Plan};
 use tch::{Device, Kind, TchError, Tensor, no_grad, with_grad};
 
 use crate::algebra::{Interpreter, Shared};
-use crate::chunk::{Chunk, Pixels, Place, Summand, groups, misfits, places};
+use crate::chunk::{Chunk, Place, misfits, places};
 use crate::error::During;
 use crate::loss::{all, validate};
+use crate::pixels::{Backward, Summand, groups, target_summand};
 use crate::surrogate::Edge;
 use crate::target::{Checked, TchTarget};
 
@@ -76,13 +77,18 @@ impl<'a> Call<'a> {
         let add = |sums: &Tensor, place: &Place, more: &Tensor| -> Result<(), TchError> {
             sums.f_narrow(0, place.first, place.count)?.f_add_(more).map(|_| ())
         };
+        let groups = groups(plan, |_| true);
         for place in &self.places {
             let chunk = self.chunk(place)?;
-            let mut pixels = Pixels::new(&chunk, chunk.logits.shallow_clone());
-            for i in groups(plan).into_iter().flatten() {
-                let summand = pixels.summand(&plan.statistics()[i])?;
-                let more = self.sum(&summand, place.count, pixels.count());
-                more.and_then(|more| add(&sums[i], place, &more)).during("summing over pixels")?;
+            let then = |i: usize, summand: Summand| {
+                let more = self.sum(&summand, place.count, chunk.count());
+                more.and_then(|more| add(&sums[i], place, &more)).during("summing over pixels")
+            };
+            for (i, statistic) in plan.statistics().iter().enumerate().filter(|(_, s)| !s.depends_on_logits()) {
+                then(i, target_summand(&chunk, statistic)?)?;
+            }
+            for group in &groups {
+                group.summands(plan, &chunk, then)?;
             }
             chunk.poison(self.wide).and_then(|more| add(&poison, place, &more)).during("summing over pixels")?;
             if self.checked.device == Device::Cpu {
@@ -102,68 +108,17 @@ impl<'a> Call<'a> {
         let kind = self.checked.compute();
         let size: Vec<i64> = self.checked.logits.iter().map(|&length| length as i64).collect();
         let gradient = Tensor::f_empty(size, (kind, self.checked.device)).during("allocating a gradient")?;
+        let backward = Backward::new(plan, upstream, kind).during("differentiating")?;
         for place in &self.places {
             let chunk = self.chunk(place)?;
-            let part = with_grad(|| self.chunk_gradient(plan, upstream, &chunk, place))?;
+            let part = backward.gradient(&chunk, place)?;
             let write = || -> Result<(), TchError> {
                 let mut to = place.of(&gradient, false)?;
-                let part = match &chunk.invalid {
-                    Some(invalid) => part.f_masked_fill(invalid, 0.0)?,
-                    None => part,
-                };
                 to.f_copy_(&part.f_view(to.size().as_slice())?)
             };
             write().during("writing a gradient")?;
         }
         Ok(gradient)
-    }
-
-    /// One group of statistics after the other, so that only one quantity and its tape are held at a time.
-    fn chunk_gradient(
-        &self,
-        plan: &Plan,
-        upstream: &[Option<Tensor>],
-        chunk: &Chunk,
-        place: &Place,
-    ) -> Result<Tensor, LossError> {
-        let leaf = chunk.logits.f_detach().and_then(|leaf| leaf.f_set_requires_grad(true)).during("starting a tape")?;
-        let mut sum: Option<Tensor> = None;
-        for group in groups(plan) {
-            let mut pixels = Pixels::new(chunk, leaf.shallow_clone());
-            let mut total: Option<Tensor> = None;
-            for i in group {
-                let Some(upstream) = &upstream[i] else { continue };
-                let summand = pixels.summand(&plan.statistics()[i])?;
-                let product = self.product(&summand, upstream, place).during("weighting sums")?;
-                total = added(total, product).during("weighting sums")?;
-            }
-            let Some(total) = total else { continue };
-            let gradients = Tensor::f_run_backward(&[total], &[&leaf], false, false).during("differentiating")?;
-            let part = gradients.into_iter().find(Tensor::defined);
-            sum = no_grad(|| added(sum, part)).during("adding gradients")?;
-        }
-        sum.map_or_else(|| leaf.f_zeros_like(), Ok).during("differentiating")
-    }
-
-    /// A number whose derivative for the pixels is that of the loss; its value is of no interest.
-    fn product(&self, summand: &Summand, upstream: &Tensor, place: &Place) -> Result<Option<Tensor>, TchError> {
-        let kind = self.checked.compute();
-        let upstream = upstream.f_narrow(0, place.first, place.count)?.f_to_kind(kind)?;
-        let product = match summand {
-            Summand::Count => return Ok(None),
-            Summand::Each(values) => values.f_mul(&upstream.f_unsqueeze(2)?)?,
-            Summand::Own(values, index) => {
-                values.f_mul(&upstream.f_gather(1, &index.f_squeeze_dim(1)?, false)?.f_unsqueeze(1)?)?
-            }
-        };
-        product.f_sum(kind).map(Some)
-    }
-}
-
-fn added(sum: Option<Tensor>, more: Option<Tensor>) -> Result<Option<Tensor>, TchError> {
-    match (sum, more) {
-        (Some(sum), Some(more)) => sum.f_add(&more).map(Some),
-        (sum, more) => Ok(sum.or(more)),
     }
 }
 
@@ -183,7 +138,7 @@ pub(crate) fn forward(
     target: &TchTarget,
     checked: &Checked,
 ) -> Result<Outputs<Tensor>, LossError> {
-    let program = loss.program(checked.geometry.classes, Detail::Parts)?;
+    let program = loss.program(checked.geometry.classes, Detail::Terms)?;
     let plan = program.plan();
     let edge = Edge::behind(logits)?;
     let call = Call::new(loss, logits, target, checked)?;

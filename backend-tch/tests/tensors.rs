@@ -292,6 +292,26 @@ fn a_bad_label_is_named_on_both_paths_and_by_validate() {
 }
 
 #[test]
+fn a_logit_that_is_not_finite_is_named_on_both_paths_and_by_validate() {
+    for bad in [f64::NAN, f64::NEG_INFINITY] {
+        let (logits, labels) = input(Kind::Float);
+        let logits = logits.detach();
+        let _ = logits.get(1).get(2).get(3).get(4).fill_(bad);
+        let target = TchTarget::labels(&labels);
+        let named = |result: Result<(), LossError>| match result.unwrap_err() {
+            LossError::NonFiniteLogit { value, position } => {
+                assert_eq!((value.to_string(), position), (bad.to_string(), vec![1, 2, 3, 4]));
+            }
+            other => panic!("{other}"),
+        };
+        for path in PATHS {
+            named(mixed().forward_by(path, &logits, &target).map(|_| ()));
+        }
+        named(mixed().validate(&logits, &target));
+    }
+}
+
+#[test]
 fn on_cuda_the_operations_are_taken_and_other_devices_refused() {
     if !tch::Cuda::is_available() {
         // Not `eprintln`, which the harness keeps back where a test passes.

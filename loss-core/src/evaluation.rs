@@ -92,21 +92,7 @@ impl Loss {
     ) -> Result<Value, LossError> {
         let program = self.program(geometry.classes, Detail::Total)?;
         let inputs = self.inputs(geometry.samples, prior.cloned());
-        let plan = program.plan();
-        let statistics = match (gradient, program.target_plan()) {
-            (None, _) => backend.statistics(logits, target, plan)?,
-            (Some(gradient), Some(of_target)) => {
-                let known = backend.statistics(logits, target, of_target)?;
-                let upstream = program.upstream_of_target(&known, &inputs)?.unwrap_or_default();
-                backend.statistics_and_gradient(logits, target, plan, &upstream, gradient)?
-            }
-            (Some(gradient), None) => {
-                let statistics = backend.statistics(logits, target, plan)?;
-                let upstream = program.upstream(&statistics, &inputs, &[1.0])?;
-                backend.logit_gradient(logits, target, plan, &upstream, gradient)?;
-                statistics
-            }
-        };
+        let statistics = program.read_on(backend, (logits, target), program.plan(), &inputs, gradient)?;
         let outputs = program.outputs(backend, &statistics, &inputs)?;
         Ok(Value { total: outputs.total.first(), terms: outputs.terms.iter().map(|t| t.value.first()).collect() })
     }

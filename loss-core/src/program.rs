@@ -2,14 +2,16 @@
 
 use crate::compose::{Term, WeightedTerm};
 use crate::expr::{Algebra, Classes, Expr, HostAlgebra, Index, Leaf, Scalar, Table, Tape};
-use crate::{Activation, AllRegions, Decomposition, LossError, Plan, SplitOf, Statistic, Temperature};
+use crate::{Activation, AllRegions, Decomposition, LogitGradient, LossError, Plan, SplitOf, Statistic, Temperature};
 
 /// How much a program computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Detail {
     /// The total and the value of each term: what a training step needs.
     Total,
-    /// Also the matching, size and constant part of each term, and a report per class.
+    /// Also the matching, size and constant part of each term.
+    Terms,
+    /// Also a report per class.
     Parts,
 }
 
@@ -29,7 +31,7 @@ pub struct Inputs {
 pub struct TermOutputs<T> {
     /// Its value, before its weight.
     pub value: T,
-    /// Matching, size and constant part; only with [`Detail::Parts`].
+    /// Matching, size and constant part; not with [`Detail::Total`].
     pub parts: Option<[T; 3]>,
     /// What the parts add up to.
     pub of: SplitOf,
@@ -100,7 +102,7 @@ impl Program {
                 Term::Size(t) => (t.penalty(&regions.sizes()), t.elements(&regions.sizes())),
                 Term::Overlap(t) => (t.overlap(&regions), t.elements(&regions)),
             };
-            let split = (detail == Detail::Parts).then(|| match term {
+            let split = (detail != Detail::Total).then(|| match term {
                 Term::Matching(t) => t.decompose(&regions),
                 Term::Size(_) => Decomposition::size(value.clone()),
                 Term::Overlap(t) => t.decompose(&regions),
@@ -251,6 +253,36 @@ impl Program {
         let all: Vec<Table> =
             self.plan.statistics().iter().map(|s| known(s).cloned().unwrap_or_else(|| Table::scalar(f64::NAN))).collect();
         self.upstream(&all, inputs, &[1.0]).map(Some)
+    }
+
+    /// The statistics of a plan and, where there is a gradient to write to, the gradient of the total: in as few reads as there can
+    /// be. The plan is the program's own, or one that holds more; derivatives are taken of the program alone.
+    ///
+    /// # Errors
+    /// As [`Program::outputs`], and what the backend reports.
+    pub fn read_on<B: LogitGradient<Array = Table>>(
+        &self,
+        backend: &B,
+        (logits, target): (&B::Logits, &B::Target),
+        plan: &Plan,
+        inputs: &Inputs,
+        gradient: Option<&mut B::Gradient>,
+    ) -> Result<Vec<Table>, LossError> {
+        let Some(gradient) = gradient else { return backend.statistics(logits, target, plan) };
+        if let Some(of_target) = self.target_plan() {
+            let known = backend.statistics(logits, target, of_target)?;
+            let own = self.upstream_of_target(&known, inputs)?.unwrap_or_default();
+            let derivative = |s| self.plan.statistics().iter().position(|known| known == s).and_then(|at| own.get(at)?.clone());
+            let upstream: Vec<_> = plan.statistics().iter().map(derivative).collect();
+            return backend.statistics_and_gradient(logits, target, plan, &upstream, gradient);
+        }
+        let statistics = backend.statistics(logits, target, plan)?;
+        let sums = |s| plan.statistics().iter().position(|known| known == s).and_then(|at| statistics.get(at).cloned());
+        let own: Vec<Table> =
+            self.plan.statistics().iter().map(|s| sums(s).unwrap_or_else(|| Table::scalar(f64::NAN))).collect();
+        let upstream = self.upstream(&own, inputs, &[1.0])?;
+        backend.logit_gradient(logits, target, &self.plan, &upstream, gradient)?;
+        Ok(statistics)
     }
 
     /// The derivative of Σ seed · output for each statistic of the plan, on the host; `None` where it is zero. Seeds stand in the

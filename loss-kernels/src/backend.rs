@@ -7,8 +7,9 @@ use loss_core::{Backend, LogitGradient, LossError, Plan};
 
 use crate::{Element, Problem};
 
-/// Row-major logits of type `E` in host memory, with a [`Problem`] beside them; small arrays are `f64` on the host.
-pub struct Cpu<'a, E>(PhantomData<(&'a (), E)>);
+/// Row-major logits of type `E` in host memory, with a [`Problem`] beside them and a gradient of type `G`; small arrays are `f64` on
+/// the host.
+pub struct Cpu<'a, E, G = E>(PhantomData<(&'a (), E, G)>);
 
 impl<E> Default for Cpu<'_, E> {
     fn default() -> Self {
@@ -16,9 +17,16 @@ impl<E> Default for Cpu<'_, E> {
     }
 }
 
-impl<E> OnHost for Cpu<'_, E> {}
+impl<E, G> Cpu<'_, E, G> {
+    /// With a gradient of a type of its own; [`Cpu::default`] has the logits'.
+    pub const fn with_gradient_type() -> Self {
+        Self(PhantomData)
+    }
+}
 
-impl<'a, E: Element> Backend for Cpu<'a, E> {
+impl<E, G> OnHost for Cpu<'_, E, G> {}
+
+impl<'a, E: Element, G> Backend for Cpu<'a, E, G> {
     type Logits = [E];
     type Target = Problem<'a>;
 
@@ -27,8 +35,8 @@ impl<'a, E: Element> Backend for Cpu<'a, E> {
     }
 }
 
-impl<E: Element> LogitGradient for Cpu<'_, E> {
-    type Gradient = [E];
+impl<E: Element, G: Element<Compute = E::Compute>> LogitGradient for Cpu<'_, E, G> {
+    type Gradient = [G];
 
     fn logit_gradient(
         &self,
@@ -36,7 +44,7 @@ impl<E: Element> LogitGradient for Cpu<'_, E> {
         target: &Self::Target,
         plan: &Plan,
         upstream: &[Option<Table>],
-        gradient: &mut [E],
+        gradient: &mut [G],
     ) -> Result<(), LossError> {
         crate::logit_gradient(logits, target, plan, upstream, gradient)
     }
@@ -47,7 +55,7 @@ impl<E: Element> LogitGradient for Cpu<'_, E> {
         target: &Self::Target,
         plan: &Plan,
         upstream: &[Option<Table>],
-        gradient: &mut [E],
+        gradient: &mut [G],
     ) -> Result<Vec<Table>, LossError> {
         crate::statistics_and_gradient(logits, target, plan, upstream, gradient)
     }

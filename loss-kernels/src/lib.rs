@@ -20,7 +20,7 @@ mod statistics;
 pub use backend::Cpu;
 pub use element::Element;
 pub use half::{bf16, f16};
-pub use pass::{logit_gradient, statistics, statistics_and_gradient};
+pub use pass::{logit_gradient, statistics, statistics_and_gradient, validate};
 pub use problem::{Labels, Problem, Shares, Target};
 pub use real::Real;
 pub use simd::{INSTRUCTIONS_VARIABLE, Instructions};

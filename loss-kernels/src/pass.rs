@@ -1,7 +1,7 @@
 //! The passes over the logits: how the work is cut up, and what is done with each block.
 
 use loss_core::expr::Table;
-use loss_core::{Activation, LossError, Plan, Statistic};
+use loss_core::{Activation, LossError, Plan, Side, Statistic, Temperature};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -60,6 +60,16 @@ impl Cut {
 /// offender; [`LossError::ShapeMismatch`] where the logits are not as long as the problem says.
 pub fn statistics<E: Element>(logits: &[E], problem: &Problem<'_>, plan: &Plan) -> Result<Vec<Table>, LossError> {
     pass::<E, E>(logits, problem, plan, true, None)
+}
+
+/// Looks at every logit, target and weight, as [`statistics`] of the logits does, and at nothing else.
+///
+/// # Errors
+/// As [`statistics`].
+pub fn validate<E: Element>(logits: &[E], problem: &Problem<'_>) -> Result<(), LossError> {
+    // Sums over the target alone would leave the logits unread; the sigmoid takes any number of classes.
+    let size = Statistic::PredictedSize(Activation::Sigmoid, Temperature::ONE, Side::Region);
+    statistics(logits, problem, &Plan::new(problem.geometry().classes, [size])?).map(|_| ())
 }
 
 /// Writes ∂loss/∂logits into `gradient`, reading the logits once more, given the loss's derivative for each statistic of the plan

@@ -139,7 +139,19 @@ impl PixelFunction {
     /// # Errors
     /// Whatever the algebra reports.
     pub fn apply<A: Algebra>(&self, algebra: &A, log_p: &A::Array) -> Result<A::Array, LossError> {
-        let mut out = self.0.tape.run(algebra, &[self.0.value], |leaf| match leaf {
+        self.run(self.0.value, algebra, log_p)
+    }
+
+    /// The slopes φ'(log p) likewise; of one number where the slope is the same everywhere.
+    ///
+    /// # Errors
+    /// Whatever the algebra reports.
+    pub fn slope<A: Algebra>(&self, algebra: &A, log_p: &A::Array) -> Result<A::Array, LossError> {
+        self.run(self.0.slope, algebra, log_p)
+    }
+
+    fn run<A: Algebra>(&self, wanted: Index, algebra: &A, log_p: &A::Array) -> Result<A::Array, LossError> {
+        let mut out = self.0.tape.run(algebra, &[wanted], |leaf| match leaf {
             Leaf::LogProbability => Ok(log_p.clone()),
             Leaf::Constant(bits) => algebra.constant(&Table::scalar(f64::from_bits(*bits))),
             _ => algebra.constant(&Table::scalar(f64::NAN)),

@@ -249,6 +249,15 @@ impl Tape {
         mut bind: impl FnMut(&Leaf) -> Result<A::Array, LossError>,
     ) -> Result<Vec<A::Array>, LossError> {
         let needed = self.needed(wanted);
+        // After which step a value is let go: of a pixel function they may be as large as the logits.
+        let mut last = vec![0; self.steps.len()];
+        for (i, step) in self.steps.iter().enumerate().filter(|(i, _)| needed[*i]) {
+            if let Step::Apply(_, x, y) = step {
+                last[*x] = i;
+                last[y.unwrap_or(*x)] = i;
+            }
+        }
+        wanted.iter().for_each(|&i| last[i] = self.steps.len());
         let mut values: Vec<Option<A::Array>> = vec![None; self.steps.len()];
         for (i, step) in self.steps.iter().enumerate().filter(|(i, _)| needed[*i]) {
             values[i] = Some(match step {
@@ -259,6 +268,9 @@ impl Tape {
                     _ => algebra.constant(&Table::scalar(f64::NAN))?,
                 },
             });
+            if let Step::Apply(_, x, y) = step {
+                [*x, y.unwrap_or(*x)].into_iter().filter(|&argument| last[argument] == i).for_each(|done| values[done] = None);
+            }
         }
         let nan = || algebra.constant(&Table::scalar(f64::NAN));
         wanted.iter().map(|&i| values[i].clone().map_or_else(nan, Ok)).collect()
