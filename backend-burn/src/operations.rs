@@ -266,7 +266,6 @@ pub(crate) fn validate<const D: usize>(
     activation: Activation,
 ) -> Result<(), LossError> {
     let shape = logits.dims();
-    let classes = shape.get(1).copied().unwrap_or(0);
     let labels: Vec<i64>;
     let shares: Vec<f64>;
     let values = match &target.values {
@@ -284,8 +283,7 @@ pub(crate) fn validate<const D: usize>(
     let weights = weights.map(|(values, shape)| (loss_kernels::Shares::F64(values), shape));
     let problem = loss_kernels::Problem::new(&shape, (values, target.shape()), weights, ignore, activation)?;
     let logits: Vec<f64> = logits.without_autodiff().try_into_vec_as().map_err(read_error)?;
-    let plan = Plan::new(classes, [Statistic::ValidSize])?;
-    loss_kernels::statistics(&logits, &problem, &plan).map(|_| ())
+    loss_kernels::validate(&logits, &problem)
 }
 
 #[cfg(test)]
