@@ -45,11 +45,26 @@ fn copy<T: Copy>(from: &[T], to: &mut [T]) {
     to.copy_from_slice(from);
 }
 
+/// bf16 is the upper half of an f32. Without a branch, which `half` has for NaN.
+fn widen(from: &[bf16], to: &mut [f32]) {
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = f32::from_bits(u32::from(from.to_bits()) << 16));
+}
+
+/// To the nearest, halves to the even one; NaN stays NaN.
+fn narrow(from: &[f32], to: &mut [bf16]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        let bits = from.to_bits();
+        let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
+        let quiet = bits | 0x0040_0000;
+        *to = bf16::from_bits(((if from.is_nan() { quiet } else { rounded }) >> 16) as u16);
+    }
+}
+
 element! {
     f32, f32, copy, copy;
     f64, f64, copy, copy;
     f16, f32, <[f16]>::convert_to_f32_slice, |from, to: &mut [f16]| to.convert_from_f32_slice(from);
-    bf16, f32, <[bf16]>::convert_to_f32_slice, |from, to: &mut [bf16]| to.convert_from_f32_slice(from);
+    bf16, f32, widen, narrow;
 }
 
 /// Calls `$call` with the numbers of a tensor as a slice of their own type, which is [`Element`]: the tensor says by a method
@@ -73,4 +88,39 @@ macro_rules! by_type {
             Err($otherwise)
         }
     }};
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bf16_is_what_half_makes_of_it() {
+        for bits in 0..=u16::MAX {
+            let (from, mut wide, mut back) = (bf16::from_bits(bits), [0.0], [bf16::ZERO]);
+            bf16::load(&[from], &mut wide);
+            bf16::store(&wide, &mut back);
+            if from.is_nan() {
+                assert!(wide[0].is_nan() && back[0].is_nan());
+                continue;
+            }
+            assert_eq!((wide[0].to_bits(), back[0].to_bits()), (from.to_f32().to_bits(), bits));
+            // Around the halfway points.
+            for offset in [1, 0x7fff, 0x8000, 0x8001, 0xffff] {
+                let between = f32::from_bits(from.to_f32().to_bits() | offset);
+                bf16::store(&[between], &mut back);
+                assert!(between.is_nan() || back[0].to_bits() == bf16::from_f32(between).to_bits(), "{between:e}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_beyond_the_shorter_stays() {
+        let mut to = [7.0f32; 3];
+        f16::load(&[f16::ONE], &mut to);
+        assert_eq!(to, [1.0, 7.0, 7.0]);
+        let mut short = [f16::ZERO];
+        f16::store(&to, &mut short);
+        assert_eq!(short, [f16::ONE]);
+    }
 }

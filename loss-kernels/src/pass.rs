@@ -21,7 +21,8 @@ const LARGEST_SUM: f64 = 1e299;
 /// Bytes of one buffer of a block: a few of them stay in the cache together.
 const BUFFER: usize = 16 * 1024;
 
-/// Pixels of a block at most.
+/// Pixels of a block, at least and at most: with very many classes what is done once per class and block must not outweigh them.
+const SHORTEST: usize = 64;
 const LONGEST: usize = 256;
 
 /// Tasks that a pass is cut into, where it is large enough for it, and the bytes that all their sums may take together.
@@ -44,7 +45,7 @@ struct Cut {
 impl Cut {
     fn new<C>(samples: usize, classes: usize, pixels: usize, width: usize) -> Self {
         let fitting = BUFFER / (classes * size_of::<C>());
-        let block = (fitting / PADDING * PADDING).clamp(PADDING, LONGEST);
+        let block = (fitting / PADDING * PADDING).clamp(SHORTEST, LONGEST);
         let tasks = TASKS.min(SUMS / (8 * width.max(1))).max(1);
         let segments = (tasks / samples.max(1)).max(1);
         Self { block, segment: pixels.div_ceil(segments).div_ceil(block).max(1) * block }
