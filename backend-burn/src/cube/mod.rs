@@ -1,6 +1,14 @@
 //! Devices that CubeCL compiles for: the statistics of a plan are one operation with a hand-written backward, a kernel pair that reads
 //! the logits where they are and allocates nothing of their size but the gradient. The algebra on them is the ordinary one.
 
+#![allow(
+    clippy::collapsible_if,
+    clippy::manual_div_ceil,
+    clippy::manual_range_contains,
+    clippy::needless_range_loop,
+    reason = "what is proposed instead is not in the language of kernels"
+)]
+
 mod elementary;
 mod gradient;
 mod pixel;
