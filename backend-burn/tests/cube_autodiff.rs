@@ -112,7 +112,7 @@ fn views_are_read_in_their_own_order() {
     let moved = logits(&device).permute([3, 2, 1, 0]).into_data();
     let permuted = Tensor::<4>::from_data(moved, &device).permute([3, 2, 1, 0]);
     let larger = Tensor::cat(vec![logits(&device) + 9.0, logits(&device)], 0);
-    let sliced = larger.slice([SHAPE[0]..2 * SHAPE[0]]);
+    let sliced = larger.slice(SHAPE[0]..2 * SHAPE[0]);
     let want = values(forward(&loss, logits(&device), &device).total);
     assert_eq!(values(forward(&loss, permuted, &device).total), want);
     assert_eq!(values(forward(&loss, sliced, &device).total), want);
