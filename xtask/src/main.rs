@@ -62,9 +62,9 @@ struct Scope {
     /// Leave out backend-tch, the only package that needs LibTorch
     #[arg(long)]
     without_tch: bool,
-    /// Leave out Burn's kernels on wgpu, whose build takes longest, and whose tests need Vulkan
+    /// Burn's kernels on wgpu too, whose build takes longest, and which need Vulkan (see docs/design.md for where they stand)
     #[arg(long)]
-    without_wgpu: bool,
+    with_wgpu: bool,
 }
 
 /// A step: what it is, the arguments of cargo, and an environment variable.
@@ -173,11 +173,11 @@ fn check([plain, wgpu, tch]: [&[&[Step]]; 3], tested: bool, scope: &Scope) -> Re
             eprintln!("xtask: there is no nightly toolchain, so the address sanitizer was left out");
         }
     }
-    if scope.without_wgpu {
-        eprintln!("xtask: Burn's kernels on wgpu were left out");
-    } else {
+    if scope.with_wgpu {
         vulkan::provide()?;
         run(wgpu, Needs::Vulkan)?;
+    } else {
+        eprintln!("xtask: Burn's kernels on wgpu were left out");
     }
     if scope.without_tch {
         eprintln!("xtask: backend-tch was left out");

@@ -43,7 +43,7 @@ pub(crate) fn provide() -> Result<(), String> {
     if !driver().exists() {
         fetch().map_err(|error| {
             format!(
-                "{error}\nInstall a Vulkan driver (on Debian: {}), or leave these tests out: --without-wgpu",
+                "{error}\nInstall a Vulkan driver (on Debian: {}), or leave out --with-wgpu",
                 PACKAGES.join(" ")
             )
         })?;
