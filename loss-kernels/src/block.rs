@@ -2,6 +2,8 @@
 //!
 //! Everything is a column of the block's pixels, padded to whole vectors by pixels of weight 0 and logit 0.
 
+use std::slice::{ChunksExact, ChunksExactMut};
+
 use loss_core::{LossError, Temperature};
 use pulp::Simd;
 
@@ -54,6 +56,62 @@ impl<C: Real> Columns<C> {
     #[inline(always)]
     pub(crate) fn lanes<S: Simd>(&self, simd: S, k: usize) -> Column<'_, S, C> {
         Column::new(simd, self.column(k))
+    }
+
+    /// All of them, vector by vector.
+    #[inline(always)]
+    pub(crate) fn grid<S: Simd>(&self, simd: S) -> Grid<'_, S, C> {
+        Grid { simd, vectors: C::vectors::<S>(&self.data[self.first..]), stride: self.stride / C::lanes::<S>() }
+    }
+
+    /// All of them, vector by vector, to be written.
+    #[inline(always)]
+    pub(crate) fn grid_mut<S: Simd>(&mut self, _: S) -> GridMut<'_, S, C> {
+        GridMut { vectors: C::vectors_mut::<S>(&mut self.data[self.first..]), stride: self.stride / C::lanes::<S>() }
+    }
+}
+
+/// Columns, of which the same vector of pixels is read class by class: what is summed over classes then stays in registers.
+pub(crate) struct Grid<'a, S: Simd, C: Vectors> {
+    simd: S,
+    vectors: &'a [C::Vector<S>],
+    stride: usize,
+}
+
+impl<S: Simd, C: Vectors> Clone for Grid<'_, S, C> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S: Simd, C: Vectors> Copy for Grid<'_, S, C> {}
+
+impl<'a, S: Simd, C: Vectors> Grid<'a, S, C> {
+    /// The vector `b` of the class `k`.
+    #[inline(always)]
+    pub(crate) fn at(self, k: usize, b: usize) -> Lanes<S, C> {
+        Lanes::new(self.simd, self.vectors[k * self.stride + b])
+    }
+
+    /// The classes, one after another.
+    #[inline(always)]
+    pub(crate) fn rows(self) -> ChunksExact<'a, C::Vector<S>> {
+        self.vectors.chunks_exact(self.stride)
+    }
+}
+
+/// Columns that are written in that order.
+pub(crate) struct GridMut<'a, S: Simd, C: Vectors> {
+    vectors: &'a mut [C::Vector<S>],
+    stride: usize,
+}
+
+impl<S: Simd, C: Vectors> GridMut<'_, S, C> {
+    /// The classes, one after another.
+    #[inline(always)]
+    pub(crate) fn rows(&mut self) -> ChunksExactMut<'_, C::Vector<S>> {
+        self.vectors.chunks_exact_mut(self.stride)
     }
 }
 
@@ -181,11 +239,18 @@ impl<C: Real> Block<C> {
     /// y of a class.
     #[inline(always)]
     pub(crate) fn target<S: Simd>(&self, simd: S, k: usize) -> TargetColumn<'_, S, C> {
+        let (hard, soft) = self.targets(simd);
         if self.needs.soft {
-            TargetColumn::Soft(self.target.lanes(simd, k))
+            TargetColumn::Soft(soft, k)
         } else {
-            TargetColumn::Hard(self.target.lanes(simd, 0), Lanes::of(simd, C::of_class(k as i32)))
+            TargetColumn::Hard(hard, Lanes::of(simd, C::of_class(k as i32)))
         }
+    }
+
+    /// The labels, or the shares of all classes.
+    #[inline(always)]
+    pub(crate) fn targets<S: Simd>(&self, simd: S) -> (HardTarget<'_, S, C>, SoftTarget<'_, S, C>) {
+        (HardTarget(self.target.lanes(simd, 0)), SoftTarget(self.target.grid(simd)))
     }
 
     /// Decodes the pixels `start..start + len` of a sample, and refuses what must not be there. `read` brings `len` logits, from an
@@ -316,8 +381,7 @@ impl<C: Real> Block<C> {
         start: usize,
     ) -> Result<(), LossError> {
         let (len, pixels) = (self.len, problem.geometry.pixels);
-        let zero = Lanes::of(simd, C::zero());
-        let mut odd = zero;
+        let (zero, one) = (Lanes::of(simd, C::zero()), Lanes::of(simd, C::one()));
         for k in 0..self.classes {
             let column = self.logits.column_mut(k);
             read((sample * self.classes + k) * pixels + start, &mut column[..len]);
@@ -327,22 +391,28 @@ impl<C: Real> Block<C> {
                 let weight = self.weight.lanes(simd, 0);
                 write_column!(simd, column, |i, z| weight.at(i).if_equal(zero, zero, z));
             }
-            let z = Column::new(simd, self.logits.column(k));
-            if !self.needs.softmax {
-                for i in 0..z.len() {
-                    odd = z.at(i).mul_add(zero, odd);
-                }
-                continue;
-            }
-            let class = Lanes::of(simd, C::of_class(k as i32));
+        }
+        // NaN from what is not finite, else 0.
+        let mut odd = zero;
+        let z = self.logits.grid(simd);
+        if self.needs.softmax {
             let (max, top) = (vectors_mut(simd, self.max.column_mut(0)), vectors_mut(simd, self.top.column_mut(0)));
-            for (i, (max, top)) in max.iter_mut().zip(top).enumerate() {
-                let z = z.at(i);
-                // NaN from what is not finite, else 0.
-                odd = z.mul_add(zero, odd);
-                let (old, old_top) = (Lanes::new(simd, *max), Lanes::new(simd, *top));
-                *max = if k == 0 { z } else { z.if_greater(old, z, old) }.vector;
-                *top = if k == 0 { zero } else { z.if_greater(old, class, old_top) }.vector;
+            for (b, (max, top)) in max.iter_mut().zip(top).enumerate() {
+                let (mut largest, mut its_class, mut class) = (z.at(0, b), zero, zero);
+                for row in z.rows() {
+                    let z = Lanes::new(simd, row[b]);
+                    odd = z.mul_add(zero, odd);
+                    its_class = z.if_greater(largest, class, its_class);
+                    largest = z.if_greater(largest, z, largest);
+                    class = class + one;
+                }
+                (*max, *top) = (largest.vector, its_class.vector);
+            }
+        } else {
+            for k in 0..self.classes {
+                for b in 0..self.weight.lanes(simd, 0).len() {
+                    odd = z.at(k, b).mul_add(zero, odd);
+                }
             }
         }
         if C::numbers::<S>(&odd.vector).iter().all(|x| *x == C::zero()) {
@@ -364,32 +434,28 @@ impl<C: Real> Block<C> {
     #[inline(always)]
     pub(crate) fn softmax<S: Simd>(&mut self, simd: S, temperature: Temperature, logarithms: bool) {
         let tau = Lanes::of(simd, C::of(temperature.value()));
-        let one = Lanes::of(simd, C::one());
+        let (zero, one) = (Lanes::of(simd, C::zero()), Lanes::of(simd, C::one()));
         let (max, top) = (self.max.lanes(simd, 0), self.top.lanes(simd, 0));
-        // Σ e^(τ(z − max)) is 1 + rest: kept apart, a rest far below 1 loses nothing.
-        self.scale.column_mut(0).fill(C::zero());
-        let rest = vectors_mut(simd, self.scale.column_mut(0));
-        for k in 0..self.classes {
-            let (z, class) = (self.logits.lanes(simd, k), Lanes::of(simd, C::of_class(k as i32)));
-            let powers = vectors_mut(simd, self.power.column_mut(k));
-            for (i, (power, rest)) in powers.iter_mut().zip(rest.iter_mut()).enumerate() {
-                // The difference first: τ·z may overflow, τ·(z − max) goes to −∞ at worst.
-                let p = ((z.at(i) - max.at(i)) * tau).exp_nonpositive();
-                *power = p.vector;
-                let sum = Lanes::new(simd, *rest);
-                *rest = top.at(i).if_equal(class, sum, sum + p).vector;
-            }
-        }
-        if logarithms {
-            let rest = self.scale.lanes(simd, 0);
-            write_column!(simd, self.log_sum.column_mut(0), |i| rest.at(i).ln_1p());
-        }
         let (weight, weighted) = (self.weight.lanes(simd, 0), vectors_mut(simd, self.weighted_scale.column_mut(0)));
-        let scale = vectors_mut(simd, self.scale.column_mut(0));
-        for (i, (scale, weighted)) in scale.iter_mut().zip(weighted).enumerate() {
-            let inverse = one / (one + Lanes::new(simd, *scale));
+        let (scale, log_sum) = (vectors_mut(simd, self.scale.column_mut(0)), vectors_mut(simd, self.log_sum.column_mut(0)));
+        let (z, mut powers) = (self.logits.grid(simd), self.power.grid_mut(simd));
+        for (b, ((scale, weighted), log_sum)) in scale.iter_mut().zip(weighted).zip(log_sum).enumerate() {
+            let (max, top) = (max.at(b), top.at(b));
+            // Σ e^(τ(z − max)) is 1 + rest: kept apart, a rest far below 1 loses nothing.
+            let (mut rest, mut class) = (zero, zero);
+            for (z, power) in z.rows().zip(powers.rows()) {
+                // The difference first: τ·z may overflow, τ·(z − max) goes to −∞ at worst.
+                let p = ((Lanes::new(simd, z[b]) - max) * tau).exp_nonpositive();
+                power[b] = p.vector;
+                rest = top.if_equal(class, rest, rest + p);
+                class = class + one;
+            }
+            if logarithms {
+                *log_sum = rest.ln_1p().vector;
+            }
+            let inverse = one / (one + rest);
             *scale = inverse.vector;
-            *weighted = (weight.at(i) * inverse).vector;
+            *weighted = (weight.at(b) * inverse).vector;
         }
     }
 
@@ -406,7 +472,7 @@ impl<C: Real> Block<C> {
                 // From the side that does not overflow: σ(x) = 1/(1 + e^−x), and e^−x/(1 + e^−x) for the other sign.
                 let x = z.at(i) * tau;
                 let e = (zero - x.abs()).exp_nonpositive();
-                let large = one / (one + e);
+                let large = (one + e).reciprocal_to_two();
                 let small = e * large;
                 *p = zero.if_greater(x, small, large).vector;
                 *q = zero.if_greater(x, large, small).vector;
@@ -435,6 +501,14 @@ impl<C: Real> Block<C> {
     }
 }
 
+/// A column of logarithms of probabilities.
+pub(crate) trait Logarithm<S: Simd, C: Real> {
+    /// Some of its vectors.
+    fn part(&self, start: usize, end: usize) -> Self;
+    /// One of them.
+    fn at(&self, i: usize) -> Lanes<S, C>;
+}
+
 /// A column of log p = (z − max) − log Σ_k e^(z − max).
 pub(crate) struct LogSoftmax<'a, S: Simd, C: Vectors> {
     z: Column<'a, S, C>,
@@ -442,9 +516,15 @@ pub(crate) struct LogSoftmax<'a, S: Simd, C: Vectors> {
     log_sum: Column<'a, S, C>,
 }
 
-impl<S: Simd, C: Real> LogSoftmax<'_, S, C> {
+impl<S: Simd, C: Real> Logarithm<S, C> for LogSoftmax<'_, S, C> {
     #[inline(always)]
-    pub(crate) fn at(&self, i: usize) -> Lanes<S, C> {
+    fn part(&self, start: usize, end: usize) -> Self {
+        let [z, max, log_sum] = [self.z, self.max, self.log_sum].map(|column| column.part(start, end));
+        Self { z, max, log_sum }
+    }
+
+    #[inline(always)]
+    fn at(&self, i: usize) -> Lanes<S, C> {
         (self.z.at(i) - self.max.at(i)) - self.log_sum.at(i)
     }
 }
@@ -456,19 +536,92 @@ pub(crate) struct LogSigmoid<'a, S: Simd, C: Vectors> {
     sign: Lanes<S, C>,
 }
 
-impl<S: Simd, C: Real> LogSigmoid<'_, S, C> {
+impl<S: Simd, C: Real> Logarithm<S, C> for LogSigmoid<'_, S, C> {
     #[inline(always)]
-    pub(crate) fn at(&self, i: usize) -> Lanes<S, C> {
+    fn part(&self, start: usize, end: usize) -> Self {
+        Self { z: self.z.part(start, end), log_sum: self.log_sum.part(start, end), sign: self.sign }
+    }
+
+    #[inline(always)]
+    fn at(&self, i: usize) -> Lanes<S, C> {
         (self.z.at(i) * self.sign).min(self.sign.splat(C::zero())) - self.log_sum.at(i)
+    }
+}
+
+/// Whether pixels are of a class. `class` is its number, in all lanes.
+pub(crate) trait Membership<S: Simd, C: Real>: Copy {
+    /// Some of its vectors.
+    fn part(self, start: usize, end: usize) -> Self;
+    /// y·x, at the vector `b` of the class `k`.
+    fn of(self, at: (usize, usize), class: Lanes<S, C>, x: Lanes<S, C>) -> Lanes<S, C>;
+    /// (1 − y)·x
+    fn outside(self, at: (usize, usize), class: Lanes<S, C>, x: Lanes<S, C>) -> Lanes<S, C>;
+}
+
+/// Labels.
+pub(crate) struct HardTarget<'a, S: Simd, C: Vectors>(Column<'a, S, C>);
+
+/// Shares, class by class.
+pub(crate) struct SoftTarget<'a, S: Simd, C: Vectors>(Grid<'a, S, C>);
+
+impl<S: Simd, C: Vectors> Clone for HardTarget<'_, S, C> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S: Simd, C: Vectors> Copy for HardTarget<'_, S, C> {}
+
+impl<S: Simd, C: Vectors> Clone for SoftTarget<'_, S, C> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S: Simd, C: Vectors> Copy for SoftTarget<'_, S, C> {}
+
+impl<S: Simd, C: Real> Membership<S, C> for HardTarget<'_, S, C> {
+    #[inline(always)]
+    fn part(self, start: usize, end: usize) -> Self {
+        Self(self.0.part(start, end))
+    }
+
+    #[inline(always)]
+    fn of(self, (_, b): (usize, usize), class: Lanes<S, C>, x: Lanes<S, C>) -> Lanes<S, C> {
+        self.0.at(b).if_equal(class, x, x.splat(C::zero()))
+    }
+
+    #[inline(always)]
+    fn outside(self, (_, b): (usize, usize), class: Lanes<S, C>, x: Lanes<S, C>) -> Lanes<S, C> {
+        self.0.at(b).if_equal(class, x.splat(C::zero()), x)
+    }
+}
+
+impl<S: Simd, C: Real> Membership<S, C> for SoftTarget<'_, S, C> {
+    #[inline(always)]
+    fn part(self, start: usize, _: usize) -> Self {
+        Self(Grid { vectors: &self.0.vectors[start..], ..self.0 })
+    }
+
+    #[inline(always)]
+    fn of(self, (k, b): (usize, usize), _: Lanes<S, C>, x: Lanes<S, C>) -> Lanes<S, C> {
+        self.0.at(k, b) * x
+    }
+
+    #[inline(always)]
+    fn outside(self, (k, b): (usize, usize), _: Lanes<S, C>, x: Lanes<S, C>) -> Lanes<S, C> {
+        (x.splat(C::one()) - self.0.at(k, b)) * x
     }
 }
 
 /// The target of one class.
 pub(crate) enum TargetColumn<'a, S: Simd, C: Vectors> {
     /// Labels, and the class.
-    Hard(Column<'a, S, C>, Lanes<S, C>),
-    /// Shares.
-    Soft(Column<'a, S, C>),
+    Hard(HardTarget<'a, S, C>, Lanes<S, C>),
+    /// Shares, and the number of the class.
+    Soft(SoftTarget<'a, S, C>, usize),
 }
 
 impl<S: Simd, C: Real> TargetColumn<'_, S, C> {
@@ -476,8 +629,8 @@ impl<S: Simd, C: Real> TargetColumn<'_, S, C> {
     #[inline(always)]
     pub(crate) fn of(&self, i: usize, x: Lanes<S, C>) -> Lanes<S, C> {
         match self {
-            Self::Hard(label, class) => label.at(i).if_equal(*class, x, x.splat(C::zero())),
-            Self::Soft(share) => share.at(i) * x,
+            Self::Hard(label, class) => label.of((0, i), *class, x),
+            Self::Soft(share, k) => share.of((*k, i), x, x),
         }
     }
 
@@ -491,8 +644,8 @@ impl<S: Simd, C: Real> TargetColumn<'_, S, C> {
     #[inline(always)]
     pub(crate) fn outside(&self, i: usize, x: Lanes<S, C>) -> Lanes<S, C> {
         match self {
-            Self::Hard(label, class) => label.at(i).if_equal(*class, x.splat(C::zero()), x),
-            Self::Soft(share) => (x.splat(C::one()) - share.at(i)) * x,
+            Self::Hard(label, class) => label.outside((0, i), *class, x),
+            Self::Soft(share, k) => share.outside((*k, i), x, x),
         }
     }
 }

@@ -22,6 +22,19 @@ fn polynomial<S: Simd, const N: usize>(x: Lanes<S, f32>, coefficients: &[f32; N]
     sum
 }
 
+/// 1/x for 1 ≤ x ≤ 2: an error below 1.25 units in the last place (tested for every float there). A division takes as long as four of these.
+///
+/// A parabola is right to 1 %, and each of Newton's steps squares that.
+#[inline(always)]
+pub(crate) fn reciprocal_to_two<S: Simd>(x: Lanes<S, f32>) -> Lanes<S, f32> {
+    let (one, minus) = (x.splat(1.0), x.splat(0.0) - x);
+    let mut y = polynomial(x, &[2.121_212, -1.454_545_5, 0.323_232_32]);
+    for _ in 0..2 {
+        y = y.mul_add(minus.mul_add(y, one), y);
+    }
+    y
+}
+
 /// Parts of e^x for −69 ≤ x ≤ 0: a power of two 2^n, and t = e^(x − n·ln 2) − 1 with |x − n·ln 2| ≤ ln 2 / 2.
 ///
 /// With r = x − n·ln 2, t = r + r²·q(r), where q is of the fifth degree and fitted so that the largest relative error of e^r is
@@ -45,9 +58,9 @@ fn parts<S: Simd>(x: Lanes<S, f32>) -> (Lanes<S, f32>, Lanes<S, f32>) {
 /// e^x for x ≤ 0: an error below 1 unit in the last place from −69 on (tested for every float there), 0 below.
 #[inline(always)]
 pub(crate) fn exp_nonpositive<S: Simd>(x: Lanes<S, f32>) -> Lanes<S, f32> {
-    let least = x.splat(LEAST);
-    let (scale, t) = parts(x.max(least));
-    x.if_greater(least, (t + x.splat(1.0)) * scale, x.splat(0.0))
+    // What the parts are of smaller ones, which may be NaN, is not taken.
+    let (scale, t) = parts(x);
+    x.if_greater(x.splat(LEAST), (t + x.splat(1.0)) * scale, x.splat(0.0))
 }
 
 /// e^x − 1 for x ≤ 0: an error below 1.5 units in the last place (tested likewise).
@@ -113,6 +126,7 @@ mod tests {
         Exp,
         ExpM1,
         Ln1p,
+        Reciprocal,
     }
 
     struct Apply<'a>(Function, &'a [f32], &'a mut [f32]);
@@ -127,6 +141,7 @@ mod tests {
                 Function::Exp => from.at(i).exp_nonpositive(),
                 Function::ExpM1 => from.at(i).exp_m1_nonpositive(),
                 Function::Ln1p => from.at(i).ln_1p(),
+                Function::Reciprocal => from.at(i).reciprocal_to_two(),
             });
         }
     }
@@ -181,6 +196,11 @@ mod tests {
         // A sum over up to 2⁶⁴ classes; every float from 2⁻²⁶, below which it is x itself.
         assert_below(1.75, &worst(Function::Ln1p, 2f32.powi(-26).to_bits()..=2f32.powi(64).to_bits(), 1, f64::ln_1p));
         assert_below(1.75, &worst(Function::Ln1p, 1..=2f32.powi(-26).to_bits(), 4099, f64::ln_1p));
+    }
+
+    #[test]
+    fn reciprocal_is_within_five_quarters_of_a_unit_in_the_last_place_for_every_float() {
+        assert_below(1.25, &worst(Function::Reciprocal, 1f32.to_bits()..=2f32.to_bits(), 1, f64::recip));
     }
 
     #[test]

@@ -8,19 +8,15 @@ use loss_core::{Activation, Plan, Side, Statistic};
 use pulp::Simd;
 
 use crate::Real;
-use crate::block::{Block, Columns};
+use crate::block::{Block, Columns, Grid, Membership};
 use crate::groups::Group;
 use crate::pixel::{PixelColumns, Wanted};
-use crate::simd::{Column, Lanes, vectors_mut, write_column};
+use crate::simd::{Lanes, vectors_mut, write_column};
 
 /// Buffers of the gradient of a block.
 pub(crate) struct GradientColumns<C> {
     /// ∂/∂z per class, but for what [`Self::others`] takes from the likeliest.
     out: Columns<C>,
-    /// ∂/∂(log p) per class, of one group.
-    log_gradient: Columns<C>,
-    /// Its sum over the classes.
-    total: Columns<C>,
     /// Σ_k ∂/∂z under softmax, of all classes but the likeliest. All sum to zero: by itself the likeliest one's difference would
     /// cancel where p is nearly 1.
     others: Columns<C>,
@@ -36,8 +32,6 @@ impl<C: Real> GradientColumns<C> {
     pub(crate) fn new(classes: usize, capacity: usize, pixel_sums: bool) -> Self {
         Self {
             out: Columns::new(classes, capacity),
-            log_gradient: Columns::new(classes, capacity),
-            total: Columns::new(1, capacity),
             others: Columns::new(1, capacity),
             slopes: Columns::new(if pixel_sums { 2 * classes } else { 0 }, capacity),
             stage: vec![C::zero(); capacity],
@@ -69,70 +63,119 @@ struct Upstream<C> {
     pixels: bool,
 }
 
+/// What a group's statistics hand down to the pixels of one sample.
+pub(crate) struct Handed<C> {
+    /// Per side and class; empty where all is zero.
+    sides: [Vec<Upstream<C>>; 2],
+    /// ∂/∂F per class, with the statistic's place in the plan.
+    pixels: Vec<(usize, Vec<C>)>,
+    /// Whether any class has them: see [`Upstream::own`] and [`Upstream::more`].
+    own: bool,
+    more: bool,
+}
+
+impl<C: Real> Handed<C> {
+    /// `derivative`: of the statistic at a place in the plan, for a class.
+    pub(crate) fn new(plan: &Plan, group: &Group, derivative: impl Fn(usize, usize) -> Option<C>) -> Self {
+        let sides = [Side::Region, Side::Background].map(|side| {
+            let classes = (0..plan.classes()).map(|k| Upstream::new(plan, group, &derivative, side, k));
+            let classes: Vec<Upstream<C>> = classes.collect();
+            if classes.iter().any(Upstream::any) { classes } else { Vec::new() }
+        });
+        let is_pixel_sum = |i: &&usize| matches!(plan.statistics()[**i], Statistic::PixelSum(..));
+        let row = |&i: &usize| Some((i, (0..plan.classes()).map(|k| derivative(i, k)).collect::<Option<_>>()?));
+        let pixels = group.members.iter().filter(is_pixel_sum).filter_map(row).collect();
+        let (own, more) = (sides.iter().flatten().any(Upstream::own), sides.iter().flatten().any(Upstream::more));
+        Self { sides, pixels, own, more }
+    }
+}
+
 impl<C: Real> Upstream<C> {
-    fn new(plan: &Plan, group: &Group, upstream: &[Vec<C>], side: Side, k: usize) -> Self {
+    fn new(plan: &Plan, group: &Group, derivative: impl Fn(usize, usize) -> Option<C>, side: Side, k: usize) -> Self {
         let zero = C::zero();
-        let mut all = Self { mass: zero, intersection: zero, squared: zero, likelihood: zero, log_mass: zero, pixels: false };
+        let (mut mass, mut intersection, mut squared) = (zero, zero, zero);
+        let (mut likelihood, mut log_mass, mut pixels) = (zero, zero, false);
         for &i in &group.members {
             let statistic = &plan.statistics()[i];
-            let (Some(&u), Some((.., of))) = (upstream[i].get(k), statistic.probability()) else { continue };
+            let (Some(u), Some((.., of))) = (derivative(i, k), statistic.probability()) else { continue };
             if of != side {
                 continue;
             }
             match statistic {
-                Statistic::Intersection(..) => all.intersection = u,
-                Statistic::SquaredMass(_) => all.squared = u + u,
-                Statistic::LogLikelihood(..) => all.likelihood = u,
-                Statistic::LogMass(..) => all.log_mass = u,
-                Statistic::PixelSum(..) => all.pixels = true,
-                _ => all.mass = u,
+                Statistic::Intersection(..) => intersection = u,
+                Statistic::SquaredMass(_) => squared = u + u,
+                Statistic::LogLikelihood(..) => likelihood = u,
+                Statistic::LogMass(..) => log_mass = u,
+                Statistic::PixelSum(..) => pixels = true,
+                _ => mass = u,
             }
         }
-        all
+        Self { mass, intersection, squared, likelihood, log_mass, pixels }
+    }
+
+    /// Whether anything is handed to pixels of this side alone.
+    fn own(&self) -> bool {
+        self.pixels || self.intersection != C::zero() || self.likelihood != C::zero()
+    }
+
+    /// Whether there is anything but ∂/∂P, ∂/∂I and ∂/∂L.
+    fn more(&self) -> bool {
+        self.pixels || self.squared != C::zero() || self.log_mass != C::zero()
     }
 
     fn any(&self) -> bool {
-        let all = [self.mass, self.intersection, self.squared, self.likelihood, self.log_mass];
-        self.pixels || all.iter().any(|u| *u != C::zero())
+        self.own() || self.more() || self.mass != C::zero()
     }
-}
 
-/// ∂/∂(log p) of one side of a channel, where p is that side's probability, without the weight.
-struct OfSide<'a, S: Simd, C: Real> {
-    mass: Lanes<S, C>,
-    intersection: Lanes<S, C>,
-    squared: Lanes<S, C>,
-    likelihood: Lanes<S, C>,
-    log_mass: Lanes<S, C>,
-    slopes: Option<Column<'a, S, C>>,
-}
-
-impl<'a, S: Simd, C: Real> OfSide<'a, S, C> {
+    /// ∂/∂(log p) of this side without the weight, as p·`.0` + `.1`, where p is its probability. `own` gives what a pixel of the side
+    /// has of a number; `OWN`, `MORE`: whether any class has such.
     #[inline(always)]
-    fn new(simd: S, up: Upstream<C>, slopes: Column<'a, S, C>) -> Self {
-        Self {
-            mass: Lanes::of(simd, up.mass),
-            intersection: Lanes::of(simd, up.intersection),
-            squared: Lanes::of(simd, up.squared),
-            likelihood: Lanes::of(simd, up.likelihood),
-            log_mass: Lanes::of(simd, up.log_mass),
-            slopes: up.pixels.then_some(slopes),
+    fn parts<S: Simd, const OWN: bool, const MORE: bool>(
+        &self,
+        p: Lanes<S, C>,
+        own: impl Own<S, C>,
+        slopes: &Grid<'_, S, C>,
+        (k, b): (usize, usize),
+    ) -> (Lanes<S, C>, Lanes<S, C>) {
+        let (mut per_p, mut alone) = (p.splat(self.mass), p.splat(C::zero()));
+        if OWN {
+            per_p = per_p + own.of(p.splat(self.intersection));
+            alone = own.of(p.splat(self.likelihood));
         }
-    }
-
-    /// Everywhere, and where the pixel is of this side.
-    #[inline(always)]
-    fn at(&self, b: usize, p: Lanes<S, C>) -> (Lanes<S, C>, Lanes<S, C>) {
-        let everywhere = p.mul_add(p.mul_add(self.squared, self.mass), self.log_mass);
-        let own = p.mul_add(self.intersection, self.likelihood);
-        (everywhere, if let Some(slopes) = self.slopes { own + slopes.at(b) } else { own })
+        if MORE {
+            per_p = p.mul_add(p.splat(self.squared), per_p);
+            alone = alone + p.splat(self.log_mass);
+            if self.pixels {
+                alone = alone + own.of(slopes.at(k, b));
+            }
+        }
+        (per_p, alone)
     }
 }
 
-/// What a plan hands down: per statistic and class; empty where it is zero.
-pub(crate) struct Handed<'a, C> {
-    pub(crate) plan: &'a Plan,
-    pub(crate) upstream: &'a [Vec<C>],
+/// What a pixel has of a number: all of it, where it is of a class.
+trait Own<S: Simd, C: Real> {
+    fn of(&self, x: Lanes<S, C>) -> Lanes<S, C>;
+}
+
+/// y·x
+struct Inside<S: Simd, C: Real, T>(T, (usize, usize), Lanes<S, C>);
+
+impl<S: Simd, C: Real, T: Membership<S, C>> Own<S, C> for Inside<S, C, T> {
+    #[inline(always)]
+    fn of(&self, x: Lanes<S, C>) -> Lanes<S, C> {
+        self.0.of(self.1, self.2, x)
+    }
+}
+
+/// (1 − y)·x
+struct Outside<S: Simd, C: Real, T>(T, (usize, usize), Lanes<S, C>);
+
+impl<S: Simd, C: Real, T: Membership<S, C>> Own<S, C> for Outside<S, C, T> {
+    #[inline(always)]
+    fn of(&self, x: Lanes<S, C>) -> Lanes<S, C> {
+        self.0.outside(self.1, self.2, x)
+    }
 }
 
 impl<C: Real> GradientColumns<C> {
@@ -143,15 +186,20 @@ impl<C: Real> GradientColumns<C> {
         simd: S,
         block: &Block<C>,
         pixels: &mut PixelColumns<C>,
-        handed: &Handed<'_, C>,
-        group: &Group,
+        plan: &Plan,
+        (group, handed): (&Group, &Handed<C>),
     ) {
-        if group.members.iter().all(|&i| handed.upstream[i].is_empty()) {
+        if handed.sides.iter().all(Vec::is_empty) {
             return;
         }
-        match group.activation {
-            Activation::Softmax => self.softmax(simd, block, pixels, handed, group),
-            Activation::Sigmoid => self.sigmoid(simd, block, pixels, handed, group),
+        self.collect_slopes(simd, block, pixels, plan, handed);
+        let (hard, soft) = block.targets(simd);
+        match (handed.own || handed.more, handed.more, block.is_hard()) {
+            (false, false, _) => self.add::<S, _, false, false>(simd, block, hard, group, handed),
+            (true, false, true) => self.add::<S, _, true, false>(simd, block, hard, group, handed),
+            (_, false, false) => self.add::<S, _, true, false>(simd, block, soft, group, handed),
+            (_, true, true) => self.add::<S, _, true, true>(simd, block, hard, group, handed),
+            (_, true, false) => self.add::<S, _, true, true>(simd, block, soft, group, handed),
         }
         self.fresh = false;
     }
@@ -163,17 +211,17 @@ impl<C: Real> GradientColumns<C> {
         simd: S,
         block: &Block<C>,
         pixels: &mut PixelColumns<C>,
-        handed: &Handed<'_, C>,
-        group: &Group,
+        plan: &Plan,
+        handed: &Handed<C>,
     ) {
-        let (classes, padded) = (handed.plan.classes(), block.padded());
-        if group.pixel_sums {
+        let (classes, padded) = (plan.classes(), block.padded());
+        if !handed.pixels.is_empty() {
             (0..2 * classes).for_each(|column| self.slopes.column_mut(column)[..padded].fill(C::zero()));
         }
-        for &i in &group.members {
-            let Statistic::PixelSum(activation, side, function) = &handed.plan.statistics()[i] else { continue };
+        for (i, derivatives) in &handed.pixels {
+            let Statistic::PixelSum(activation, side, function) = &plan.statistics()[*i] else { continue };
             let first = if *side == Side::Background { classes } else { 0 };
-            for (k, &u) in handed.upstream[i].iter().enumerate() {
+            for (k, &u) in derivatives.iter().enumerate() {
                 let u = Lanes::of(simd, u);
                 let slope = pixels.of_class(simd, block, (function, *activation, *side), Wanted::Slope, (k, classes));
                 write_column!(simd, &mut self.slopes.column_mut(first + k)[..padded], |b, old| slope.at(b).mul_add(u, old));
@@ -181,103 +229,96 @@ impl<C: Real> GradientColumns<C> {
         }
     }
 
+    /// Specialised, so that the loops over classes are free of branches.
     #[inline(always)]
-    fn softmax<S: Simd>(
+    fn add<S: Simd, T: Membership<S, C>, const OWN: bool, const MORE: bool>(
         &mut self,
         simd: S,
         block: &Block<C>,
-        pixels: &mut PixelColumns<C>,
-        handed: &Handed<'_, C>,
+        y: T,
         group: &Group,
+        handed: &Handed<C>,
     ) {
-        let (classes, padded) = (handed.plan.classes(), block.padded());
-        let (scale, scaled, w) = (block.scale.lanes(simd, 0), block.weighted_scale.lanes(simd, 0), block.weight.lanes(simd, 0));
-        let zero = Lanes::of(simd, C::zero());
-        self.total.column_mut(0)[..padded].fill(C::zero());
-        self.collect_slopes(simd, block, pixels, handed, group);
-        for k in 0..classes {
-            let up = Upstream::new(handed.plan, group, handed.upstream, Side::Region, k);
-            // Where there are no pixel sums it is not looked at.
-            let slopes = if up.pixels { self.slopes.lanes(simd, k) } else { w };
-            let (y, p) = (block.target(simd, k), block.power.lanes(simd, k));
-            let inside = block.has(k) && (up.pixels || up.intersection != C::zero() || up.likelihood != C::zero());
-            let (mass, intersection, squared) =
-                (Lanes::of(simd, up.mass), Lanes::of(simd, up.intersection), Lanes::of(simd, up.squared));
-            let (likelihood, log_mass) = (Lanes::of(simd, up.likelihood), Lanes::of(simd, up.log_mass));
-            let total = vectors_mut(simd, &mut self.total.column_mut(0)[..padded]);
-            let gradient = vectors_mut(simd, &mut self.log_gradient.column_mut(k)[..padded]);
-            for (b, (gradient, total)) in gradient.iter_mut().zip(total).enumerate() {
-                let m = p.at(b) * scaled.at(b);
-                let mut g = m * mass;
-                if up.squared != C::zero() {
-                    g = (m * (p.at(b) * scale.at(b))).mul_add(squared, g);
-                }
-                if inside {
-                    let mut at_own = w.at(b).mul_add(likelihood, m * intersection);
-                    if up.pixels {
-                        at_own = w.at(b).mul_add(slopes.at(b), at_own);
-                    }
-                    g = g + y.of(b, at_own);
-                }
-                if up.log_mass != C::zero() {
-                    g = w.at(b).mul_add(log_mass, g);
-                }
-                *gradient = g.vector;
-                *total = (Lanes::new(simd, *total) + g).vector;
-            }
-        }
-        let tau = Lanes::of(simd, C::of(group.temperature.value()));
-        let (total, top) = (self.total.lanes(simd, 0), block.top.lanes(simd, 0));
-        for k in 0..classes {
-            let (p, class) = (block.power.lanes(simd, k), Lanes::of(simd, C::of_class(k as i32)));
-            let g = self.log_gradient.lanes(simd, k);
-            let others = vectors_mut(simd, &mut self.others.column_mut(0)[..padded]);
-            let out = vectors_mut(simd, &mut self.out.column_mut(k)[..padded]);
-            for (b, (out, others)) in out.iter_mut().zip(others).enumerate() {
-                let value = tau * (g.at(b) - (p.at(b) * scale.at(b)) * total.at(b));
-                let value = top.at(b).if_equal(class, zero, value);
-                *others = (Lanes::new(simd, *others) + value).vector;
-                *out = if self.fresh { value } else { Lanes::new(simd, *out) + value }.vector;
-            }
+        match group.activation {
+            Activation::Softmax => self.softmax::<S, T, OWN, MORE>(simd, block, y, group, &handed.sides[0]),
+            Activation::Sigmoid => self.sigmoid::<S, T, OWN, MORE>(simd, block, y, group, &handed.sides),
         }
     }
 
     #[inline(always)]
-    fn sigmoid<S: Simd>(
+    fn softmax<S: Simd, T: Membership<S, C>, const OWN: bool, const MORE: bool>(
         &mut self,
         simd: S,
         block: &Block<C>,
-        pixels: &mut PixelColumns<C>,
-        handed: &Handed<'_, C>,
+        y: T,
         group: &Group,
+        handed: &[Upstream<C>],
     ) {
-        let (w, zero) = (block.weight.lanes(simd, 0), Lanes::of(simd, C::zero()));
+        let (zero, one) = (Lanes::of(simd, C::zero()), Lanes::of(simd, C::one()));
+        let (tau, fresh) = (Lanes::of(simd, C::of(group.temperature.value())), self.fresh);
+        let (scale, w, top) = (block.scale.lanes(simd, 0), block.weight.lanes(simd, 0), block.top.lanes(simd, 0));
+        let (powers, slopes) = (block.power.grid(simd), self.slopes.grid(simd));
+        let others = vectors_mut(simd, &mut self.others.column_mut(0)[..block.padded()]);
+        let mut out = self.out.grid_mut(simd);
+        for (b, others) in others.iter_mut().enumerate() {
+            let (scale, top, weight) = (scale.at(b), top.at(b), tau * w.at(b));
+            // Σ_k g_k, without the weight.
+            let (mut total, mut class) = (zero, zero);
+            for (k, (up, power)) in handed.iter().zip(powers.rows()).enumerate() {
+                let p = Lanes::new(simd, power[b]) * scale;
+                let (per_p, alone) = up.parts::<S, OWN, MORE>(p, Inside(y, (k, b), class), &slopes, (k, b));
+                total = p.mul_add(per_p, total);
+                if OWN {
+                    total = total + alone;
+                }
+                class = class + one;
+            }
+            let mut of_others = Lanes::new(simd, *others);
+            class = zero;
+            for (k, ((up, power), out)) in handed.iter().zip(powers.rows()).zip(out.rows()).enumerate() {
+                let p = Lanes::new(simd, power[b]) * scale;
+                let (per_p, alone) = up.parts::<S, OWN, MORE>(p, Inside(y, (k, b), class), &slopes, (k, b));
+                let value = p * (per_p - total);
+                let value = if OWN { value + alone } else { value };
+                let value = top.if_equal(class, zero, value * weight);
+                of_others = of_others + value;
+                out[b] = if fresh { value } else { Lanes::new(simd, out[b]) + value }.vector;
+                class = class + one;
+            }
+            *others = of_others.vector;
+        }
+    }
+
+    #[inline(always)]
+    fn sigmoid<S: Simd, T: Membership<S, C>, const OWN: bool, const MORE: bool>(
+        &mut self,
+        simd: S,
+        block: &Block<C>,
+        y: T,
+        group: &Group,
+        [region, background]: &[Vec<Upstream<C>>; 2],
+    ) {
+        let zero = Lanes::of(simd, C::zero());
         let tau = Lanes::of(simd, C::of(group.temperature.value()));
-        let classes = handed.plan.classes();
-        self.collect_slopes(simd, block, pixels, handed, group);
+        let (w, slopes, fresh) = (block.weight.lanes(simd, 0), self.slopes.grid(simd), self.fresh);
+        let classes = region.len().max(background.len());
         for k in 0..classes {
-            let sides =
-                [Side::Region, Side::Background].map(|side| Upstream::new(handed.plan, group, handed.upstream, side, k));
-            // Where there are no pixel sums they are not looked at.
-            let slopes = [0, 1].map(|side| if sides[side].pixels { self.slopes.lanes(simd, side * classes + k) } else { w });
-            let y = block.target(simd, k);
+            let class = Lanes::of(simd, C::of_class(k as i32));
             let (p, q) = (block.power.lanes(simd, k), block.complement.lanes(simd, k));
+            let (region, background) = (region.get(k), background.get(k));
             let out = &mut self.out.column_mut(k)[..block.padded()];
-            let fresh = self.fresh;
-            let any = sides.map(|up| up.any());
-            let (region, background) = (OfSide::new(simd, sides[0], slopes[0]), OfSide::new(simd, sides[1], slopes[1]));
             write_column!(simd, out, |b, old| {
                 let (p, q) = (p.at(b), q.at(b));
                 let mut value = zero;
-                if any[0] {
-                    let (everywhere, own) = region.at(b, p);
-                    value = w.at(b) * (everywhere + y.of(b, own)) * q;
+                if let Some(up) = region {
+                    let (per_p, alone) = up.parts::<S, OWN, MORE>(p, Inside(y, (k, b), class), &slopes, (k, b));
+                    value = p.mul_add(per_p, alone) * q;
                 }
-                if any[1] {
-                    let (everywhere, own) = background.at(b, q);
-                    value = value - w.at(b) * (everywhere + y.outside(b, own)) * p;
+                if let Some(up) = background {
+                    let (per_q, alone) = up.parts::<S, OWN, MORE>(q, Outside(y, (k, b), class), &slopes, (classes + k, b));
+                    value = value - q.mul_add(per_q, alone) * p;
                 }
-                let value = tau * value;
+                let value = tau * w.at(b) * value;
                 if fresh { value } else { old + value }
             });
         }
@@ -294,12 +335,14 @@ impl<C: Real> GradientColumns<C> {
         }
         let (w, zero) = (block.weight.lanes(simd, 0), Lanes::of(simd, C::zero()));
         let (unit, least) = (Lanes::of(simd, unit), Lanes::of(simd, C::min_positive_value() / unit));
-        let (out, others) = (self.out.lanes(simd, k), self.others.lanes(simd, 0));
+        let count = w.len();
+        let (w, out, others) =
+            (w.part(0, count), self.out.lanes(simd, k).part(0, count), self.others.lanes(simd, 0).part(0, count));
         // Without softmax nothing is taken from any class.
-        let top = if block.is_softmax() { block.top.lanes(simd, 0) } else { others };
+        let top = if block.is_softmax() { block.top.lanes(simd, 0).part(0, count) } else { others };
         let class = Lanes::of(simd, if block.is_softmax() { C::of_class(k as i32) } else { C::nan() });
         write_column!(simd, stage, |b| {
-            let value = out.at(b) - top.at(b).if_equal(class, others.at(b), zero);
+            let value = top.at(b).if_equal(class, out.at(b) - others.at(b), out.at(b));
             let value = w.at(b).if_equal(zero, zero, value);
             least.if_greater(value.abs(), zero, value * unit)
         });

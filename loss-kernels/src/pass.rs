@@ -105,16 +105,20 @@ pub fn statistics_and_gradient<E: Element, G: Element<Compute = E::Compute>>(
     pass(logits, problem, plan, true, Some((upstream, gradient)))
 }
 
-/// Asks for memory that will be read soon.
+/// Asks for memory that will be read soon, or, `WRITE`, written.
 #[inline]
-fn prefetch<T>(values: &[T]) {
+fn prefetch<const WRITE: bool, T>(values: &[T]) {
     #[cfg(target_arch = "x86_64")]
     for line in values.chunks(64 / size_of::<T>()) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        use std::arch::x86_64::{_MM_HINT_ET0, _MM_HINT_T0, _mm_prefetch};
         // SAFETY: a hint, which neither reads nor faults, on the address of a value that is there.
         #[allow(unsafe_code, reason = "a hint to the processor, for which there is no safe function")]
         unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
+            if WRITE {
+                _mm_prefetch::<_MM_HINT_ET0>(line.as_ptr().cast());
+            } else {
+                _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
+            }
         }
     }
 }
@@ -156,12 +160,11 @@ fn pass<E: Element, G: Element<Compute = E::Compute>>(
     let derivative = |i: usize| upstream.and_then(|upstream| upstream.get(i)?.as_ref());
     let groups = Groups::new(plan, |i| summed || derivative(i).is_some());
     let unit = unit(upstream);
-    let handed: Vec<Vec<Vec<E::Compute>>> = match upstream {
-        Some(_) => (0..samples)
-            .map(|sample| (0..plan.statistics().len()).map(|i| row(derivative(i), unit, sample, classes)).collect())
-            .collect(),
-        None => Vec::new(),
+    let of_sample = |sample| {
+        let at = |i, k| derivative(i).map(|table| E::Compute::of(table.get(sample, k).unwrap_or(f64::NAN) / unit));
+        groups.groups.iter().map(|group| Handed::new(plan, group, at)).collect()
     };
+    let handed: Vec<Vec<Handed<E::Compute>>> = (0..if upstream.is_some() { samples } else { 0 }).map(of_sample).collect();
 
     let mut sums = vec![0.0; if summed { samples * segments * width } else { 0 }];
     let tasks = tasks(&mut sums, if summed { width } else { 0 }, gradient, (samples, classes, pixels), cut);
@@ -172,17 +175,19 @@ fn pass<E: Element, G: Element<Compute = E::Compute>>(
         let read = |from: usize, to: &mut [E::Compute]| {
             let (now, later) = logits[from..].split_at(to.len());
             // The next block of the same plane.
-            prefetch(&later[..to.len().min(later.len())]);
+            prefetch::<false, _>(&later[..to.len().min(later.len())]);
             E::load(now, to);
         };
         let mut store = |k: usize, from: usize, values: &[E::Compute]| {
-            G::store(values, &mut parts[k][from..from + values.len()]);
+            let (now, later) = parts[k][from..].split_at_mut(values.len());
+            prefetch::<true, _>(&later[..values.len().min(later.len())]);
+            G::store(values, now);
         };
         instructions.run(Blocks {
             problem,
             plan,
             groups: &groups,
-            upstream: handed.get(sample).map(Vec::as_slice),
+            handed: handed.get(sample).map_or(&[], Vec::as_slice),
             unit: E::Compute::of(unit),
             buffers,
             range: (sample, start, end),
@@ -223,12 +228,6 @@ fn unit(upstream: Option<&[Option<Table>]>) -> f64 {
     let values = upstream.into_iter().flatten().flatten().flat_map(Table::values);
     let largest = values.fold(0.0f64, |largest, u| largest.max(u.abs()));
     if largest > 0.0 && largest.is_finite() { largest.log2().floor().clamp(-100.0, 100.0).exp2() } else { 1.0 }
-}
-
-/// One sample's derivatives, as computed with.
-fn row<C: Real>(table: Option<&Table>, unit: f64, sample: usize, classes: usize) -> Vec<C> {
-    let at = |table: &Table, k| C::of(table.get(sample, k).unwrap_or(f64::NAN) / unit);
-    table.map_or_else(Vec::new, |table| (0..classes).map(|k| at(table, k)).collect())
 }
 
 /// Segments of samples, each with its sums and with what it writes of every class's plane.
@@ -291,8 +290,8 @@ struct Blocks<'a, C> {
     problem: &'a Problem<'a>,
     plan: &'a Plan,
     groups: &'a Groups,
-    /// Derivatives per statistic and class, in units of `unit`.
-    upstream: Option<&'a [Vec<C>]>,
+    /// Derivatives, group by group, in units of `unit`.
+    handed: &'a [Handed<C>],
     unit: C,
     buffers: &'a mut Buffers<C>,
     /// Sample, first pixel, end.
@@ -310,7 +309,7 @@ impl<C: Real> WithSimd for Blocks<'_, C> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
-        let Self { problem, plan, groups, upstream, unit, buffers, range, step, sums, read, store } = self;
+        let Self { problem, plan, groups, handed, unit, buffers, range, step, sums, read, store } = self;
         let (sample, first, end) = range;
         let Buffers { block, pixels, gradient, lanes } = buffers;
         let (summed, weighted) = (!sums.is_empty(), problem.weights.is_some());
@@ -323,7 +322,7 @@ impl<C: Real> WithSimd for Blocks<'_, C> {
             if let Some(gradient) = gradient {
                 gradient.begin(block.padded());
             }
-            for group in &groups.groups {
+            for (g, group) in groups.groups.iter().enumerate() {
                 // The slope of a logarithm needs none.
                 let logarithms = group.pixel_sums || (summed && group.logarithms);
                 match group.activation {
@@ -333,8 +332,8 @@ impl<C: Real> WithSimd for Blocks<'_, C> {
                 if summed {
                     add_group(simd, (block, pixels), plan, group, &mut sums, weighted);
                 }
-                if let (Some(gradient), Some(upstream)) = (&mut *gradient, upstream) {
-                    gradient.add_group(simd, block, pixels, &Handed { plan, upstream }, group);
+                if let (Some(gradient), Some(handed)) = (&mut *gradient, handed.get(g)) {
+                    gradient.add_group(simd, block, pixels, plan, (group, handed));
                 }
             }
             if let Some(gradient) = gradient {

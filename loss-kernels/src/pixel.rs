@@ -5,7 +5,7 @@ use loss_core::{Activation, Side};
 use pulp::Simd;
 
 use crate::Real;
-use crate::block::{Block, Columns};
+use crate::block::{Block, Columns, Logarithm};
 use crate::simd::{Column, Lanes, write_column};
 
 /// A pixel function, and what probability it is of.

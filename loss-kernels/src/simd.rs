@@ -18,6 +18,11 @@ pub trait Vectors: bytemuck::Pod {
     /// A truth value for each of its lanes.
     type Mask<S: Simd>: Copy;
 
+    /// Numbers of a vector.
+    #[must_use]
+    fn lanes<S: Simd>() -> usize {
+        size_of::<Self::Vector<S>>() / size_of::<Self>()
+    }
     /// The whole vectors of a column.
     fn vectors<S: Simd>(column: &[Self]) -> &[Self::Vector<S>];
     /// The whole vectors of a column, to be written.
@@ -54,6 +59,8 @@ pub trait Vectors: bytemuck::Pod {
     fn reduce_sum<S: Simd>(simd: S, a: Self::Vector<S>) -> Self;
     /// a where the mask is true, else b.
     fn select<S: Simd>(simd: S, mask: Self::Mask<S>, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    /// 1/x for 1 ≤ x ≤ 2.
+    fn reciprocal_to_two<S: Simd>(simd: S, x: Self::Vector<S>) -> Self::Vector<S>;
     /// e^x for x ≤ 0.
     fn exp_nonpositive<S: Simd>(simd: S, x: Self::Vector<S>) -> Self::Vector<S>;
     /// e^x − 1 for x ≤ 0.
@@ -128,6 +135,11 @@ impl Vectors for f32 {
     }
 
     #[inline(always)]
+    fn reciprocal_to_two<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+        crate::functions::reciprocal_to_two(Lanes::<S, f32>::new(simd, x)).vector
+    }
+
+    #[inline(always)]
     fn exp_nonpositive<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
         crate::functions::exp_nonpositive(Lanes::<S, f32>::new(simd, x)).vector
     }
@@ -149,6 +161,11 @@ impl Vectors for f64 {
         f64s, m64s, as_simd_f64s, as_mut_simd_f64s, splat_f64s, abs_f64s, sqrt_f64s, reduce_sum_f64s, mul_add_e_f64s, select_f64s;
         add = add_f64s, sub = sub_f64s, mul = mul_f64s, div = div_f64s, min = min_f64s, max = max_f64s;
         equal = equal_f64s, greater = greater_than_f64s
+    }
+
+    #[inline(always)]
+    fn reciprocal_to_two<S: Simd>(simd: S, x: S::f64s) -> S::f64s {
+        simd.div_f64s(simd.splat_f64s(1.0), x)
     }
 
     #[inline(always)]
@@ -265,6 +282,12 @@ impl<S: Simd, C: Vectors> Lanes<S, C> {
         Self::new(self.simd, C::select(self.simd, mask, a.vector, b.vector))
     }
 
+    /// 1/self, where it is between 1 and 2.
+    #[inline(always)]
+    pub(crate) fn reciprocal_to_two(self) -> Self {
+        Self::new(self.simd, C::reciprocal_to_two(self.simd, self.vector))
+    }
+
     /// e^self, where it is ≤ 0; 0 where that is below the least normal number.
     #[inline(always)]
     pub(crate) fn exp_nonpositive(self) -> Self {
@@ -316,6 +339,12 @@ impl<'a, S: Simd, C: Vectors> Column<'a, S, C> {
         self.vectors.len()
     }
 
+    /// Some of its vectors. Where all columns of a loop are cut alike, the compiler knows that none is too short.
+    #[inline(always)]
+    pub(crate) fn part(self, start: usize, end: usize) -> Self {
+        Self { simd: self.simd, vectors: &self.vectors[start..end] }
+    }
+
     #[inline(always)]
     pub(crate) fn at(self, i: usize) -> Lanes<S, C> {
         Lanes::new(self.simd, self.vectors[i])
@@ -362,12 +391,6 @@ pub(crate) struct Sum<S: Simd, C: Vectors> {
 
 impl<S: Simd, C: crate::Real> Sum<S, C> {
     #[inline(always)]
-    pub(crate) fn new(simd: S) -> Self {
-        let zero = Lanes::of(simd, C::zero());
-        Self { sum: zero, lost: zero }
-    }
-
-    #[inline(always)]
     pub(crate) fn load(simd: S, slot: &[C]) -> Self {
         let vectors = C::vectors::<S>(slot);
         Self { sum: Lanes::new(simd, vectors[0]), lost: Lanes::new(simd, vectors[vectors.len() / 2]) }
@@ -388,23 +411,17 @@ impl<S: Simd, C: crate::Real> Sum<S, C> {
         self.lost = self.lost + ((self.sum - (sum - added)) + (value - added));
         self.sum = sum;
     }
-
-    #[inline(always)]
-    pub(crate) fn join(&mut self, other: Self) {
-        self.add(other.sum);
-        self.lost = self.lost + other.lost;
-    }
-
-    /// Whether every lane is.
-    #[inline(always)]
-    pub(crate) fn is_finite(&self) -> bool {
-        // 0, or NaN.
-        let odd = self.sum * self.sum.splat(C::zero());
-        C::reduce_sum(odd.simd, odd.vector) == C::zero()
-    }
 }
 
 impl<S: Simd, C: crate::Real> Lanes<S, C> {
+    /// Whether every lane is.
+    #[inline(always)]
+    pub(crate) fn is_finite(self) -> bool {
+        // 0, or NaN.
+        let odd = self * self.splat(C::zero());
+        C::reduce_sum(odd.simd, odd.vector) == C::zero()
+    }
+
     /// The sum of its numbers.
     pub(crate) fn total(self) -> f64 {
         C::numbers::<S>(&self.vector).iter().map(|number| number.wide()).sum()
@@ -427,9 +444,13 @@ impl<C: crate::Real> Sums<'_, C> {
         vec![C::zero(); count * SLOT]
     }
 
+    /// Adds to a sum, lane by lane.
     #[inline(always)]
-    pub(crate) fn slot(&mut self, at: usize) -> &mut [C] {
-        &mut self.lanes[at * SLOT..(at + 1) * SLOT]
+    pub(crate) fn add<S: Simd>(&mut self, simd: S, at: usize, value: Lanes<S, C>) {
+        let slot = &mut self.lanes[at * SLOT..(at + 1) * SLOT];
+        let mut sum = Sum::load(simd, slot);
+        sum.add(value);
+        sum.store(slot);
     }
 
     /// Brings the lanes together.
@@ -442,30 +463,29 @@ impl<C: crate::Real> Sums<'_, C> {
     }
 }
 
+/// Vectors that are added up plainly before they go to a [`Sum`]: seven roundings at the most.
+pub(crate) const RUN: usize = 8;
+
 /// Adds to a sum what is given for an index, over all lanes of the vectors `0..count`. `checked`: where the lanes' own type overflows,
-/// as with logarithms near its limit, the block is added number by number in `f64`.
+/// as with logarithms near its limit, the run is added number by number in `f64`.
 macro_rules! add_up {
     ($simd:expr, $sums:expr, $at:expr, $count:expr, $checked:expr, |$i:ident| $value:expr) => {{
         let (simd, at, count): (_, usize, usize) = ($simd, $at, $count);
-        // Two sums, so that not every addition waits for the one before it.
-        let (mut even, mut odd) = (Sum::load(simd, $sums.slot(at)), Sum::new(simd));
-        let mut $i = 0;
-        while $i + 2 <= count {
-            even.add($value);
-            $i += 1;
-            odd.add($value);
-            $i += 1;
-        }
-        if $i < count {
-            even.add($value);
-        }
-        even.join(odd);
-        if $checked && !even.is_finite() {
-            for $i in 0..count {
-                $sums.totals[at] += $value.total();
+        let mut start = 0;
+        while start < count {
+            let end = count.min(start + crate::simd::RUN);
+            let mut run = Lanes::of(simd, C::zero());
+            for $i in start..end {
+                run = run + $value;
             }
-        } else {
-            even.store($sums.slot(at));
+            if $checked && !run.is_finite() {
+                for $i in start..end {
+                    $sums.totals[at] += $value.total();
+                }
+            } else {
+                $sums.add(simd, at, run);
+            }
+            start = end;
         }
     }};
 }
