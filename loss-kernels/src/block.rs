@@ -433,6 +433,11 @@ impl<C: Real> Block<C> {
     /// p(τ) by softmax, and on request what the logarithms at τ = 1 need.
     #[inline(always)]
     pub(crate) fn softmax<S: Simd>(&mut self, simd: S, temperature: Temperature, logarithms: bool) {
+        if logarithms { self.powers::<S, true>(simd, temperature) } else { self.powers::<S, false>(simd, temperature) }
+    }
+
+    #[inline(always)]
+    fn powers<S: Simd, const LOGARITHMS: bool>(&mut self, simd: S, temperature: Temperature) {
         let tau = Lanes::of(simd, C::of(temperature.value()));
         let (zero, one) = (Lanes::of(simd, C::zero()), Lanes::of(simd, C::one()));
         let (max, top) = (self.max.lanes(simd, 0), self.top.lanes(simd, 0));
@@ -441,19 +446,24 @@ impl<C: Real> Block<C> {
         let (z, mut powers) = (self.logits.grid(simd), self.power.grid_mut(simd));
         for (b, ((scale, weighted), log_sum)) in scale.iter_mut().zip(weighted).zip(log_sum).enumerate() {
             let (max, top) = (max.at(b), top.at(b));
-            // Σ e^(τ(z − max)) is 1 + rest: kept apart, a rest far below 1 loses nothing.
-            let (mut rest, mut class) = (zero, zero);
+            // Σ e^(τ(z − max)). For its logarithm it is 1 + rest: kept apart, a rest far below 1 loses nothing.
+            let (mut sum, mut class) = (zero, zero);
             for (z, power) in z.rows().zip(powers.rows()) {
                 // The difference first: τ·z may overflow, τ·(z − max) goes to −∞ at worst.
                 let p = ((Lanes::new(simd, z[b]) - max) * tau).exp_nonpositive();
                 power[b] = p.vector;
-                rest = top.if_equal(class, rest, rest + p);
-                class = class + one;
+                if LOGARITHMS {
+                    sum = top.if_equal(class, sum, sum + p);
+                    class = class + one;
+                } else {
+                    sum = sum + p;
+                }
             }
-            if logarithms {
-                *log_sum = rest.ln_1p().vector;
+            if LOGARITHMS {
+                *log_sum = sum.ln_1p().vector;
+                sum = sum + one;
             }
-            let inverse = one / (one + rest);
+            let inverse = sum.reciprocal();
             *scale = inverse.vector;
             *weighted = (weight.at(b) * inverse).vector;
         }
@@ -472,7 +482,7 @@ impl<C: Real> Block<C> {
                 // From the side that does not overflow: σ(x) = 1/(1 + e^−x), and e^−x/(1 + e^−x) for the other sign.
                 let x = z.at(i) * tau;
                 let e = (zero - x.abs()).exp_nonpositive();
-                let large = (one + e).reciprocal_to_two();
+                let large = (one + e).reciprocal();
                 let small = e * large;
                 *p = zero.if_greater(x, small, large).vector;
                 *q = zero.if_greater(x, large, small).vector;

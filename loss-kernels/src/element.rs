@@ -16,12 +16,38 @@ pub trait Element: bytemuck::Zeroable + Copy + Send + Sync + 'static {
     /// Rounds numbers to the nearest. What is beyond the shorter slice stays as it is.
     fn store(from: &[Self::Compute], to: &mut [Self]);
 
-    /// As many zeros, fresh from the system where they are many: memory that nothing has been written to.
+    /// As many zeros, fresh from the system where they are many, and then asked for by all threads at once.
     #[must_use]
     fn zeros(length: usize) -> Vec<Self> {
-        bytemuck::zeroed_vec(length)
+        let mut zeros = bytemuck::zeroed_vec(length);
+        populate(&mut zeros);
+        zeros
     }
 }
+
+/// Has the system bring all pages of an array now, some megabytes a call: one by one, each at its first write, takes twice as long.
+#[cfg(target_os = "linux")]
+fn populate<T: Send>(values: &mut [T]) {
+    use rayon::prelude::*;
+    const PIECE: usize = 4 << 20;
+    // A multiple of every page's size.
+    const PAGE: usize = 64 << 10;
+    if size_of_val(values) < 2 * PIECE {
+        return;
+    }
+    values.par_chunks_mut(PIECE / size_of::<T>()).for_each(|piece| {
+        let before = piece.as_ptr().align_offset(PAGE);
+        let Some(inner) = piece.get_mut(before..) else { return };
+        let bytes = size_of_val(inner) / PAGE * PAGE;
+        // SAFETY: the pages lie within memory that is borrowed for writing; they are mapped, and what is in them stays as it is. Where
+        // the system does not know the advice it changes nothing, and pages come at their first write.
+        #[allow(unsafe_code, reason = "a call of the system for which there is no safe function")]
+        let _ = unsafe { libc::madvise(inner.as_mut_ptr().cast(), bytes, libc::MADV_POPULATE_WRITE) };
+    });
+}
+
+#[cfg(not(target_os = "linux"))]
+fn populate<T>(_: &mut [T]) {}
 
 macro_rules! element {
     ($($type:ty, $compute:ty, $load:expr, $store:expr;)*) => {$(

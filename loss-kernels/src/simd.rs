@@ -55,12 +55,12 @@ pub trait Vectors: bytemuck::Pod {
     fn equal<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S>;
     /// a > b
     fn greater<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S>;
-    /// The sum of the lanes, in some order.
-    fn reduce_sum<S: Simd>(simd: S, a: Self::Vector<S>) -> Self;
+    /// Whether a = b in every lane.
+    fn all_equal<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> bool;
     /// a where the mask is true, else b.
     fn select<S: Simd>(simd: S, mask: Self::Mask<S>, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
-    /// 1/x for 1 ≤ x ≤ 2.
-    fn reciprocal_to_two<S: Simd>(simd: S, x: Self::Vector<S>) -> Self::Vector<S>;
+    /// 1/x for x > 0, neither nearly 0 nor nearly overflowing.
+    fn reciprocal<S: Simd>(simd: S, x: Self::Vector<S>) -> Self::Vector<S>;
     /// e^x for x ≤ 0.
     fn exp_nonpositive<S: Simd>(simd: S, x: Self::Vector<S>) -> Self::Vector<S>;
     /// e^x − 1 for x ≤ 0.
@@ -71,7 +71,7 @@ pub trait Vectors: bytemuck::Pod {
 
 /// The operations that pulp has, under its names.
 macro_rules! forwarded {
-    ($vector:ident, $mask:ident, $split:ident, $split_mut:ident, $splat:ident, $abs:ident, $sqrt:ident, $reduce_sum:ident, $mul_add:ident, $select:ident;
+    ($vector:ident, $mask:ident, $split:ident, $split_mut:ident, $splat:ident, $abs:ident, $sqrt:ident, $first_true:ident, $not:ident, $mul_add:ident, $select:ident;
      $($name:ident = $method:ident),*; $($comparison:ident = $compare:ident),*) => {
         type Vector<S: Simd> = S::$vector;
         type Mask<S: Simd> = S::$mask;
@@ -105,8 +105,9 @@ macro_rules! forwarded {
             simd.$sqrt(a)
         }
         #[inline(always)]
-        fn reduce_sum<S: Simd>(simd: S, a: S::$vector) -> Self {
-            simd.$reduce_sum(a)
+        fn all_equal<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> bool {
+            // The first lane where they differ, or the number of lanes.
+            simd.$first_true(simd.$not(Self::equal(simd, a, b))) == Self::lanes::<S>()
         }
         #[inline(always)]
         fn mul_add<S: Simd>(simd: S, a: S::$vector, b: S::$vector, c: S::$vector) -> S::$vector {
@@ -129,14 +130,14 @@ macro_rules! forwarded {
 
 impl Vectors for f32 {
     forwarded! {
-        f32s, m32s, as_simd_f32s, as_mut_simd_f32s, splat_f32s, abs_f32s, sqrt_f32s, reduce_sum_f32s, mul_add_e_f32s, select_f32s;
+        f32s, m32s, as_simd_f32s, as_mut_simd_f32s, splat_f32s, abs_f32s, sqrt_f32s, first_true_m32s, not_m32s, mul_add_e_f32s, select_f32s;
         add = add_f32s, sub = sub_f32s, mul = mul_f32s, div = div_f32s, min = min_f32s, max = max_f32s;
         equal = equal_f32s, greater = greater_than_f32s
     }
 
     #[inline(always)]
-    fn reciprocal_to_two<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
-        crate::functions::reciprocal_to_two(Lanes::<S, f32>::new(simd, x)).vector
+    fn reciprocal<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+        crate::functions::reciprocal(Lanes::<S, f32>::new(simd, x)).vector
     }
 
     #[inline(always)]
@@ -158,13 +159,13 @@ impl Vectors for f32 {
 /// In `f64` the exponential and the logarithm are the C library's, lane by lane.
 impl Vectors for f64 {
     forwarded! {
-        f64s, m64s, as_simd_f64s, as_mut_simd_f64s, splat_f64s, abs_f64s, sqrt_f64s, reduce_sum_f64s, mul_add_e_f64s, select_f64s;
+        f64s, m64s, as_simd_f64s, as_mut_simd_f64s, splat_f64s, abs_f64s, sqrt_f64s, first_true_m64s, not_m64s, mul_add_e_f64s, select_f64s;
         add = add_f64s, sub = sub_f64s, mul = mul_f64s, div = div_f64s, min = min_f64s, max = max_f64s;
         equal = equal_f64s, greater = greater_than_f64s
     }
 
     #[inline(always)]
-    fn reciprocal_to_two<S: Simd>(simd: S, x: S::f64s) -> S::f64s {
+    fn reciprocal<S: Simd>(simd: S, x: S::f64s) -> S::f64s {
         simd.div_f64s(simd.splat_f64s(1.0), x)
     }
 
@@ -282,10 +283,10 @@ impl<S: Simd, C: Vectors> Lanes<S, C> {
         Self::new(self.simd, C::select(self.simd, mask, a.vector, b.vector))
     }
 
-    /// 1/self, where it is between 1 and 2.
+    /// 1/self, where it is > 0, neither nearly 0 nor nearly overflowing.
     #[inline(always)]
-    pub(crate) fn reciprocal_to_two(self) -> Self {
-        Self::new(self.simd, C::reciprocal_to_two(self.simd, self.vector))
+    pub(crate) fn reciprocal(self) -> Self {
+        Self::new(self.simd, C::reciprocal(self.simd, self.vector))
     }
 
     /// e^self, where it is ≤ 0; 0 where that is below the least normal number.
@@ -417,9 +418,8 @@ impl<S: Simd, C: crate::Real> Lanes<S, C> {
     /// Whether every lane is.
     #[inline(always)]
     pub(crate) fn is_finite(self) -> bool {
-        // 0, or NaN.
-        let odd = self * self.splat(C::zero());
-        C::reduce_sum(odd.simd, odd.vector) == C::zero()
+        let zero = self.splat(C::zero());
+        C::all_equal(self.simd, (self * zero).vector, zero.vector)
     }
 
     /// The sum of its numbers.
@@ -463,8 +463,8 @@ impl<C: crate::Real> Sums<'_, C> {
     }
 }
 
-/// Vectors that are added up plainly before they go to a [`Sum`]: seven roundings at the most.
-pub(crate) const RUN: usize = 8;
+/// Vectors that are added up plainly before they go to a [`Sum`], every other one by itself: eight roundings at the most.
+pub(crate) const RUN: usize = 16;
 
 /// Adds to a sum what is given for an index, over all lanes of the vectors `0..count`. `checked`: where the lanes' own type overflows,
 /// as with logarithms near its limit, the run is added number by number in `f64`.
@@ -474,10 +474,18 @@ macro_rules! add_up {
         let mut start = 0;
         while start < count {
             let end = count.min(start + crate::simd::RUN);
-            let mut run = Lanes::of(simd, C::zero());
-            for $i in start..end {
+            let (mut run, mut odd) = (Lanes::of(simd, C::zero()), Lanes::of(simd, C::zero()));
+            let mut $i = start;
+            while $i + 2 <= end {
+                run = run + $value;
+                $i += 1;
+                odd = odd + $value;
+                $i += 1;
+            }
+            if $i < end {
                 run = run + $value;
             }
+            run = run + odd;
             if $checked && !run.is_finite() {
                 for $i in start..end {
                     $sums.totals[at] += $value.total();

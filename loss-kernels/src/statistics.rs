@@ -158,12 +158,22 @@ impl<S: Simd, C: Real> Run<'_, S, C> {
             let [p, scaled, w] = [self.p, self.scaled, self.w].map(|column| column.part(start, end));
             let (y, log) = (y.part(start, end), log.as_ref().map(|log| log.part(start, end)));
             let part = Self { p, scaled, w, ..self };
-            let mut run = [zero; 3];
-            for b in 0..end - start {
-                let summands = part.at(y, &log, b);
-                for (sum, summand) in run.iter_mut().zip(summands) {
-                    *sum = *sum + summand;
+            let (mut run, mut odd) = ([zero; 3], [zero; 3]);
+            for b in 0..(end - start) / 2 {
+                let summands = [part.at(y, &log, 2 * b), part.at(y, &log, 2 * b + 1)];
+                for i in 0..3 {
+                    run[i] = run[i] + summands[0][i];
+                    odd[i] = odd[i] + summands[1][i];
                 }
+            }
+            if (end - start) % 2 == 1 {
+                let summands = part.at(y, &log, end - start - 1);
+                for i in 0..3 {
+                    run[i] = run[i] + summands[i];
+                }
+            }
+            for i in 0..3 {
+                run[i] = run[i] + odd[i];
             }
             let mut fits = true;
             for (sum, checked) in run.iter().zip(checked) {
