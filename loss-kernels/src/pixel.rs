@@ -278,4 +278,29 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn signs_comparisons_and_logarithms() {
+        let sign = |x: f64| {
+            if x > 0.0 {
+                1.0
+            } else if x < 0.0 {
+                -1.0
+            } else {
+                x
+            }
+        };
+        let greater = |x: f64| f64::from(u8::from(x > 0.5));
+        let cases: [(Op, &dyn Fn(f64) -> f64); 3] = [(Op::Sign, &sign), (Op::Greater, &greater), (Op::Ln, &f64::ln)];
+        for set in Instructions::available() {
+            for (op, wanted) in cases {
+                let mut got = [f64::INFINITY; PADDING];
+                set.run(Apply(op, &INPUTS, &[0.5; PADDING], &mut got));
+                for (x, got) in INPUTS.iter().zip(got) {
+                    let want = wanted(*x);
+                    assert!(got == want || (got.is_nan() && want.is_nan()), "{op:?} of {x}: {got}, not {want}");
+                }
+            }
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! What does not fit is refused, also where no other part of a call would notice; and many classes are.
 
 use loss_core::{Activation, LossError, Plan, Statistic};
-use loss_kernels::{Labels, Problem, Target, statistics, validate};
+use loss_kernels::{Instructions, Labels, Problem, Shares, Target, statistics, validate};
 
 fn problem<'a>(labels: &'a [u8], classes: usize, pixels: usize) -> Result<Problem<'a>, LossError> {
     let target = (Target::Labels(Labels::U8(labels)), [1, pixels]);
@@ -32,4 +32,81 @@ fn more_than_64_classes_are_counted() {
     let plan = Plan::new(70, [Statistic::TargetSize]).unwrap();
     let got = statistics(&vec![0f32; 70 * 70], &problem(&labels, 70, 70).unwrap(), &plan).unwrap();
     assert_eq!(got[0].values(), [1.0; 70]);
+}
+
+/// Two samples of three classes and more pixels than a block has; the place of a pixel far into the second sample.
+const SHAPE: [usize; 3] = [2, 3, 1000];
+const AT: [usize; 2] = [1, 777];
+const PIXEL: usize = 1777;
+
+fn check(logits: &[f32], target: Target<'_>, weights: Option<&[f32]>, ignore: &[i64]) -> Result<(), LossError> {
+    let pixels = [SHAPE[0], SHAPE[2]];
+    let shape: &[usize] = if matches!(target, Target::Soft(_)) { &SHAPE } else { &pixels };
+    let weights = weights.map(|weights| (Shares::F32(weights), &pixels[..]));
+    validate(logits, &Problem::new(&SHAPE, (target, shape), weights, ignore, Activation::Softmax)?)
+}
+
+#[test]
+fn offenders_are_named_wherever_they_are() {
+    let (logits, labels, weights) = (vec![0f32; 6000], vec![1u8; 2000], vec![1f32; 2000]);
+    let hard = || Target::Labels(Labels::U8(&labels));
+    assert!(check(&logits, hard(), Some(&weights), &[]).is_ok());
+
+    let mut odd = labels.clone();
+    odd[PIXEL] = 3;
+    for ignore in [&[][..], &[2]] {
+        let got = check(&logits, Target::Labels(Labels::U8(&odd)), None, ignore);
+        let is_named = matches!(&got, Err(LossError::LabelOutOfRange { label: 3, classes: 3, position }) if position[..] == AT);
+        assert!(is_named, "{got:?}");
+    }
+    for value in [-1.0, f32::NAN, f32::INFINITY] {
+        let mut odd = weights.clone();
+        odd[PIXEL] = value;
+        let got = check(&logits, hard(), Some(&odd), &[]);
+        let is_named =
+            matches!(&got, Err(LossError::ValueOutOfRange { what: "pixel weight", position, .. }) if position[..] == AT);
+        assert!(is_named, "{got:?}");
+    }
+    for value in [-0.5, 1.5, f32::NAN] {
+        let mut odd = vec![0.25f32; 6000];
+        odd[3000 + 2 * 1000 + AT[1]] = value;
+        let got = check(&logits, Target::Soft(Shares::F32(&odd)), None, &[]);
+        let is_named = matches!(&got, Err(LossError::ValueOutOfRange { what: "soft target", position, .. })
+            if position[..] == [AT[0], 2, AT[1]]);
+        assert!(is_named, "{got:?}");
+    }
+    let mut odd = logits.clone();
+    odd[3000 + 1000 + AT[1]] = f32::NAN;
+    let got = check(&odd, hard(), Some(&weights), &[]);
+    assert!(matches!(&got, Err(LossError::NonFiniteLogit { position, .. }) if position[..] == [AT[0], 1, AT[1]]), "{got:?}");
+}
+
+#[test]
+fn what_ignored_pixels_hold_is_not_looked_at() {
+    let mut logits = vec![0f32; 6000];
+    logits[3000 + 1000 + AT[1]] = f32::NAN;
+    let (mut labels, mut weights) = (vec![1u8; 2000], vec![1f32; 2000]);
+    weights[PIXEL] = 0.0;
+    assert!(check(&logits, Target::Labels(Labels::U8(&labels)), Some(&weights), &[]).is_ok());
+    labels[PIXEL] = 255;
+    assert!(check(&logits, Target::Labels(Labels::U8(&labels)), None, &[255]).is_ok());
+    let mut shares = vec![0.5f32; 6000];
+    shares[3000 + AT[1]] = f32::NAN;
+    assert!(check(&logits, Target::Soft(Shares::F32(&shares)), Some(&weights), &[]).is_ok());
+}
+
+#[test]
+fn instructions_have_names() {
+    let available = Instructions::available();
+    assert_eq!(available.first(), Some(&Instructions::Plain));
+    let names = [
+        (Instructions::Plain, "plain"),
+        (Instructions::Avx2, "avx2"),
+        (Instructions::Avx512, "avx512"),
+        (Instructions::Neon, "neon"),
+    ];
+    assert!(names.iter().all(|(set, name)| set.name() == *name));
+    let wanted = std::env::var(loss_kernels::INSTRUCTIONS_VARIABLE).ok();
+    let in_use = Instructions::in_use().unwrap();
+    assert_eq!(Some(in_use.name()), wanted.as_deref().or(available.last().map(|set| set.name())));
 }
