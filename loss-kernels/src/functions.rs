@@ -123,7 +123,8 @@ mod tests {
     use rayon::prelude::*;
 
     use super::*;
-    use crate::simd::{Column, Instructions, PADDING, write_column};
+    use crate::instructions::Instructions;
+    use crate::simd::{Column, PADDING, write_column};
 
     /// A function over all of a column.
     #[derive(Clone, Copy)]

@@ -8,8 +8,10 @@ use loss_core::{Activation, Plan, Side, Statistic};
 use pulp::Simd;
 
 use crate::Real;
-use crate::block::{Block, Columns, Grid, Membership};
+use crate::block::Block;
+use crate::columns::{Columns, Grid};
 use crate::groups::Group;
+use crate::membership::Membership;
 use crate::pixel::{PixelColumns, Wanted};
 use crate::simd::{Lanes, vectors_mut, write_column};
 

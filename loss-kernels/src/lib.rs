@@ -7,21 +7,26 @@
 
 mod backend;
 mod block;
+mod columns;
 mod element;
 mod functions;
 mod gradient;
 mod groups;
+mod instructions;
+mod logarithm;
+mod membership;
 mod pass;
 mod pixel;
 mod problem;
 mod real;
 mod simd;
 mod statistics;
+mod sums;
 
 pub use backend::Cpu;
 pub use element::Element;
 pub use half::{bf16, f16};
+pub use instructions::{INSTRUCTIONS_VARIABLE, Instructions};
 pub use pass::{logit_gradient, statistics, statistics_and_gradient, validate};
 pub use problem::{Labels, Problem, Shares, Target};
 pub use real::Real;
-pub use simd::{INSTRUCTIONS_VARIABLE, Instructions};

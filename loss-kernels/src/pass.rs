@@ -8,10 +8,12 @@ use rayon::prelude::*;
 use crate::block::Block;
 use crate::gradient::{GradientColumns, Handed};
 use crate::groups::Groups;
+use crate::instructions::Instructions;
 use crate::pixel::PixelColumns;
 use crate::problem::Target;
-use crate::simd::{Instructions, PADDING, Sums};
+use crate::simd::PADDING;
 use crate::statistics::{add_group, add_target};
+use crate::sums::Sums;
 use crate::{Element, Problem, Real};
 
 /// Sums of logarithms saturate here instead of overflowing: only `f64` logits near their own limit get this far, and the mean over

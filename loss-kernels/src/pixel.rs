@@ -5,7 +5,8 @@ use loss_core::{Activation, Side};
 use pulp::Simd;
 
 use crate::Real;
-use crate::block::{Block, Columns, Logarithm};
+use crate::block::Block;
+use crate::columns::Columns;
 use crate::simd::{Column, Lanes, write_column};
 
 /// A pixel function, and what probability it is of.
@@ -84,16 +85,12 @@ impl<C: Real> PixelColumns<C> {
             Activation::Softmax if block.is_hard() => {
                 log.fill(C::zero());
                 for class in (0..classes).filter(|&class| block.has(class)) {
-                    let (own, of_class) = (block.target(simd, class), block.log_softmax(simd, class));
+                    let (own, of_class) = (block.target(simd, class), block.log(simd, activation, side, class));
                     write_column!(simd, log, |i, old| own.of(i, of_class.at(i)) + own.outside(i, old));
                 }
             }
-            Activation::Softmax => {
-                let of_class = block.log_softmax(simd, k);
-                write_column!(simd, log, |i| of_class.at(i));
-            }
-            Activation::Sigmoid => {
-                let of_class = block.log_sigmoid(simd, k, side == Side::Background);
+            _ => {
+                let of_class = block.log(simd, activation, side, k);
                 write_column!(simd, log, |i| of_class.at(i));
             }
         }
@@ -218,7 +215,8 @@ mod tests {
     use pulp::WithSimd;
 
     use super::*;
-    use crate::simd::{Instructions, PADDING};
+    use crate::instructions::Instructions;
+    use crate::simd::PADDING;
 
     struct Apply<'a>(Op, &'a [f64], &'a [f64], &'a mut [f64]);
 

@@ -3,10 +3,9 @@
 //! [`pulp`] has the instructions, and the functions that are compiled once for each set of them. Here a vector is a number:
 //! [`Lanes`] adds, multiplies and compares like one, so that a formula reads as it is written on paper.
 
-use std::ops::{Add, Div, Mul, Neg, Sub};
+use std::ops::{Add, Div, Mul, Sub};
 
-use loss_core::LossError;
-use pulp::{Simd, WithSimd};
+use pulp::Simd;
 
 /// Columns are padded to a whole number of the widest vectors: 64 bytes of `f32`, 128 of `f64`.
 pub(crate) const PADDING: usize = 16;
@@ -188,20 +187,28 @@ impl Vectors for f64 {
     }
 }
 
+/// Makes types of vectors copies: `derive` would ask for more than they need.
+macro_rules! copied {
+    ($($type:ident $(<$lifetime:lifetime>)?),*) => {$(
+        impl<S: Simd, C: Vectors> Clone for $type<$($lifetime,)? S, C> {
+            #[inline(always)]
+            fn clone(&self) -> Self {
+                *self
+            }
+        }
+
+        impl<S: Simd, C: Vectors> Copy for $type<$($lifetime,)? S, C> {}
+    )*};
+}
+pub(crate) use copied;
+
+copied!(Lanes, Column<'_>);
+
 /// A vector of floats.
 pub(crate) struct Lanes<S: Simd, C: Vectors> {
     pub(crate) simd: S,
     pub(crate) vector: C::Vector<S>,
 }
-
-impl<S: Simd, C: Vectors> Clone for Lanes<S, C> {
-    #[inline(always)]
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<S: Simd, C: Vectors> Copy for Lanes<S, C> {}
 
 macro_rules! operator {
     ($($trait:ident, $method:ident;)*) => {$(
@@ -220,14 +227,6 @@ operator! {
     Sub, sub;
     Mul, mul;
     Div, div;
-}
-
-impl<S: Simd, C: Vectors + Neg<Output = C> + num_traits::Zero> Neg for Lanes<S, C> {
-    type Output = Self;
-    #[inline(always)]
-    fn neg(self) -> Self {
-        self.splat(-C::zero()) - self
-    }
 }
 
 impl<S: Simd, C: Vectors> Lanes<S, C> {
@@ -319,15 +318,6 @@ pub(crate) struct Column<'a, S: Simd, C: Vectors> {
     vectors: &'a [C::Vector<S>],
 }
 
-impl<S: Simd, C: Vectors> Clone for Column<'_, S, C> {
-    #[inline(always)]
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<S: Simd, C: Vectors> Copy for Column<'_, S, C> {}
-
 impl<'a, S: Simd, C: Vectors> Column<'a, S, C> {
     #[inline(always)]
     pub(crate) fn new(simd: S, column: &'a [C]) -> Self {
@@ -380,218 +370,4 @@ pub(crate) use write_column;
 #[inline(always)]
 pub(crate) fn vectors_mut<S: Simd, C: Vectors>(_: S, column: &mut [C]) -> &mut [C::Vector<S>] {
     C::vectors_mut::<S>(column)
-}
-
-/// A sum in every lane, kept as a number and what its roundings have lost, each of which is known exactly (Knuth's two-sum): as good
-/// as a sum in twice the precision, and with no other instructions than the lanes' own. Kahan's shorter sum, which takes from the next
-/// summand what the last has lost, is not: it rounds that difference.
-pub(crate) struct Sum<S: Simd, C: Vectors> {
-    sum: Lanes<S, C>,
-    lost: Lanes<S, C>,
-}
-
-impl<S: Simd, C: crate::Real> Sum<S, C> {
-    #[inline(always)]
-    pub(crate) fn load(simd: S, slot: &[C]) -> Self {
-        let vectors = C::vectors::<S>(slot);
-        Self { sum: Lanes::new(simd, vectors[0]), lost: Lanes::new(simd, vectors[vectors.len() / 2]) }
-    }
-
-    #[inline(always)]
-    pub(crate) fn store(self, slot: &mut [C]) {
-        let vectors = C::vectors_mut::<S>(slot);
-        let half = vectors.len() / 2;
-        vectors[0] = self.sum.vector;
-        vectors[half] = self.lost.vector;
-    }
-
-    #[inline(always)]
-    pub(crate) fn add(&mut self, value: Lanes<S, C>) {
-        let sum = self.sum + value;
-        let added = sum - self.sum;
-        self.lost = self.lost + ((self.sum - (sum - added)) + (value - added));
-        self.sum = sum;
-    }
-}
-
-impl<S: Simd, C: crate::Real> Lanes<S, C> {
-    /// Whether every lane is.
-    #[inline(always)]
-    pub(crate) fn is_finite(self) -> bool {
-        let zero = self.splat(C::zero());
-        C::all_equal(self.simd, (self * zero).vector, zero.vector)
-    }
-
-    /// The sum of its numbers.
-    pub(crate) fn total(self) -> f64 {
-        C::numbers::<S>(&self.vector).iter().map(|number| number.wide()).sum()
-    }
-}
-
-/// Numbers of a slot: the widest vector of sums, and what they have lost.
-const SLOT: usize = 2 * PADDING;
-
-/// Sums over pixels: lane by lane, and brought together after a number of blocks.
-pub(crate) struct Sums<'a, C> {
-    /// A slot per sum.
-    pub(crate) lanes: &'a mut [C],
-    pub(crate) totals: &'a mut [f64],
-}
-
-impl<C: crate::Real> Sums<'_, C> {
-    /// Slots for so many sums.
-    pub(crate) fn slots(count: usize) -> Vec<C> {
-        vec![C::zero(); count * SLOT]
-    }
-
-    /// Adds to a sum, lane by lane.
-    #[inline(always)]
-    pub(crate) fn add<S: Simd>(&mut self, simd: S, at: usize, value: Lanes<S, C>) {
-        let slot = &mut self.lanes[at * SLOT..(at + 1) * SLOT];
-        let mut sum = Sum::load(simd, slot);
-        sum.add(value);
-        sum.store(slot);
-    }
-
-    /// Brings the lanes together.
-    pub(crate) fn flush(&mut self) {
-        for (slot, total) in self.lanes.chunks_exact_mut(SLOT).zip(self.totals.iter_mut()) {
-            let (sums, lost) = slot.split_at(PADDING);
-            *total += sums.iter().zip(lost).map(|(sum, lost)| sum.wide() + lost.wide()).sum::<f64>();
-            slot.fill(C::zero());
-        }
-    }
-}
-
-/// Vectors that are added up plainly before they go to a [`Sum`], every other one by itself: eight roundings at the most.
-pub(crate) const RUN: usize = 16;
-
-/// Adds to a sum what is given for an index, over all lanes of the vectors `0..count`. `checked`: where the lanes' own type overflows,
-/// as with logarithms near its limit, the run is added number by number in `f64`.
-macro_rules! add_up {
-    ($simd:expr, $sums:expr, $at:expr, $count:expr, $checked:expr, |$i:ident| $value:expr) => {{
-        let (simd, at, count): (_, usize, usize) = ($simd, $at, $count);
-        let mut start = 0;
-        while start < count {
-            let end = count.min(start + crate::simd::RUN);
-            let (mut run, mut odd) = (Lanes::of(simd, C::zero()), Lanes::of(simd, C::zero()));
-            let mut $i = start;
-            while $i + 2 <= end {
-                run = run + $value;
-                $i += 1;
-                odd = odd + $value;
-                $i += 1;
-            }
-            if $i < end {
-                run = run + $value;
-            }
-            run = run + odd;
-            if $checked && !run.is_finite() {
-                for $i in start..end {
-                    $sums.totals[at] += $value.total();
-                }
-            } else {
-                $sums.add(simd, at, run);
-            }
-            start = end;
-        }
-    }};
-}
-pub(crate) use add_up;
-
-/// The sets of instructions that the kernels are compiled for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Instructions {
-    /// Whatever the compiler takes for the target at large.
-    Plain,
-    /// x86-64 with AVX2 and FMA: eight `f32` at a time.
-    Avx2,
-    /// x86-64 with AVX-512: sixteen.
-    Avx512,
-    /// AArch64: four.
-    Neon,
-}
-
-/// The environment variable that names a set of instructions.
-pub const INSTRUCTIONS_VARIABLE: &str = "SEGLOSS_SIMD";
-
-const NAMES: [(&str, Instructions); 4] = [
-    ("plain", Instructions::Plain),
-    ("avx2", Instructions::Avx2),
-    ("avx512", Instructions::Avx512),
-    ("neon", Instructions::Neon),
-];
-
-impl Instructions {
-    /// Those this machine has, the fastest last.
-    #[must_use]
-    pub fn available() -> Vec<Self> {
-        NAMES.iter().map(|(_, set)| *set).filter(|set| set.arch().is_some()).collect()
-    }
-
-    /// Its name, as [`INSTRUCTIONS_VARIABLE`] takes it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        NAMES.iter().find(|(_, set)| *set == self).map_or("plain", |(name, _)| name)
-    }
-
-    /// Those in use: the fastest that the machine has, or those that the environment variable [`INSTRUCTIONS_VARIABLE`] names
-    /// (`plain`, `avx2`, `avx512`, `neon`), read once. Sums differ in their last bits between them.
-    ///
-    /// # Errors
-    /// [`LossError::Unsupported`] where the variable names none that the machine has.
-    pub fn in_use() -> Result<Self, LossError> {
-        static CHOSEN: std::sync::OnceLock<Result<Instructions, String>> = std::sync::OnceLock::new();
-        let chosen = CHOSEN.get_or_init(|| {
-            let available = Self::available();
-            let fastest = available.last().copied().unwrap_or(Self::Plain);
-            match std::env::var(INSTRUCTIONS_VARIABLE) {
-                Err(_) => Ok(fastest),
-                Ok(name) => available.into_iter().find(|set| set.name() == name).ok_or(name),
-            }
-        });
-        chosen.clone().map_err(|got| LossError::Unsupported {
-            what: INSTRUCTIONS_VARIABLE,
-            got,
-            expected: "plain, avx2, avx512 or neon, where the machine has it",
-        })
-    }
-
-    fn arch(self) -> Option<Chosen> {
-        match self {
-            Self::Plain => Some(Chosen::Plain),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => pulp::x86::V3::try_new().map(Chosen::Avx2),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => pulp::x86::V4::try_new().map(Chosen::Avx512),
-            #[cfg(target_arch = "aarch64")]
-            Self::Neon => pulp::aarch64::Neon::try_new().map(Chosen::Neon),
-            #[allow(unreachable_patterns, reason = "which of them there are depends on the target")]
-            _ => None,
-        }
-    }
-
-    /// Runs what is compiled for these instructions; the plain ones where the machine has not got them.
-    pub(crate) fn run<Op: WithSimd>(self, op: Op) -> Op::Output {
-        match self.arch() {
-            #[cfg(target_arch = "x86_64")]
-            Some(Chosen::Avx2(simd)) => Simd::vectorize(simd, op),
-            #[cfg(target_arch = "x86_64")]
-            Some(Chosen::Avx512(simd)) => Simd::vectorize(simd, op),
-            #[cfg(target_arch = "aarch64")]
-            Some(Chosen::Neon(simd)) => Simd::vectorize(simd, op),
-            Some(Chosen::Plain) | None => Simd::vectorize(pulp::Scalar::new(), op),
-        }
-    }
-}
-
-/// A proof that the machine has a set of instructions.
-enum Chosen {
-    Plain,
-    #[cfg(target_arch = "x86_64")]
-    Avx2(pulp::x86::V3),
-    #[cfg(target_arch = "x86_64")]
-    Avx512(pulp::x86::V4),
-    #[cfg(target_arch = "aarch64")]
-    Neon(pulp::aarch64::Neon),
 }

@@ -4,10 +4,13 @@ use loss_core::{Activation, Plan, Side, Statistic};
 use pulp::Simd;
 
 use crate::Real;
-use crate::block::{Block, LogSigmoid, LogSoftmax, Logarithm, Membership};
+use crate::block::Block;
 use crate::groups::{Group, Groups};
+use crate::logarithm::LogColumn;
+use crate::membership::Membership;
 use crate::pixel::{PixelColumns, Wanted};
-use crate::simd::{Column, Lanes, RUN, Sums, add_up};
+use crate::simd::{Column, Lanes};
+use crate::sums::{Sum, Sums, add_up};
 
 /// Adds the sums over the target.
 #[inline(always)]
@@ -33,30 +36,6 @@ pub(crate) fn add_target<S: Simd, C: Real>(
                 let once = y.of(b, w.at(b));
                 if squared { y.of(b, once) } else { once }
             });
-        }
-    }
-}
-
-/// A column of logarithms of probabilities.
-enum LogColumn<'a, S: Simd, C: Real> {
-    Softmax(LogSoftmax<'a, S, C>),
-    Sigmoid(LogSigmoid<'a, S, C>),
-}
-
-impl<'a, S: Simd, C: Real> LogColumn<'a, S, C> {
-    #[inline(always)]
-    fn new(simd: S, block: &'a Block<C>, activation: Activation, side: Side, k: usize) -> Self {
-        match activation {
-            Activation::Softmax => Self::Softmax(block.log_softmax(simd, k)),
-            Activation::Sigmoid => Self::Sigmoid(block.log_sigmoid(simd, k, side == Side::Background)),
-        }
-    }
-
-    #[inline(always)]
-    fn at(&self, b: usize) -> Lanes<S, C> {
-        match self {
-            Self::Softmax(log) => log.at(b),
-            Self::Sigmoid(log) => log.at(b),
         }
     }
 }
@@ -105,19 +84,12 @@ impl Usual {
             }
             return;
         }
-        let log = likelihood.map(|_| LogColumn::new(simd, block, activation, side, k));
+        let log = likelihood.map(|_| block.log(simd, activation, side, k));
         let class = Lanes::of(simd, C::of_class(k as i32));
         let at = |i: Option<usize>| i.map(|i| i * classes + k);
         let run = Run { p, scaled, w, class, k, background, places: [self.mass, intersection, likelihood].map(at), weighted };
         let (hard, soft) = block.targets(simd);
-        match (log, block.is_hard()) {
-            (Some(LogColumn::Softmax(log)), true) => run.add(simd, hard, Some(log), sums),
-            (Some(LogColumn::Softmax(log)), false) => run.add(simd, soft, Some(log), sums),
-            (Some(LogColumn::Sigmoid(log)), true) => run.add(simd, hard, Some(log), sums),
-            (Some(LogColumn::Sigmoid(log)), false) => run.add(simd, soft, Some(log), sums),
-            (None, true) => run.add(simd, hard, None::<LogSoftmax<'_, S, C>>, sums),
-            (None, false) => run.add(simd, soft, None::<LogSoftmax<'_, S, C>>, sums),
-        }
+        if block.is_hard() { run.add(simd, hard, log, sums) } else { run.add(simd, soft, log, sums) }
     }
 }
 
@@ -137,7 +109,7 @@ struct Run<'a, S: Simd, C: Real> {
 impl<S: Simd, C: Real> Run<'_, S, C> {
     /// The summands at a vector of pixels.
     #[inline(always)]
-    fn at<T: Membership<S, C>, L: Logarithm<S, C>>(&self, y: T, log: &Option<L>, b: usize) -> [Lanes<S, C>; 3] {
+    fn at<T: Membership<S, C>>(&self, y: T, log: &Option<LogColumn<'_, S, C>>, b: usize) -> [Lanes<S, C>; 3] {
         let mass = self.p.at(b) * self.scaled.at(b);
         let likelihood = if let Some(log) = log { self.w.at(b) * log.at(b) } else { mass };
         let (at, class) = ((self.k, b), self.class);
@@ -149,44 +121,38 @@ impl<S: Simd, C: Real> Run<'_, S, C> {
     }
 
     #[inline(always)]
-    fn add<T: Membership<S, C>, L: Logarithm<S, C>>(self, simd: S, y: T, log: Option<L>, sums: &mut Sums<'_, C>) {
-        let zero = Lanes::of(simd, C::zero());
-        let checked = [self.weighted, self.weighted, log.is_some()];
+    fn add<T: Membership<S, C>>(self, simd: S, y: T, log: Option<LogColumn<'_, S, C>>, sums: &mut Sums<'_, C>) {
         let count = self.w.len();
-        for start in (0..count).step_by(RUN) {
-            let end = count.min(start + RUN);
-            let [p, scaled, w] = [self.p, self.scaled, self.w].map(|column| column.part(start, end));
-            let (y, log) = (y.part(start, end), log.as_ref().map(|log| log.part(start, end)));
-            let part = Self { p, scaled, w, ..self };
-            let (mut run, mut odd) = ([zero; 3], [zero; 3]);
-            for b in 0..(end - start) / 2 {
-                let summands = [part.at(y, &log, 2 * b), part.at(y, &log, 2 * b + 1)];
-                for i in 0..3 {
-                    run[i] = run[i] + summands[0][i];
-                    odd[i] = odd[i] + summands[1][i];
-                }
-            }
-            if (end - start) % 2 == 1 {
-                let summands = part.at(y, &log, end - start - 1);
-                for i in 0..3 {
-                    run[i] = run[i] + summands[i];
-                }
-            }
+        // Cut alike, as `Column::part` says.
+        let [p, scaled, w] = [self.p, self.scaled, self.w].map(|column| column.part(0, count));
+        let (y, log) = (y.part(0, count), log.map(|log| log.part(0, count)));
+        let run = Self { p, scaled, w, ..self };
+        // Two of each, as in `add_up`.
+        let (mut even, mut odd) = ([Sum::new(simd); 3], [Sum::new(simd); 3]);
+        for b in 0..count / 2 {
+            let summands = [run.at(y, &log, 2 * b), run.at(y, &log, 2 * b + 1)];
             for i in 0..3 {
-                run[i] = run[i] + odd[i];
+                even[i].add(summands[0][i]);
+                odd[i].add(summands[1][i]);
             }
-            let mut fits = true;
-            for (sum, checked) in run.iter().zip(checked) {
-                fits &= !checked || sum.is_finite();
+        }
+        if count % 2 == 1 {
+            let summands = run.at(y, &log, count - 1);
+            for i in 0..3 {
+                even[i].add(summands[i]);
             }
-            for (i, place) in self.places.iter().enumerate() {
-                let Some(place) = *place else { continue };
-                if fits {
-                    sums.add(simd, place, run[i]);
-                } else {
-                    // As in `add_up`.
-                    (0..end - start).for_each(|b| sums.totals[place] += part.at(y, &log, b)[i].total());
-                }
+        }
+        let mut fits = true;
+        for ((even, odd), checked) in even.iter_mut().zip(odd).zip([run.weighted, run.weighted, log.is_some()]) {
+            even.join(odd);
+            fits &= !checked || even.is_finite();
+        }
+        for (i, place) in run.places.iter().enumerate() {
+            let Some(place) = *place else { continue };
+            if fits {
+                sums.join(simd, place, even[i]);
+            } else {
+                (0..count).for_each(|b| sums.totals[place] += run.at(y, &log, b)[i].total());
             }
         }
     }
@@ -234,7 +200,7 @@ pub(crate) fn add_group<S: Simd, C: Real>(
                     }
                 }
                 Statistic::LogMass(activation, side) => {
-                    let log = LogColumn::new(simd, block, *activation, *side, k);
+                    let log = block.log(simd, *activation, *side, k);
                     add_up!(simd, sums, at, count, true, |b| w.at(b) * log.at(b));
                 }
                 _ => {}
