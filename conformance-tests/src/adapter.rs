@@ -142,6 +142,9 @@ pub struct Output {
 }
 
 /// A backend under test.
+///
+/// It is handed inputs whose numbers fill their shapes. It may panic where a backend breaks a promise (another path than the one asked
+/// for, a gradient of another type): tests and reports catch that, and name the case.
 pub trait Adapter: Sync {
     /// Name in test names.
     fn name(&self) -> &'static str;

@@ -129,54 +129,29 @@ impl<C: Real> Upstream<C> {
         self.own() || self.more() || self.mass != C::zero()
     }
 
-    /// ∂/∂(log p) of this side without the weight, as p·`.0` + `.1`, where p is its probability. `own` gives what a pixel of the side
-    /// has of a number; `OWN`, `MORE`: whether any class has such.
+    /// ∂/∂(log p) of this side without the weight, as p·`.0` + `.1`, where p is its probability. `slopes` has a column per class, the
+    /// background's last. `OWN`, `MORE`: whether any class has such.
     #[inline(always)]
-    fn parts<S: Simd, const OWN: bool, const MORE: bool>(
+    fn parts<S: Simd, T: Membership<S, C>, const OWN: bool, const MORE: bool>(
         &self,
         p: Lanes<S, C>,
-        own: impl Own<S, C>,
-        slopes: &Grid<'_, S, C>,
-        (k, b): (usize, usize),
+        (y, side, class): (T, Side, Lanes<S, C>),
+        (slopes, column): (Grid<'_, S, C>, usize),
+        at: (usize, usize),
     ) -> (Lanes<S, C>, Lanes<S, C>) {
         let (mut per_p, mut alone) = (p.splat(self.mass), p.splat(C::zero()));
         if OWN {
-            per_p = per_p + own.of(p.splat(self.intersection));
-            alone = own.of(p.splat(self.likelihood));
+            per_p = per_p + y.of(side, at, class, p.splat(self.intersection));
+            alone = y.of(side, at, class, p.splat(self.likelihood));
         }
         if MORE {
             per_p = p.mul_add(p.splat(self.squared), per_p);
             alone = alone + p.splat(self.log_mass);
             if self.pixels {
-                alone = alone + own.of(slopes.at(k, b));
+                alone = alone + y.of(side, at, class, slopes.at(column, at.1));
             }
         }
         (per_p, alone)
-    }
-}
-
-/// What a pixel has of a number: all of it, where it is of a class.
-trait Own<S: Simd, C: Real> {
-    fn of(&self, x: Lanes<S, C>) -> Lanes<S, C>;
-}
-
-/// y·x
-struct Inside<S: Simd, C: Real, T>(T, (usize, usize), Lanes<S, C>);
-
-impl<S: Simd, C: Real, T: Membership<S, C>> Own<S, C> for Inside<S, C, T> {
-    #[inline(always)]
-    fn of(&self, x: Lanes<S, C>) -> Lanes<S, C> {
-        self.0.of(self.1, self.2, x)
-    }
-}
-
-/// (1 − y)·x
-struct Outside<S: Simd, C: Real, T>(T, (usize, usize), Lanes<S, C>);
-
-impl<S: Simd, C: Real, T: Membership<S, C>> Own<S, C> for Outside<S, C, T> {
-    #[inline(always)]
-    fn of(&self, x: Lanes<S, C>) -> Lanes<S, C> {
-        self.0.outside(self.1, self.2, x)
     }
 }
 
@@ -268,7 +243,7 @@ impl<C: Real> GradientColumns<C> {
             let (mut total, mut class) = (zero, zero);
             for (k, (up, power)) in handed.iter().zip(powers.rows()).enumerate() {
                 let p = Lanes::new(simd, power[b]) * scale;
-                let (per_p, alone) = up.parts::<S, OWN, MORE>(p, Inside(y, (k, b), class), &slopes, (k, b));
+                let (per_p, alone) = up.parts::<S, T, OWN, MORE>(p, (y, Side::Region, class), (slopes, k), (k, b));
                 total = p.mul_add(per_p, total);
                 if OWN {
                     total = total + alone;
@@ -279,7 +254,7 @@ impl<C: Real> GradientColumns<C> {
             class = zero;
             for (k, ((up, power), out)) in handed.iter().zip(powers.rows()).zip(out.rows()).enumerate() {
                 let p = Lanes::new(simd, power[b]) * scale;
-                let (per_p, alone) = up.parts::<S, OWN, MORE>(p, Inside(y, (k, b), class), &slopes, (k, b));
+                let (per_p, alone) = up.parts::<S, T, OWN, MORE>(p, (y, Side::Region, class), (slopes, k), (k, b));
                 let value = p * (per_p - total);
                 let value = if OWN { value + alone } else { value };
                 let value = top.if_equal(class, zero, value * weight);
@@ -313,11 +288,12 @@ impl<C: Real> GradientColumns<C> {
                 let (p, q) = (p.at(b), q.at(b));
                 let mut value = zero;
                 if let Some(up) = region {
-                    let (per_p, alone) = up.parts::<S, OWN, MORE>(p, Inside(y, (k, b), class), &slopes, (k, b));
+                    let (per_p, alone) = up.parts::<S, T, OWN, MORE>(p, (y, Side::Region, class), (slopes, k), (k, b));
                     value = p.mul_add(per_p, alone) * q;
                 }
                 if let Some(up) = background {
-                    let (per_q, alone) = up.parts::<S, OWN, MORE>(q, Outside(y, (k, b), class), &slopes, (classes + k, b));
+                    let (per_q, alone) =
+                        up.parts::<S, T, OWN, MORE>(q, (y, Side::Background, class), (slopes, classes + k), (k, b));
                     value = value - q.mul_add(per_q, alone) * p;
                 }
                 let value = tau * w.at(b) * value;

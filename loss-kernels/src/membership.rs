@@ -1,5 +1,6 @@
 //! Which class a pixel is of: labels as they come, and y·x and (1 − y)·x of a block's.
 
+use loss_core::Side;
 use pulp::Simd;
 
 use crate::Real;
@@ -10,10 +11,8 @@ use crate::simd::{Column, Lanes, Vectors, copied};
 pub(crate) trait Membership<S: Simd, C: Real>: Copy {
     /// Some of its vectors.
     fn part(self, start: usize, end: usize) -> Self;
-    /// y·x, at the vector `b` of the class `k`.
-    fn of(self, at: (usize, usize), class: Lanes<S, C>, x: Lanes<S, C>) -> Lanes<S, C>;
-    /// (1 − y)·x
-    fn outside(self, at: (usize, usize), class: Lanes<S, C>, x: Lanes<S, C>) -> Lanes<S, C>;
+    /// y·x, on the background side (1 − y)·x, at the vector `b` of the class `k`.
+    fn of(self, side: Side, at: (usize, usize), class: Lanes<S, C>, x: Lanes<S, C>) -> Lanes<S, C>;
 }
 
 /// Labels.
@@ -31,13 +30,12 @@ impl<S: Simd, C: Real> Membership<S, C> for HardTarget<'_, S, C> {
     }
 
     #[inline(always)]
-    fn of(self, (_, b): (usize, usize), class: Lanes<S, C>, x: Lanes<S, C>) -> Lanes<S, C> {
-        self.0.at(b).if_equal(class, x, x.splat(C::zero()))
-    }
-
-    #[inline(always)]
-    fn outside(self, (_, b): (usize, usize), class: Lanes<S, C>, x: Lanes<S, C>) -> Lanes<S, C> {
-        self.0.at(b).if_equal(class, x.splat(C::zero()), x)
+    fn of(self, side: Side, (_, b): (usize, usize), class: Lanes<S, C>, x: Lanes<S, C>) -> Lanes<S, C> {
+        let (label, zero) = (self.0.at(b), x.splat(C::zero()));
+        match side {
+            Side::Region => label.if_equal(class, x, zero),
+            Side::Background => label.if_equal(class, zero, x),
+        }
     }
 }
 
@@ -48,13 +46,12 @@ impl<S: Simd, C: Real> Membership<S, C> for SoftTarget<'_, S, C> {
     }
 
     #[inline(always)]
-    fn of(self, (k, b): (usize, usize), _: Lanes<S, C>, x: Lanes<S, C>) -> Lanes<S, C> {
-        self.0.at(k, b) * x
-    }
-
-    #[inline(always)]
-    fn outside(self, (k, b): (usize, usize), _: Lanes<S, C>, x: Lanes<S, C>) -> Lanes<S, C> {
-        (x.splat(C::one()) - self.0.at(k, b)) * x
+    fn of(self, side: Side, (k, b): (usize, usize), _: Lanes<S, C>, x: Lanes<S, C>) -> Lanes<S, C> {
+        let share = self.0.at(k, b);
+        match side {
+            Side::Region => share * x,
+            Side::Background => (x.splat(C::one()) - share) * x,
+        }
     }
 }
 
@@ -67,27 +64,13 @@ pub(crate) enum TargetColumn<'a, S: Simd, C: Vectors> {
 }
 
 impl<S: Simd, C: Real> TargetColumn<'_, S, C> {
-    /// y·x
+    /// y·x, on the background side (1 − y)·x.
     #[inline(always)]
-    pub(crate) fn of(&self, i: usize, x: Lanes<S, C>) -> Lanes<S, C> {
+    pub(crate) fn of(&self, side: Side, b: usize, x: Lanes<S, C>) -> Lanes<S, C> {
         match self {
-            Self::Hard(label, class) => label.of((0, i), *class, x),
-            Self::Soft(share, k) => share.of((*k, i), x, x),
-        }
-    }
-
-    /// The former or the latter.
-    #[inline(always)]
-    pub(crate) fn on_side(&self, background: bool, i: usize, x: Lanes<S, C>) -> Lanes<S, C> {
-        if background { self.outside(i, x) } else { self.of(i, x) }
-    }
-
-    /// (1 − y)·x
-    #[inline(always)]
-    pub(crate) fn outside(&self, i: usize, x: Lanes<S, C>) -> Lanes<S, C> {
-        match self {
-            Self::Hard(label, class) => label.outside((0, i), *class, x),
-            Self::Soft(share, k) => share.outside((*k, i), x, x),
+            Self::Hard(label, class) => label.of(side, (0, b), *class, x),
+            // Shares need no number in lanes.
+            Self::Soft(share, k) => share.of(side, (*k, b), x, x),
         }
     }
 }

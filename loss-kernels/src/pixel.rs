@@ -86,7 +86,8 @@ impl<C: Real> PixelColumns<C> {
                 log.fill(C::zero());
                 for class in (0..classes).filter(|&class| block.has(class)) {
                     let (own, of_class) = (block.target(simd, class), block.log(simd, activation, side, class));
-                    write_column!(simd, log, |i, old| own.of(i, of_class.at(i)) + own.outside(i, old));
+                    write_column!(simd, log, |i, old| own.of(Side::Region, i, of_class.at(i))
+                        + own.of(Side::Background, i, old));
                 }
             }
             _ => {

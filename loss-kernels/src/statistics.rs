@@ -33,8 +33,8 @@ pub(crate) fn add_target<S: Simd, C: Real>(
         for k in (0..classes).filter(|&k| block.has(k)) {
             let y = block.target(simd, k);
             add_up!(simd, sums, i * classes + k, w.len(), weighted, |b| {
-                let once = y.of(b, w.at(b));
-                if squared { y.of(b, once) } else { once }
+                let once = y.of(Side::Region, b, w.at(b));
+                if squared { y.of(Side::Region, b, once) } else { once }
             });
         }
     }
@@ -87,7 +87,7 @@ impl Usual {
         let log = likelihood.map(|_| block.log(simd, activation, side, k));
         let class = Lanes::of(simd, C::of_class(k as i32));
         let at = |i: Option<usize>| i.map(|i| i * classes + k);
-        let run = Run { p, scaled, w, class, k, background, places: [self.mass, intersection, likelihood].map(at), weighted };
+        let run = Run { p, scaled, w, class, k, side, places: [self.mass, intersection, likelihood].map(at), weighted };
         let (hard, soft) = block.targets(simd);
         if block.is_hard() { run.add(simd, hard, log, sums) } else { run.add(simd, soft, log, sums) }
     }
@@ -100,7 +100,7 @@ struct Run<'a, S: Simd, C: Real> {
     w: Column<'a, S, C>,
     class: Lanes<S, C>,
     k: usize,
-    background: bool,
+    side: Side,
     /// Of the sums of masses, intersections and likelihoods.
     places: [Option<usize>; 3],
     weighted: bool,
@@ -112,12 +112,8 @@ impl<S: Simd, C: Real> Run<'_, S, C> {
     fn at<T: Membership<S, C>>(&self, y: T, log: &Option<LogColumn<'_, S, C>>, b: usize) -> [Lanes<S, C>; 3] {
         let mass = self.p.at(b) * self.scaled.at(b);
         let likelihood = if let Some(log) = log { self.w.at(b) * log.at(b) } else { mass };
-        let (at, class) = ((self.k, b), self.class);
-        if self.background {
-            [mass, y.outside(at, class, mass), y.outside(at, class, likelihood)]
-        } else {
-            [mass, y.of(at, class, mass), y.of(at, class, likelihood)]
-        }
+        let (side, at, class) = (self.side, (self.k, b), self.class);
+        [mass, y.of(side, at, class, mass), y.of(side, at, class, likelihood)]
     }
 
     #[inline(always)]
@@ -187,8 +183,7 @@ pub(crate) fn add_group<S: Simd, C: Real>(
                     add_up!(simd, sums, at, count, weighted, |b| (p.at(b) * scaled.at(b)) * (p.at(b) * scale.at(b)));
                 }
                 Statistic::PixelSum(activation, side, function) => {
-                    let background = *side == Side::Background;
-                    let absent = !background && !block.has(k);
+                    let absent = *side == Side::Region && !block.has(k);
                     // The first class brings the logarithms of all.
                     if absent && k > 0 {
                         continue;
@@ -196,7 +191,7 @@ pub(crate) fn add_group<S: Simd, C: Real>(
                     let y = block.target(simd, k);
                     let value = pixels.of_class(simd, block, (function, *activation, *side), Wanted::Value, (k, classes));
                     if !absent {
-                        add_up!(simd, sums, at, count, true, |b| y.on_side(background, b, w.at(b) * value.at(b)));
+                        add_up!(simd, sums, at, count, true, |b| y.of(*side, b, w.at(b) * value.at(b)));
                     }
                 }
                 Statistic::LogMass(activation, side) => {
