@@ -22,6 +22,7 @@
 
 #[cfg(feature = "cube")]
 mod cube;
+mod device;
 #[cfg(feature = "flex")]
 mod fused;
 mod loss;
@@ -30,5 +31,6 @@ pub mod metric;
 mod operations;
 mod target;
 
+pub use device::supports;
 pub use loss::{BurnLoss, Forward, Path, TermTensors};
 pub use target::BurnTarget;

@@ -10,7 +10,7 @@ use loss_core::{Detail, Evaluation, Inputs, Loss, LossError, Outputs, Plan, Prog
 use crate::cube;
 use crate::operations::Operations;
 use crate::target::flatten;
-use crate::{BurnTarget, operations};
+use crate::{BurnTarget, device, operations};
 
 /// How a loss was, or is to be, computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,8 @@ pub struct TermTensors {
 
 /// Evaluation of a [`Loss`] on Burn tensors. Implemented for `Loss` alone.
 ///
-/// Logits have the shape `[N, K, *spatial]` and any float type; half precision is computed in `f32`. Results are `f64` for `f64`
+/// Logits have the shape `[N, K, *spatial]` and a type that [`supports`](crate::supports) knows of their device; half precision is
+/// computed in `f32`. Results are `f64` for `f64`
 /// logits, else `f32`. Every method returns a [`LossError`] for shapes, types and devices that do not fit. On the CPU labels and
 /// logits are checked too; elsewhere nothing waits for the device: a NaN logit makes the total NaN, and labels outside the classes
 /// count as none of them, unless [`BurnLoss::validate`] is called.
@@ -103,7 +104,7 @@ impl BurnLoss for Loss {
     }
 
     fn forward_by<const D: usize>(&self, path: Path, logits: Tensor<D>, target: &BurnTarget) -> Result<Forward, LossError> {
-        check_type(logits.dtype())?;
+        device::check(&logits.device(), logits.dtype())?;
         match (path, kernel(&logits)) {
             #[cfg(feature = "flex")]
             (Path::Fused, Some(Kernel::Flex)) => {
@@ -133,7 +134,7 @@ impl BurnLoss for Loss {
     }
 
     fn validate<const D: usize>(&self, logits: Tensor<D>, target: &BurnTarget) -> Result<(), LossError> {
-        check_type(logits.dtype())?;
+        device::check(&logits.device(), logits.dtype())?;
         target.geometry(&logits.dims(), self.activation())?;
         operations::validate(logits, target, self.ignored(), self.activation())
     }
@@ -145,7 +146,7 @@ fn on_host<const D: usize>(
     logits: &Tensor<D>,
     target: &BurnTarget,
 ) -> Result<(Arc<Program>, Vec<Table>, Inputs), LossError> {
-    check_type(logits.dtype())?;
+    device::check(&logits.device(), logits.dtype())?;
     let geometry = target.geometry(&logits.dims(), loss.activation())?;
     let program = loss.program(geometry.classes, Detail::Parts)?;
     let statistics = tables(loss, logits, target, program.plan())?;
@@ -191,7 +192,7 @@ fn interpret<const D: usize>(
     target: &BurnTarget,
     statistics: impl FnOnce(&Plan) -> Result<(Path, Vec<Tensor<2>>), LossError>,
 ) -> Result<Forward, LossError> {
-    check_type(logits.dtype())?;
+    device::check(&logits.device(), logits.dtype())?;
     let geometry = target.geometry(&logits.dims(), loss.activation())?;
     let program = loss.program(geometry.classes, Detail::Parts)?;
     let (path, statistics) = statistics(program.plan())?;
@@ -215,13 +216,6 @@ fn name(loss: &Loss, path: Path, outputs: Outputs<Tensor<1>>) -> Forward {
 
 pub(crate) fn result_type(logits: DType) -> DType {
     if logits == DType::F64 { DType::F64 } else { DType::F32 }
-}
-
-fn check_type(dtype: DType) -> Result<(), LossError> {
-    match dtype {
-        DType::F64 | DType::F32 | DType::F16 | DType::BF16 => Ok(()),
-        other => Err(LossError::Unsupported { what: "logits", got: format!("{other:?}"), expected: "F64, F32, F16 or BF16" }),
-    }
 }
 
 /// The kernels there are.

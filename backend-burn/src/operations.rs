@@ -1,11 +1,12 @@
 //! Statistics and algebra of ordinary Burn operations: any device, any autodiff, no host synchronisation.
 
-use burn::tensor::activation::{log_sigmoid, sigmoid};
+use burn::tensor::activation::sigmoid;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use loss_core::expr::{Algebra, Op, Table};
 use loss_core::{Activation, LossError, Plan, Side, Statistic, Temperature};
 
 use crate::BurnTarget;
+use crate::device::{is_wgpu, wide};
 use crate::target::Values;
 
 /// Interprets expressions with tensors of rank `D`: 2 for regions `[N, K]`, 3 for pixels `[N, K, S]`.
@@ -22,11 +23,6 @@ impl Operations {
         let device = logits.device();
         Self { dtype: wide(&device), device }
     }
-}
-
-/// The type that sums are kept in: `f64` where the device has it.
-pub(crate) fn wide(device: &Device) -> DType {
-    if device.supports_dtype(DType::F64) { DType::F64 } else { DType::F32 }
 }
 
 impl<const D: usize> Algebra for Interpreter<D> {
@@ -95,6 +91,37 @@ fn at_least<const D: usize>(x: Tensor<D>, y: Tensor<D>) -> Tensor<D> {
 /// e^x − 1 without cancellation near 0, from tanh: e^x − 1 = tanh(x/2)·(e^x + 1).
 fn exp_m1<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     (x.clone() * 0.5).tanh() * (x.exp() + 1.0)
+}
+
+/// `value`, which is f at `at`, the detached `x`, with f' for Burn's autodiff.
+fn with_slope<const D: usize>(x: Tensor<D>, at: Tensor<D>, value: Tensor<D>, slope: Tensor<D>) -> Tensor<D> {
+    value + (x - at) * slope
+}
+
+/// log(1 + x) for x ≥ 0. Shading languages have no such function: Burn takes the logarithm of the rounded 1 + x there.
+fn ln_1p<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if !is_wgpu(&x.device()) {
+        return x.log1p();
+    }
+    let at = x.clone().detach();
+    let sum = at.clone() + 1.0;
+    // log(1 + x) = 2·artanh(y), y = x/(2 + x): below ½ the series to y¹¹ leaves 3e-10.
+    let y = at.clone() / (at.clone() + 2.0);
+    let square = y.clone() * y.clone();
+    let series = [9.0, 7.0, 5.0, 3.0].iter().fold(square.clone() / 11.0, |tail, odd| (tail + 1.0 / odd) * square.clone());
+    let value = ((series + 1.0) * y * 2.0).mask_where(at.clone().greater_elem(0.5), sum.clone().log());
+    with_slope(x, at, value, sum.recip())
+}
+
+/// log σ(x) = min(x, 0) − log(1 + e^−|x|).
+fn log_sigmoid<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if !is_wgpu(&x.device()) {
+        return burn::tensor::activation::log_sigmoid(x);
+    }
+    let at = x.clone().detach();
+    let value = at.clone().clamp_max(0.0) - ln_1p((-at.clone().abs()).exp());
+    let slope = sigmoid(-at.clone());
+    with_slope(x, at, value, slope)
 }
 
 /// Logits and target, ready to be summed.
@@ -188,7 +215,7 @@ impl Pixels {
         match (activation, side) {
             (Activation::Softmax, _) => {
                 let (shifted, rest) = self.shifted(Temperature::ONE);
-                shifted - rest.log1p()
+                shifted - ln_1p(rest)
             }
             (Activation::Sigmoid, Side::Region) => log_sigmoid(self.logits.clone()),
             (Activation::Sigmoid, Side::Background) => log_sigmoid(-self.logits.clone()),

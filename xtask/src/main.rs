@@ -62,9 +62,9 @@ struct Scope {
     /// Leave out backend-tch, the only package that needs LibTorch
     #[arg(long)]
     without_tch: bool,
-    /// Burn's kernels on wgpu too, whose build takes longest, and which need Vulkan (see docs/design.md for where they stand)
+    /// Leave out Burn's kernels on wgpu, which need Vulkan, and whose build takes longest
     #[arg(long)]
-    with_wgpu: bool,
+    without_wgpu: bool,
 }
 
 /// A step: what it is, the arguments of cargo, and an environment variable.
@@ -121,7 +121,7 @@ const LINT_WGPU: &[Step] = &[(
 /// Run with a Vulkan driver in place.
 const TEST_WGPU: &[Step] = &[(
     "the suite on wgpu",
-    &["test", "-p", "backend-burn", "--features", "wgpu", "--test", "cube", "--test", "cube_autodiff"],
+    &["test", "-p", "backend-burn", "--features", "wgpu", "--lib", "--test", "cube", "--test", "cube_autodiff"],
     None,
 )];
 
@@ -173,11 +173,11 @@ fn check([plain, wgpu, tch]: [&[&[Step]]; 3], tested: bool, scope: &Scope) -> Re
             eprintln!("xtask: there is no nightly toolchain, so the address sanitizer was left out");
         }
     }
-    if scope.with_wgpu {
+    if scope.without_wgpu {
+        eprintln!("xtask: Burn's kernels on wgpu were left out");
+    } else {
         vulkan::provide()?;
         run(wgpu, Needs::Vulkan)?;
-    } else {
-        eprintln!("xtask: Burn's kernels on wgpu were left out");
     }
     if scope.without_tch {
         eprintln!("xtask: backend-tch was left out");

@@ -42,7 +42,7 @@ pub(crate) fn provide() -> Result<(), String> {
     }
     if !driver().exists() {
         fetch().map_err(|error| {
-            format!("{error}\nInstall a Vulkan driver (on Debian: {}), or leave out --with-wgpu", PACKAGES.join(" "))
+            format!("{error}\nInstall a Vulkan driver (on Debian: {}), or use --without-wgpu", PACKAGES.join(" "))
         })?;
     }
     eprintln!("xtask: a Vulkan driver in software is at {}", own().display());

@@ -31,8 +31,8 @@ use burn_cubecl::tensor::CubeTensor;
 use loss_core::{LossError, Plan};
 
 use crate::BurnTarget;
+use crate::device::wide;
 use crate::loss::no_kernel;
-use crate::operations::wide;
 use crate::target::Values;
 use recipe::{Layout, Recipe};
 

@@ -11,7 +11,7 @@ pub struct BurnFused;
 /// `backend-burn` with ordinary operations and Burn's autodiff.
 pub struct BurnOperations;
 
-/// `backend-burn` on another device than the CPU, along one path. It is expected to pass every test of a type that the device has.
+/// `backend-burn` on another device than the CPU, along one path.
 pub struct BurnOn {
     /// Name in test names.
     pub name: &'static str,
@@ -19,8 +19,12 @@ pub struct BurnOn {
     pub path: Path,
     /// The device.
     pub device: fn() -> Device,
+    /// Types of logits, as far as the device has them.
+    pub types: &'static [Dtype],
     /// Pixels of the largest case: see [`Adapter::largest_case`].
     pub largest: Option<usize>,
+    /// Text of its ledger: see [`Adapter::known_differences`].
+    pub ledger: &'static str,
 }
 
 fn float(dtype: Dtype) -> DType {
@@ -96,7 +100,7 @@ macro_rules! by_rank {
 
 fn target(input: &Input, device: &Device) -> BurnTarget {
     let shape = input.target_shape();
-    let wide = if device.supports_dtype(DType::F64) { DType::F64 } else { DType::F32 };
+    let wide = if backend_burn::supports(device, DType::F64) { DType::F64 } else { DType::F32 };
     let mut target = match &input.target {
         oracle::Target::Labels(labels) => {
             by_rank!(shape.len(), D => BurnTarget::labels(integers::<D>(&shape, labels, input.labels, input.strided, device)))
@@ -190,8 +194,12 @@ impl Adapter for BurnOn {
         versions()
     }
 
+    fn known_differences(&self) -> &'static str {
+        self.ledger
+    }
+
     fn supports(&self, dtype: Dtype) -> bool {
-        (self.device)().supports_dtype(float(dtype))
+        self.types.contains(&dtype) && backend_burn::supports(&(self.device)(), float(dtype))
     }
 
     fn checks_values(&self) -> bool {

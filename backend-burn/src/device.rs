@@ -1,0 +1,45 @@
+//! What a device computes in.
+
+use burn::tensor::{DType, Device};
+use loss_core::LossError;
+
+/// Types of logits.
+const TYPES: [DType; 4] = [DType::F64, DType::F32, DType::F16, DType::BF16];
+
+/// Whether losses can be computed of logits of a type on a device.
+///
+/// ```
+/// use backend_burn::supports;
+/// use burn::tensor::{DType, Device};
+/// assert!(supports(&Device::flex(), DType::F16));
+/// assert!(!supports(&Device::flex(), DType::I32));
+/// ```
+///
+/// Never for `F64` on wgpu, also where a driver offers that type: shading languages have no exponential and no logarithm of it, and what
+/// comes out instead is wrong without a word.
+#[must_use]
+pub fn supports(device: &Device, dtype: DType) -> bool {
+    TYPES.contains(&dtype) && device.supports_dtype(dtype) && !(dtype == DType::F64 && is_wgpu(device))
+}
+
+/// By what it is called: Burn tells the runtime of a device only to those that are built with CubeCL.
+pub(crate) fn is_wgpu(device: &Device) -> bool {
+    format!("{device:?}").contains("Wgpu")
+}
+
+/// Refuses logits that no loss can be computed of.
+pub(crate) fn check(device: &Device, dtype: DType) -> Result<(), LossError> {
+    if supports(device, dtype) {
+        return Ok(());
+    }
+    Err(LossError::Unsupported {
+        what: "logits",
+        got: format!("{dtype:?} on {device:?}"),
+        expected: "F64, F32, F16 or BF16, as far as the device has them; F64 not on wgpu, where it has no exponential",
+    })
+}
+
+/// The type that sums are kept in: `f64` where the device computes in it.
+pub(crate) fn wide(device: &Device) -> DType {
+    if supports(device, DType::F64) { DType::F64 } else { DType::F32 }
+}
