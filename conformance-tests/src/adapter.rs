@@ -160,6 +160,11 @@ pub trait Adapter: Sync {
         true
     }
 
+    /// Type of the algebra on the sums over pixels: `F64`, or `F32` on devices that have no other.
+    fn algebra(&self) -> Dtype {
+        Dtype::F64
+    }
+
     /// Whether its data is on the host, where labels and logits are checked.
     fn checks_values(&self) -> bool {
         true

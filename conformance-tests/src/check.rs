@@ -44,7 +44,7 @@ pub(crate) fn slack(adapter: &dyn Adapter) -> f64 {
     match widest(adapter) {
         Dtype::F64 => 1e-12,
         // Each may be off by this, and no check has more classes.
-        single => 2.0 * tolerance(single, [1, 5, 1]).relative,
+        single => 2.0 * tolerance(single, [1, 5, 1]).with_algebra_in(adapter.algebra(), 5).relative,
     }
 }
 

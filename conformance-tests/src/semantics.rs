@@ -360,7 +360,7 @@ fn report(adapter: &dyn Adapter) -> Result<(), String> {
     labels(&mut input)[4] = 255;
     for activation in [Activation::Softmax, Activation::Sigmoid] {
         let loss = loss("ce").with_activation(activation).with_ignore_index(255);
-        let regions = adapter.evaluate(&loss, &input, Dtype::F64).map_err(|error| error.to_string())?.regions;
+        let regions = adapter.evaluate(&loss, &input, widest(adapter)).map_err(|error| error.to_string())?.regions;
         if regions.len() != 3 {
             return Err(format!("{} classes are reported, not 3", regions.len()));
         }

@@ -23,7 +23,18 @@ impl Tolerance {
     pub fn twice(self) -> Self {
         Self { relative: 2.0 * self.relative, rounding: 2.0 * self.rounding, least: 2.0 * self.least }
     }
+
+    /// The same for a backend whose algebra on the sums over K classes is in another type than `f64`.
+    #[must_use]
+    pub fn with_algebra_in(self, dtype: Dtype, classes: usize) -> Self {
+        let roundings = if dtype == Dtype::F64 { 0.0 } else { OF_ALGEBRA + classes as f64 };
+        Self { relative: self.relative + roundings * 2.0f64.powi(-24), ..self }
+    }
 }
+
+/// Roundings of the algebra on the sums, where that is not in `f64`: a sum that is brought to its type, an ε, a quotient, what a score
+/// lacks of 1, the terms' weight and their sum; and as many on the way back. Besides, one for each class of a mean.
+const OF_ALGEBRA: f64 = 12.0;
 
 /// Roundings that a probability or its logarithm goes through on its way from the logits, beside the sum over classes: the shift, the
 /// temperature, an exponential (two), a quotient or a logarithm (two), a weight; and on the way back a product with what comes from

@@ -202,6 +202,10 @@ impl Adapter for BurnOn {
         self.types.contains(&dtype) && backend_burn::supports(&(self.device)(), float(dtype))
     }
 
+    fn algebra(&self) -> Dtype {
+        if backend_burn::supports(&(self.device)(), DType::F64) { Dtype::F64 } else { Dtype::F32 }
+    }
+
     fn checks_values(&self) -> bool {
         false
     }

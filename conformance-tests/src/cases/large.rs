@@ -77,7 +77,7 @@ impl Large {
         ];
         let want = oracle::answer(&problem, &terms);
         let got = run(adapter, &loss, &large, dtype)?;
-        let allowed = tolerance(dtype, [1, CLASSES, repetitions * PERIOD]);
+        let allowed = tolerance(dtype, [1, CLASSES, repetitions * PERIOD]).with_algebra_in(adapter.algebra(), CLASSES);
         let mut all = Reference::new(&want, allowed).values(&got)?;
         let share = 1.0 / repetitions as f64;
         let gradient: Vec<f64> = want.gradient.iter().map(|g| g * share).collect();
