@@ -56,7 +56,7 @@ impl<const D: usize> Algebra for Interpreter<D> {
             Op::Powf(_) => match op.exponent() {
                 Some(2.0) => x.clone() * x,
                 // Where x is 0 the derivative must be finite: see `Expr::powf`.
-                Some(exponent) => at_least(x, self.constant(&Table::scalar(1e-30))?).powf_scalar(exponent),
+                Some(exponent) => power(at_least(x, self.constant(&Table::scalar(1e-30))?), exponent),
                 None => return Err(unsupported()),
             },
             Op::Add => x + y()?,
@@ -86,6 +86,20 @@ fn at_least<const D: usize>(x: Tensor<D>, y: Tensor<D>) -> Tensor<D> {
     let (x, y) = same_shape(x, y);
     let lower = x.clone().lower_equal(y.clone());
     x.mask_where(lower, y)
+}
+
+/// x^c for x > 0. Shading languages take it from an exponential and a logarithm; halves of small whole numbers, which nearly all
+/// exponents are, need neither.
+fn power<const D: usize>(x: Tensor<D>, exponent: f64) -> Tensor<D> {
+    let halves = 2.0 * exponent;
+    if !is_wgpu(&x.device()) || halves.fract() != 0.0 || !(1.0..=16.0).contains(&halves) {
+        return x.powf_scalar(exponent);
+    }
+    let at = x.clone().detach();
+    let first = if exponent.fract() == 0.0 { at.ones_like() } else { at.clone().sqrt() };
+    let value = (0..exponent as usize).fold(first, |product, _| product * at.clone());
+    let slope = value.clone() / at.clone() * exponent;
+    with_slope(x, at, value, slope)
 }
 
 /// e^x − 1 without cancellation near 0.

@@ -41,9 +41,7 @@ pub(crate) fn provide() -> Result<(), String> {
         return Ok(());
     }
     if !driver().exists() {
-        fetch().map_err(|error| {
-            format!("{error}\nInstall a Vulkan driver (on Debian: {}), or use --without-wgpu", PACKAGES.join(" "))
-        })?;
+        fetch().map_err(|error| format!("{error}; install a Vulkan driver (on Debian: {})", PACKAGES.join(" ")))?;
     }
     eprintln!("xtask: a Vulkan driver in software is at {}", own().display());
     Ok(())
