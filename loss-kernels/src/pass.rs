@@ -351,3 +351,34 @@ impl<C: Real> WithSimd for Blocks<'_, C> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_is_cut_into_as_many_parts_as_the_limits_allow() {
+        for (samples, classes, pixels, statistics) in [
+            (1, 2, 1 << 20, 3),
+            (3, 19, 500_000, 8),
+            (1, 150, 1 << 18, 5),
+            (7, 33, 12_345, 2),
+            (300, 2, 1000, 4),
+            (1, 70, 1, 600),
+        ] {
+            let width = classes * statistics;
+            let cut = Cut::new::<f32>(samples, classes, pixels, width);
+            let Cut { block, segment } = cut;
+            let fits = |block: usize| block * classes * size_of::<f32>() <= BUFFER;
+            assert!(block % PADDING == 0 && (block == SHORTEST || fits(block)), "{samples} {classes}: {block}");
+            assert!(block == LONGEST || !fits(block + PADDING), "{samples} {classes}: {block}");
+            assert!((SHORTEST..=LONGEST).contains(&block) && segment % block == 0);
+            let allowed = |segment: usize| {
+                let tasks = samples * pixels.div_ceil(segment);
+                tasks <= TASKS && tasks * width * size_of::<f64>() <= SUMS
+            };
+            assert!(segment >= pixels || allowed(segment), "{samples} {classes}: {segment}");
+            assert!(segment == block || !allowed(segment - block), "{samples} {classes}: {segment}");
+        }
+    }
+}
