@@ -113,11 +113,11 @@ def write(tree, sources, mutants, root):
     return lines
 
 
-def cargo(arguments, tree, target):
-    """What cargo says of a build, message by message; none of an error where it succeeds."""
-    # Not optimised, but for what is not ours: so many functions would take the compiler an hour.
-    environment = dict(os.environ, CARGO_TARGET_DIR=str(target), CARGO_PROFILE_DEV_OPT_LEVEL="0", CARGO_PROFILE_DEV_DEBUG="0")
-    done = subprocess.run(["cargo", *arguments, "--message-format=json"], cwd=tree, env=environment, text=True,
+def cargo(command, package, tree, target):
+    """What cargo says of a build, message by message; no error where it succeeds."""
+    # Not optimised: the compiler would take an hour for so many functions.
+    options = ["--message-format=json", "--config", f'profile.dev.package.{package}.opt-level=0', "--config", "profile.dev.debug=0"]
+    done = subprocess.run(["cargo", *command, *options], cwd=tree, env=dict(os.environ, CARGO_TARGET_DIR=str(target)), text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     messages = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     errors = [m["message"] for m in messages if m["reason"] == "compiler-message" and m["message"]["level"] == "error"]
@@ -126,12 +126,12 @@ def cargo(arguments, tree, target):
     return messages, errors
 
 
-def weed(tree, target, sources, mutants, commands, root):
+def weed(package, tree, target, sources, mutants, commands):
     """Writes the tree, without what does not compile in any of the commands."""
     for command in commands:
         while True:
-            lines = write(tree, sources, mutants, root)
-            _, errors = cargo(command, tree, target)
+            lines = write(tree, sources, mutants, f"{package}/src/lib.rs")
+            _, errors = cargo(command, package, tree, target)
             if not errors:
                 break
             bad = set()
@@ -147,11 +147,11 @@ def weed(tree, target, sources, mutants, commands, root):
             print(f"{len(bad)} do not compile as they are", flush=True)
 
 
-def build(tree, target, tests):
+def build(package, tree, target, tests):
     """The programs of the tests, each with the folder it is to run in; nothing where they do not compile."""
     programs = []
     for test in tests:
-        messages, errors = cargo(["test", "--no-run", *test.split()], tree, target)
+        messages, errors = cargo(["test", "--no-run", *test.split()], package, tree, target)
         if errors:
             return None
         programs += [[str(pathlib.Path(m["manifest_path"]).parent), m["executable"]]
@@ -175,8 +175,8 @@ def verdict(programs, number, arguments):
             except subprocess.TimeoutExpired:
                 return f"{name}: not within {arguments.timeout} s"
             if done.returncode:
-                failed = re.search(r"^test (\S+) .*FAILED|^---- (\S+)|^(thread .*(?:\n.*)?)", done.stdout, re.M)
-                return f"{name}: {next(filter(None, failed.groups())) if failed else f'exit {done.returncode}'}"
+                failed = re.search(r"^---- (\S+)|^(.+)\nCONFORMANCE_FAIL_FAST", done.stdout, re.M)
+                return f"{name}: {failed[1] or failed[2] if failed else f'exit {done.returncode}, {done.stdout[-300:]}'}"
     return None
 
 
@@ -197,8 +197,8 @@ def prepare(arguments, work):
     manifest = work / "tree" / arguments.package / "Cargo.toml"
     manifest.write_text(manifest.read_text().replace("[lints]\nworkspace = true", ""))
     commands = [["check", "-p", arguments.package], *(["test", "--no-run", *test.split()] for test in arguments.test)]
-    weed(work / "tree", work / "target", sources, mutants, commands, f"{arguments.package}/src/lib.rs")
-    programs = build(work / "tree", work / "target", arguments.test)
+    weed(arguments.package, work / "tree", work / "target", sources, mutants, commands)
+    programs = build(arguments.package, work / "tree", work / "target", arguments.test)
     return {"programs": programs, "mutants": [vars(m) for m in mutants]}
 
 
@@ -207,7 +207,7 @@ def built_alone(mutant, arguments, work):
     file = work / "alone" / mutant.file
     original = file.read_text()
     file.write_text(mutant.whole)
-    programs = build(work / "alone", work / "target-alone", arguments.test)
+    programs = build(arguments.package, work / "alone", work / "target-alone", arguments.test)
     mutant.reason = None if programs else "does not compile"
     found = verdict(programs, 0, arguments) if programs else None
     file.write_text(original)

@@ -119,9 +119,9 @@ impl<S: Simd, C: Real> Run<'_, S, C> {
     #[inline(always)]
     fn add<T: Membership<S, C>>(self, simd: S, y: T, log: Option<LogColumn<'_, S, C>>, sums: &mut Sums<'_, C>) {
         let count = self.w.len();
-        // Cut alike, as `Column::part` says.
-        let [p, scaled, w] = [self.p, self.scaled, self.w].map(|column| column.part(0, count));
-        let (y, log) = (y.part(0, count), log.map(|log| log.part(0, count)));
+        // Cut alike, as `Column::first` says.
+        let [p, scaled, w] = [self.p, self.scaled, self.w].map(|column| column.first(count));
+        let (y, log) = (y.first(count), log.map(|log| log.first(count)));
         let run = Self { p, scaled, w, ..self };
         // Two of each, as in `add_up`.
         let (mut even, mut odd) = ([Sum::new(simd); 3], [Sum::new(simd); 3]);
