@@ -83,12 +83,6 @@ impl<'a, S: Simd, C: Vectors> Grid<'a, S, C> {
         Lanes::new(self.simd, self.vectors[k * self.stride + b])
     }
 
-    /// Without the first vectors of every class.
-    #[inline(always)]
-    pub(crate) fn from(self, start: usize) -> Self {
-        Self { vectors: &self.vectors[start..], ..self }
-    }
-
     /// The classes, one after another.
     #[inline(always)]
     pub(crate) fn rows(self) -> ChunksExact<'a, C::Vector<S>> {

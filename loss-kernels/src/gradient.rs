@@ -314,10 +314,9 @@ impl<C: Real> GradientColumns<C> {
         let (w, zero) = (block.weight.lanes(simd, 0), Lanes::of(simd, C::zero()));
         let (unit, least) = (Lanes::of(simd, unit), Lanes::of(simd, C::min_positive_value() / unit));
         let count = w.len();
-        let (w, out, others) =
-            (w.part(0, count), self.out.lanes(simd, k).part(0, count), self.others.lanes(simd, 0).part(0, count));
+        let (w, out, others) = (w.first(count), self.out.lanes(simd, k).first(count), self.others.lanes(simd, 0).first(count));
         // Without softmax nothing is taken from any class.
-        let top = if block.is_softmax() { block.top.lanes(simd, 0).part(0, count) } else { others };
+        let top = if block.is_softmax() { block.top.lanes(simd, 0).first(count) } else { others };
         let class = Lanes::of(simd, if block.is_softmax() { C::of_class(k as i32) } else { C::nan() });
         write_column!(simd, stage, |b| {
             let value = top.at(b).if_equal(class, out.at(b) - others.at(b), out.at(b));

@@ -12,12 +12,12 @@ pub(crate) enum LogColumn<'a, S: Simd, C: Vectors> {
 }
 
 impl<S: Simd, C: Real> LogColumn<'_, S, C> {
-    /// Some of its vectors.
+    /// The first of its vectors.
     #[inline(always)]
-    pub(crate) fn part(self, start: usize, end: usize) -> Self {
+    pub(crate) fn first(self, count: usize) -> Self {
         match self {
-            Self::Softmax(log) => Self::Softmax(log.part(start, end)),
-            Self::Sigmoid(log) => Self::Sigmoid(log.part(start, end)),
+            Self::Softmax(log) => Self::Softmax(log.first(count)),
+            Self::Sigmoid(log) => Self::Sigmoid(log.first(count)),
         }
     }
 
@@ -40,8 +40,8 @@ pub(crate) struct LogSoftmax<'a, S: Simd, C: Vectors> {
 
 impl<S: Simd, C: Real> LogSoftmax<'_, S, C> {
     #[inline(always)]
-    fn part(&self, start: usize, end: usize) -> Self {
-        let [z, max, log_sum] = [self.z, self.max, self.log_sum].map(|column| column.part(start, end));
+    fn first(&self, count: usize) -> Self {
+        let [z, max, log_sum] = [self.z, self.max, self.log_sum].map(|column| column.first(count));
         Self { z, max, log_sum }
     }
 
@@ -60,8 +60,8 @@ pub(crate) struct LogSigmoid<'a, S: Simd, C: Vectors> {
 
 impl<S: Simd, C: Real> LogSigmoid<'_, S, C> {
     #[inline(always)]
-    fn part(&self, start: usize, end: usize) -> Self {
-        Self { z: self.z.part(start, end), log_sum: self.log_sum.part(start, end), sign: self.sign }
+    fn first(&self, count: usize) -> Self {
+        Self { z: self.z.first(count), log_sum: self.log_sum.first(count), sign: self.sign }
     }
 
     #[inline(always)]

@@ -9,8 +9,8 @@ use crate::simd::{Column, Lanes, Vectors, copied};
 
 /// Whether pixels are of a class. `class` is its number, in all lanes.
 pub(crate) trait Membership<S: Simd, C: Real>: Copy {
-    /// Some of its vectors.
-    fn part(self, start: usize, end: usize) -> Self;
+    /// The first of its vectors.
+    fn first(self, count: usize) -> Self;
     /// y·x, on the background side (1 − y)·x, at the vector `b` of the class `k`.
     fn of(self, side: Side, at: (usize, usize), class: Lanes<S, C>, x: Lanes<S, C>) -> Lanes<S, C>;
 }
@@ -25,8 +25,8 @@ copied!(HardTarget<'_>, SoftTarget<'_>);
 
 impl<S: Simd, C: Real> Membership<S, C> for HardTarget<'_, S, C> {
     #[inline(always)]
-    fn part(self, start: usize, end: usize) -> Self {
-        Self(self.0.part(start, end))
+    fn first(self, count: usize) -> Self {
+        Self(self.0.first(count))
     }
 
     #[inline(always)]
@@ -41,8 +41,8 @@ impl<S: Simd, C: Real> Membership<S, C> for HardTarget<'_, S, C> {
 
 impl<S: Simd, C: Real> Membership<S, C> for SoftTarget<'_, S, C> {
     #[inline(always)]
-    fn part(self, start: usize, _: usize) -> Self {
-        Self(self.0.from(start))
+    fn first(self, _: usize) -> Self {
+        self
     }
 
     #[inline(always)]

@@ -200,7 +200,7 @@ fn pass<E: Element, G: Element<Compute = E::Compute>>(
         })
     };
     // In order, so that the first offender is reported, whoever comes upon it.
-    let done: Vec<Result<(), LossError>> = if tasks.len() == 1 || logits.len() <= SMALL {
+    let done: Vec<Result<(), LossError>> = if logits.len() <= SMALL {
         let mut buffers = buffers();
         tasks.into_iter().map(|task| run(&mut buffers, task)).collect()
     } else {
@@ -229,7 +229,7 @@ fn pass<E: Element, G: Element<Compute = E::Compute>>(
 fn unit(upstream: Option<&[Option<Table>]>) -> f64 {
     let values = upstream.into_iter().flatten().flatten().flat_map(Table::values);
     let largest = values.fold(0.0f64, |largest, u| largest.max(u.abs()));
-    if largest > 0.0 && largest.is_finite() { largest.log2().floor().clamp(-100.0, 100.0).exp2() } else { 1.0 }
+    if largest.is_normal() { largest.log2().floor().clamp(-100.0, 100.0).exp2() } else { 1.0 }
 }
 
 /// Segments of samples, each with its sums and with what it writes of every class's plane.
@@ -349,5 +349,38 @@ impl<C: Real> WithSimd for Blocks<'_, C> {
         }
         sums.flush();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_is_cut_into_as_many_parts_as_the_limits_allow() {
+        for (samples, classes, pixels, statistics) in [
+            (1, 2, 1 << 20, 3),
+            (3, 19, 500_000, 8),
+            (1, 150, 1 << 18, 5),
+            (7, 33, 12_345, 2),
+            (300, 2, 1000, 4),
+            (1, 70, 1, 600),
+        ] {
+            let width = classes * statistics;
+            let cut = Cut::new::<f32>(samples, classes, pixels, width);
+            let Cut { block, segment } = cut;
+            // A column per class of a block, 16 KiB together, and between 64 and 256 pixels.
+            let fits = |block: usize| block * classes * size_of::<f32>() <= 16_384;
+            assert!(block % PADDING == 0 && (block == 64 || fits(block)), "{samples} {classes}: {block}");
+            assert!(block == 256 || !fits(block + PADDING), "{samples} {classes}: {block}");
+            assert!((64..=256).contains(&block) && segment % block == 0);
+            // At most 128 tasks, and 256 KiB of sums.
+            let allowed = |segment: usize| {
+                let tasks = samples * pixels.div_ceil(segment);
+                tasks <= 128 && tasks * width * size_of::<f64>() <= 262_144
+            };
+            assert!(segment >= pixels || allowed(segment), "{samples} {classes}: {segment}");
+            assert!(segment == block || !allowed(segment - block), "{samples} {classes}: {segment}");
+        }
     }
 }

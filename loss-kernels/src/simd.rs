@@ -330,10 +330,10 @@ impl<'a, S: Simd, C: Vectors> Column<'a, S, C> {
         self.vectors.len()
     }
 
-    /// Some of its vectors. Where all columns of a loop are cut alike, the compiler knows that none is too short.
+    /// The first of its vectors. Where all columns of a loop are cut alike, the compiler knows that none is too short.
     #[inline(always)]
-    pub(crate) fn part(self, start: usize, end: usize) -> Self {
-        Self { simd: self.simd, vectors: &self.vectors[start..end] }
+    pub(crate) fn first(self, count: usize) -> Self {
+        Self { simd: self.simd, vectors: &self.vectors[..count] }
     }
 
     #[inline(always)]

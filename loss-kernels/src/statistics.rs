@@ -87,6 +87,8 @@ impl Usual {
         let log = likelihood.map(|_| block.log(simd, activation, side, k));
         let class = Lanes::of(simd, C::of_class(k as i32));
         let at = |i: Option<usize>| i.map(|i| i * classes + k);
+        // Cut alike, as `Column::first` says.
+        let [p, scaled, w] = [p, scaled, w].map(|column| column.first(w.len()));
         let run = Run { p, scaled, w, class, k, side, places: [self.mass, intersection, likelihood].map(at), weighted };
         let (hard, soft) = block.targets(simd);
         if block.is_hard() { run.add(simd, hard, log, sums) } else { run.add(simd, soft, log, sums) }
@@ -119,36 +121,33 @@ impl<S: Simd, C: Real> Run<'_, S, C> {
     #[inline(always)]
     fn add<T: Membership<S, C>>(self, simd: S, y: T, log: Option<LogColumn<'_, S, C>>, sums: &mut Sums<'_, C>) {
         let count = self.w.len();
-        // Cut alike, as `Column::part` says.
-        let [p, scaled, w] = [self.p, self.scaled, self.w].map(|column| column.part(0, count));
-        let (y, log) = (y.part(0, count), log.map(|log| log.part(0, count)));
-        let run = Self { p, scaled, w, ..self };
+        let (y, log) = (y.first(count), log.map(|log| log.first(count)));
         // Two of each, as in `add_up`.
         let (mut even, mut odd) = ([Sum::new(simd); 3], [Sum::new(simd); 3]);
         for b in 0..count / 2 {
-            let summands = [run.at(y, &log, 2 * b), run.at(y, &log, 2 * b + 1)];
+            let summands = [self.at(y, &log, 2 * b), self.at(y, &log, 2 * b + 1)];
             for i in 0..3 {
                 even[i].add(summands[0][i]);
                 odd[i].add(summands[1][i]);
             }
         }
         if count % 2 == 1 {
-            let summands = run.at(y, &log, count - 1);
+            let summands = self.at(y, &log, count - 1);
             for i in 0..3 {
                 even[i].add(summands[i]);
             }
         }
         let mut fits = true;
-        for ((even, odd), checked) in even.iter_mut().zip(odd).zip([run.weighted, run.weighted, log.is_some()]) {
+        for ((even, odd), checked) in even.iter_mut().zip(odd).zip([self.weighted, self.weighted, log.is_some()]) {
             even.join(odd);
             fits &= !checked || even.is_finite();
         }
-        for (i, place) in run.places.iter().enumerate() {
+        for (i, place) in self.places.iter().enumerate() {
             let Some(place) = *place else { continue };
             if fits {
                 sums.join(simd, place, even[i]);
             } else {
-                (0..count).for_each(|b| sums.totals[place] += run.at(y, &log, b)[i].total());
+                (0..count).for_each(|b| sums.totals[place] += self.at(y, &log, b)[i].total());
             }
         }
     }

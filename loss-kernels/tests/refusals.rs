@@ -96,6 +96,18 @@ fn what_ignored_pixels_hold_is_not_looked_at() {
 }
 
 #[test]
+fn pixels_without_weight_may_be_one_or_two_or_all_of_a_block() {
+    let labels = vec![1u8; 2000];
+    for pixels in [PIXEL..PIXEL + 1, PIXEL..PIXEL + 2, 1000..2000] {
+        let (mut logits, mut weights) = (vec![0f32; 6000], vec![1f32; 2000]);
+        weights[pixels.clone()].fill(0.0);
+        logits[pixels.start + 2000..pixels.end + 2000].fill(f32::NAN);
+        let got = check(&logits, Target::Labels(Labels::U8(&labels)), Some(&weights), &[]);
+        assert!(got.is_ok(), "{pixels:?}: {got:?}");
+    }
+}
+
+#[test]
 fn instructions_have_names() {
     let available = Instructions::available();
     assert_eq!(available.first(), Some(&Instructions::Plain));

@@ -1,0 +1,66 @@
+//! Gradients, by hand: of single statistics, and where derivatives and weights are far from 1.
+
+use loss_core::expr::Table;
+use loss_core::{Activation, Plan, Side, Statistic, Temperature};
+use loss_kernels::{Labels, Problem, Shares, Target, logit_gradient};
+
+const SIZE: Statistic = Statistic::PredictedSize(Activation::Softmax, Temperature::ONE, Side::Region);
+
+/// The gradient of two-class samples of one pixel each, with the same logits, handed derivatives of a statistic.
+fn handed(statistic: Statistic, derivatives: &[[f64; 2]], logits: [f32; 2], weight: f32) -> Vec<f32> {
+    let samples = derivatives.len();
+    let (labels, weights, shape) = (vec![0u8; samples], vec![weight; samples], [samples, 1]);
+    let target = (Target::Labels(Labels::U8(&labels)), &shape[..]);
+    let weights = Some((Shares::F32(&weights), &shape[..]));
+    let problem = Problem::new(&[samples, 2, 1], target, weights, &[], Activation::Softmax).unwrap();
+    let plan = Plan::new(2, [statistic]).unwrap();
+    let upstream = Table::new(samples, 2, derivatives.as_flattened().to_vec()).unwrap();
+    let mut gradient = vec![f32::NAN; 2 * samples];
+    logit_gradient(&logits.repeat(samples), &problem, &plan, &[Some(upstream)], &mut gradient).unwrap();
+    gradient
+}
+
+/// p·(1 − p) of the first class.
+fn slope(logits: [f32; 2]) -> f64 {
+    let e = f64::from(logits[1] - logits[0]).exp();
+    e / (1.0 + e).powi(2)
+}
+
+fn assert_near(got: f32, want: f64) {
+    assert!((f64::from(got) / want - 1.0).abs() < 2e-6, "{got:e}, not {want:e}");
+}
+
+#[test]
+fn derivatives_beyond_the_logits_type_are_kept() {
+    let logits = [0.5, -0.25];
+    for (derivative, weight) in [(1.2345e-43, 1e10), (-1.2345e-43, 1e10), (1.2345e40, 1e-10), (-1.2345e40, 1e-10)] {
+        let want = derivative * f64::from(weight) * slope(logits);
+        let got = handed(SIZE, &[[derivative, 0.0]], logits, weight);
+        assert_near(got[0], want);
+        assert_near(got[1], -want);
+    }
+}
+
+#[test]
+fn a_sample_without_a_finite_derivative_leaves_the_others_alone() {
+    let logits = [12.5, -12.5];
+    let got = handed(SIZE, &[[f64::INFINITY, 0.0], [1.0, 0.0]], logits, 1.0);
+    assert!(!got[0].is_finite());
+    assert_near(got[2], slope(logits));
+    assert_near(got[3], -slope(logits));
+}
+
+#[test]
+fn nothing_handed_down_is_a_gradient_of_zero() {
+    assert_eq!(handed(SIZE, &[[0.0; 2]; 2], [0.5, -0.25], 1.0), [0.0; 4]);
+}
+
+#[test]
+fn squared_masses_of_all_classes_hand_down() {
+    let (logits, [a, b]) = ([0.5, -0.25], [3.0, -2.0]);
+    let first = 1.0 / (1.0 + f64::from(logits[1] - logits[0]).exp());
+    let want = 2.0 * (a * first - b * (1.0 - first)) * slope(logits);
+    let got = handed(Statistic::SquaredMass(Activation::Softmax), &[[a, b]], logits, 1.0);
+    assert_near(got[0], want);
+    assert_near(got[1], -want);
+}
