@@ -53,7 +53,7 @@ impl<S: Simd, C: crate::Real> Sum<S, C> {
     #[inline(always)]
     pub(crate) fn is_finite(&self) -> bool {
         let zero = self.sum.splat(C::zero());
-        C::all_equal(zero.simd, self.sum.mul_add(zero, zero).vector, zero.vector)
+        C::all_equal(zero.simd, (self.sum * zero).vector, zero.vector)
     }
 }
 
