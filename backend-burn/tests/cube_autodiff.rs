@@ -1,6 +1,6 @@
 //! The kernel pair on a `wgpu` device among Burn's own operations: everything as on Flex, whose kernels share no code with it.
 
-use backend_burn::{BurnLoss, BurnTarget, Forward, Path};
+use backend_burn::{BurnLoss, BurnTarget, Forward, Path, supports};
 use burn::tensor::{DType, Device, DeviceKind, Int, Tensor, TensorData};
 use conformance_tests::inputs::numbers;
 use loss_core::expr::{Expr, PixelFunction, Scalar};
@@ -164,4 +164,19 @@ fn what_the_kernels_cannot_compute_is_left_to_ordinary_operations() {
     assert_eq!(out.path, Path::Operations);
     let refused = loss.forward_by(Path::Fused, logits(&device), &target(&device)).unwrap_err();
     assert!(refused.to_string().contains("pixel functions whose constants are finite in F32"), "{refused}");
+}
+
+#[test]
+fn double_precision_is_refused_though_a_driver_may_offer_it() {
+    let device = wgpu();
+    assert!(supports(&device, DType::F32) && !supports(&device, DType::F64));
+    if device.supports_dtype(DType::F64) {
+        let refused = |result: Result<Forward, LossError>| result.unwrap_err().to_string();
+        let (loss, logits) = (loss("ce"), logits(&device).cast(DType::F64));
+        for path in [Path::Fused, Path::Operations] {
+            assert!(refused(loss.forward_by(path, logits.clone(), &target(&device))).contains("F64 not on wgpu"));
+        }
+        assert!(refused(loss.forward(logits.clone(), &target(&device))).contains("F64 not on wgpu"));
+        assert!(loss.evaluate(logits, &target(&device)).is_err());
+    }
 }
