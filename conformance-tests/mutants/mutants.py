@@ -161,7 +161,8 @@ def build(package, tree, target, tests):
 
 def verdict(programs, number, arguments):
     """What the tests say of a mutant: the first of them that fails, or nothing."""
-    environment = dict(os.environ, SEGLOSS_MUTANT=str(number), CONFORMANCE_FAIL_FAST="1", RUST_BACKTRACE="0")
+    # A function with all its mutants takes far more of the stack than without.
+    environment = dict(os.environ, SEGLOSS_MUTANT=str(number), CONFORMANCE_FAIL_FAST="1", RUST_MIN_STACK=str(256 << 20))
     for variant in arguments.variant or [""]:
         key, _, value = variant.partition("=")
         chosen = dict(environment, **{key: value}) if key else environment
@@ -225,7 +226,7 @@ def main():
     parser.add_argument("--again", type=pathlib.Path, help="only what is alive in this found.json")
     parser.add_argument("--built", action="store_true", help="with the build that is there")
     parser.add_argument("--jobs", type=int, default=2, help="mutants that run at once")
-    parser.add_argument("--timeout", type=int, default=60, help="seconds that one program of tests may take")
+    parser.add_argument("--timeout", type=int, default=300, help="seconds that one program of tests may take")
     parser.add_argument("--memory", type=int, default=12, help="GiB of addresses that it may take")
     arguments = parser.parse_args()
     work = arguments.work.resolve()
