@@ -32,7 +32,7 @@ const TASKS: usize = 128;
 const SUMS: usize = 256 * 1024;
 
 /// Blocks after which the lanes of a sum are brought together: what a lane adds up stays short.
-const FLUSH: usize = 64;
+pub(crate) const FLUSH: usize = 64;
 
 /// Logits up to which no thread is asked to help: to wake one takes as long as the work.
 const SMALL: usize = 1 << 16;

@@ -140,7 +140,7 @@ impl<S: Simd, C: Real> Run<'_, S, C> {
         let mut fits = true;
         for ((even, odd), checked) in even.iter_mut().zip(odd).zip([self.weighted, self.weighted, log.is_some()]) {
             even.join(odd);
-            fits &= !checked || even.is_finite();
+            fits &= !checked || even.fits();
         }
         for (i, place) in self.places.iter().enumerate() {
             let Some(place) = *place else { continue };

@@ -2,6 +2,7 @@
 
 use pulp::Simd;
 
+use crate::pass::FLUSH;
 use crate::simd::{Lanes, PADDING, Vectors, copied};
 
 /// A sum in every lane, kept as a number and what its roundings have lost, each of which is known exactly (Knuth's two-sum): as good
@@ -49,11 +50,12 @@ impl<S: Simd, C: crate::Real> Sum<S, C> {
         self.lost = self.lost + other.lost;
     }
 
-    /// Whether every lane is.
+    /// Whether twice as many like it as are joined before lanes are brought together add up in every lane.
     #[inline(always)]
-    pub(crate) fn is_finite(&self) -> bool {
+    pub(crate) fn fits(&self) -> bool {
         let zero = self.sum.splat(C::zero());
-        C::all_equal(zero.simd, (self.sum * zero).vector, zero.vector)
+        let all = self.sum * self.sum.splat(C::of((2 * FLUSH) as f64));
+        C::all_equal(zero.simd, (all * zero).vector, zero.vector)
     }
 }
 
@@ -100,7 +102,7 @@ impl<C: crate::Real> Sums<'_, C> {
 }
 
 /// Adds to a sum what is given for an index, over all lanes of the vectors `0..count`. `checked`: where the lanes' own type overflows,
-/// as with logarithms near its limit, the block is added number by number in `f64`.
+/// as with logarithms near its limit, or would with as many more, the block is added number by number in `f64`.
 macro_rules! add_up {
     ($simd:expr, $sums:expr, $at:expr, $count:expr, $checked:expr, |$i:ident| $value:expr) => {{
         let (simd, at, count): (_, usize, usize) = ($simd, $at, $count);
@@ -117,7 +119,7 @@ macro_rules! add_up {
             even.add($value);
         }
         even.join(odd);
-        if $checked && !even.is_finite() {
+        if $checked && !even.fits() {
             for $i in 0..count {
                 $sums.totals[at] += $value.total();
             }

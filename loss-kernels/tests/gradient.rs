@@ -51,6 +51,14 @@ fn a_sample_without_a_finite_derivative_leaves_the_others_alone() {
 }
 
 #[test]
+fn what_is_below_the_least_normal_number_is_zero() {
+    let logits = [12.5, -12.5];
+    assert_eq!(handed(SIZE, &[[1e-30, 0.0]], logits, 1.0), [0.0; 2]);
+    let got = handed(SIZE, &[[1e-24, 0.0]], logits, 1.0);
+    assert_near(got[0], 1e-24 * slope(logits));
+}
+
+#[test]
 fn nothing_handed_down_is_a_gradient_of_zero() {
     assert_eq!(handed(SIZE, &[[0.0; 2]; 2], [0.5, -0.25], 1.0), [0.0; 4]);
 }

@@ -53,6 +53,21 @@ fn weights_near_the_limit_add_up() {
 }
 
 #[test]
+fn sums_of_many_blocks_may_be_beyond_the_type() {
+    // So many blocks to each of the tasks; none of them by itself adds up to more than the type holds.
+    let pixels = 128 * 150 * 256;
+    let (labels, logits, shape) = (vec![0u8; pixels], vec![0f32; 2 * pixels], [1, pixels]);
+    for weight in [f32::MAX / 1000.0, f32::MAX / 4480.0] {
+        let (target, weights) = (Target::Labels(Labels::U8(&labels)), vec![weight; pixels]);
+        let weights = Some((Shares::F32(&weights), &shape[..]));
+        let problem = Problem::new(&[1, 2, pixels], (target, &shape), weights, &[], Activation::Softmax).unwrap();
+        let got = statistics(&logits, &problem, &Plan::new(2, [Statistic::ValidSize]).unwrap()).unwrap();
+        let exact = f64::from(weight) * pixels as f64;
+        assert!((got[0].values()[0] / exact - 1.0).abs() < 1e-9, "{:?} for {exact}", got[0].values());
+    }
+}
+
+#[test]
 fn one_read_is_two() {
     // Bit by bit: the passes differ in what they are asked for, not in what they compute.
     let pixels = 5000;
