@@ -14,6 +14,7 @@ pub const CHECKS: &[Check] = &[
     ("strides_do_not_matter", strides),
     ("ignored_pixels_have_no_influence_even_when_nan", ignored_pixels),
     ("several_labels_can_be_ignored", several_ignored_labels),
+    ("a_class_can_be_ignored", ignored_class),
     ("masked_pixels_do_not_become_half", masked_pixels),
     ("weight_zero_is_the_same_as_ignored", weight_zero),
     ("a_common_factor_of_the_weights_changes_nothing", common_weight),
@@ -104,6 +105,23 @@ fn several_ignored_labels(adapter: &dyn Adapter) -> Result<(), String> {
     let want = run(adapter, &loss(MIXED).with_ignore_index(255), &one, widest(adapter))?;
     let loss = loss(MIXED).with_ignore_index(255).with_ignore_index(254).with_ignore_index(-100);
     same("255, 254, -100", &run(adapter, &loss, &several, widest(adapter))?, &want)
+}
+
+fn ignored_class(adapter: &dyn Adapter) -> Result<(), String> {
+    for activation in [Activation::Softmax, Activation::Sigmoid] {
+        for class in 0..3 {
+            let plain = input(&[2, 3, 10], 15);
+            let mut outside = plain.clone();
+            for label in labels(&mut outside).iter_mut().filter(|label| **label == class) {
+                *label = 255;
+            }
+            let loss = loss(MIXED).with_activation(activation);
+            let want = run(adapter, &loss.clone().with_ignore_index(255), &outside, Dtype::F32)?;
+            let got = run(adapter, &loss.with_ignore_index(class), &plain, Dtype::F32)?;
+            same(&format!("{activation}, class {class}"), &got, &want)?;
+        }
+    }
+    Ok(())
 }
 
 fn masked_pixels(adapter: &dyn Adapter) -> Result<(), String> {

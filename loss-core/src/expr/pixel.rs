@@ -73,6 +73,9 @@ impl std::fmt::Debug for PixelFunction {
 
 impl PixelFunction {
     /// The function that `build` makes of log p.
+    ///
+    /// It must be finite for every log p ≤ 0, and so must its slope: backends may evaluate it for classes that are not the pixel's,
+    /// and at p = 1/K for pixels that do not count. What is not finite there can make the loss so.
     #[must_use]
     pub fn new(build: impl FnOnce(Expr<Pixel>) -> Expr<Pixel>) -> Self {
         let function = build(Expr::leaf(Leaf::LogProbability));
