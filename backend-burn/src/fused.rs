@@ -247,7 +247,7 @@ pub(crate) fn forward<const D: usize>(
     let host = HostTarget::new(target, loss)?;
     let problem = host.problem(&flex.shape())?;
     let geometry = problem.geometry();
-    let program = loss.program(geometry.classes, Detail::Parts)?;
+    let program = loss.program(geometry.classes, Detail::Terms)?;
     let statistics = statistics(&flex, &problem, program.plan())?;
     let inputs = loss.inputs(geometry.samples, target.prior.clone());
     let outputs = program.outputs(&HostAlgebra, &statistics, &inputs)?;
@@ -257,10 +257,8 @@ pub(crate) fn forward<const D: usize>(
     let packed = Dispatch::attach(logits.into_dispatch(), Call(Arc::new(call)));
     let packed = Tensor::<1>::from_dispatch(packed);
     let mut at = 0;
-    let count = packed.dims()[0];
     Ok(outputs.map(|_| {
-        // The report per class comes after the scalars, and is not on the tape.
-        at = (at + 1).min(count);
+        at += 1;
         packed.clone().slice(at - 1..at)
     }))
 }

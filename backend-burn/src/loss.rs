@@ -194,7 +194,7 @@ fn interpret<const D: usize>(
 ) -> Result<Forward, LossError> {
     device::check(&logits.device(), logits.dtype())?;
     let geometry = target.geometry(&logits.dims(), loss.activation())?;
-    let program = loss.program(geometry.classes, Detail::Parts)?;
+    let program = loss.program(geometry.classes, Detail::Terms)?;
     let (path, statistics) = statistics(program.plan())?;
     let inputs = loss.inputs(geometry.samples, target.prior.clone());
     let outputs = program.outputs(&Operations::for_logits(logits), &statistics, &inputs)?;

@@ -338,33 +338,11 @@ pub(crate) fn validate<const D: usize>(
 
 #[cfg(test)]
 mod tests {
-    use loss_core::expr::HostAlgebra;
-
     use super::*;
 
-    /// Programs ask for some of them only where a term of one's own does.
     #[test]
     fn every_operation_is_the_hosts() {
         let algebra = Operations { device: Device::flex(), dtype: DType::F64 };
-        let table = |rows, columns, values: &[f64]| Table::new(rows, columns, values.to_vec()).unwrap();
-        let any = table(2, 3, &[0.5, -1.25, 2.0, 0.0, -0.75, 1.5]);
-        let positive = table(2, 3, &[0.5, 1.25, 2.0, 1.0, 0.75, 1.5]);
-        let [row, column] = [table(1, 3, &[0.5, 2.0, -0.5]), table(2, 1, &[1.5, -2.0])];
-        let alone =
-            [Op::Neg, Op::Abs, Op::Sign, Op::Exp, Op::ExpM1, Op::Powf(2.0f64.to_bits()), Op::SumSamples, Op::SumClasses];
-        let mut cases: Vec<(Op, Vec<&Table>)> = alone.map(|op| (op, vec![&any])).to_vec();
-        cases.extend([Op::Ln, Op::Powf(1.5f64.to_bits())].map(|op| (op, vec![&positive])));
-        for op in [Op::Add, Op::Sub, Op::Mul, Op::Div, Op::Max, Op::Greater] {
-            cases.extend([&positive, &row, &column].map(|other| (op, vec![&any, other])));
-        }
-        for (op, tables) in cases {
-            let want = HostAlgebra.apply(op, &tables).unwrap();
-            let arrays: Vec<Tensor<2>> = tables.iter().map(|table| algebra.constant(table).unwrap()).collect();
-            let got = algebra.apply(op, &arrays.iter().collect::<Vec<_>>()).unwrap();
-            assert_eq!(got.dims(), [want.rows(), want.columns()], "{op:?}");
-            let numbers: Vec<f64> = got.try_into_vec_as().unwrap();
-            let close = numbers.iter().zip(want.values()).all(|(a, b)| (a - b).abs() < 1e-14);
-            assert!(close, "{op:?}: {numbers:?} and {:?}", want.values());
-        }
+        conformance_tests::laws::check_algebra(&algebra, to_table).unwrap();
     }
 }

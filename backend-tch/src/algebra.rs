@@ -12,8 +12,28 @@ pub(crate) struct Interpreter {
     pub(crate) device: Device,
 }
 
-/// Tables up to this size are put together from fills, which are launched like any operation. A copy from the host may wait.
+/// Tables up to this size are put together from fills.
 const FILLED: usize = 256;
+
+/// How a table is brought to a device. Fills are launched like any operation; a copy from the host may wait.
+#[derive(Debug, PartialEq)]
+enum Making {
+    /// One value everywhere.
+    Fill(f64),
+    /// A fill for each value.
+    Fills,
+    Copy,
+}
+
+impl Making {
+    fn of(values: &[f64]) -> Self {
+        match values {
+            [first, rest @ ..] if rest.iter().all(|value| value.to_bits() == first.to_bits()) => Self::Fill(*first),
+            _ if values.len() > FILLED => Self::Copy,
+            _ => Self::Fills,
+        }
+    }
+}
 
 impl Interpreter {
     fn number(&self, rows: usize, columns: usize, value: f64) -> Result<Tensor, TchError> {
@@ -22,17 +42,15 @@ impl Interpreter {
 
     fn table(&self, table: &Table) -> Result<Tensor, TchError> {
         let (rows, columns, values) = (table.rows(), table.columns(), table.values());
-        match values {
-            [first, rest @ ..] if rest.iter().all(|value| value.to_bits() == first.to_bits()) => {
-                self.number(rows, columns, *first)
-            }
-            _ if values.len() > FILLED => {
-                let tensor = Tensor::f_from_slice(values)?.f_reshape([rows as i64, columns as i64])?;
-                tensor.f_to_device_(self.device, self.kind, true, false)
-            }
-            _ => {
+        match Making::of(values) {
+            Making::Fill(value) => self.number(rows, columns, value),
+            Making::Fills => {
                 let parts = values.iter().map(|&value| self.number(1, 1, value)).collect::<Result<Vec<_>, _>>()?;
                 Tensor::f_cat(&parts, 1)?.f_reshape([rows as i64, columns as i64])
+            }
+            Making::Copy => {
+                let tensor = Tensor::f_from_slice(values)?.f_reshape([rows as i64, columns as i64])?;
+                tensor.f_to_device_(self.device, self.kind, true, false)
             }
         }
     }
@@ -101,6 +119,23 @@ impl Clone for Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_operation_is_the_hosts() {
+        let read = |array: Shared| {
+            let [rows, columns] = <[i64; 2]>::try_from(array.0.size()).unwrap();
+            Table::new(rows as usize, columns as usize, Vec::try_from(array.0.reshape([-1])).unwrap())
+        };
+        conformance_tests::laws::check_algebra(&Interpreter { kind: Kind::Double, device: Device::Cpu }, read).unwrap();
+    }
+
+    #[test]
+    fn only_large_tables_are_copied() {
+        let different: Vec<f64> = (0..257).map(f64::from).collect();
+        assert_eq!(Making::of(&[0.5; 1000]), Making::Fill(0.5));
+        assert_eq!(Making::of(&different[..256]), Making::Fills);
+        assert_eq!(Making::of(&different), Making::Copy);
+    }
 
     #[test]
     fn tables_arrive_as_they_are_however_they_are_made() {

@@ -215,13 +215,26 @@ mod tests {
 
     #[test]
     fn places_cover_every_pixel_once_and_keep_to_the_limit() {
-        let shapes: [&[usize]; 7] =
-            [&[5, 3], &[2, 3, 7], &[1, 2, 1, 1], &[3, 2, 4, 6], &[2, 4, 5, 1, 9], &[1, 3, 6, 7, 8], &[2, 1, 2, 3, 2, 3]];
+        let shapes: [&[usize]; 8] = [
+            &[5, 3],
+            &[2, 3, 7],
+            &[1, 2, 1, 1],
+            &[1, 1, 4, 4],
+            &[3, 2, 4, 6],
+            &[2, 4, 5, 1, 9],
+            &[1, 3, 6, 7, 8],
+            &[2, 1, 2, 3, 2, 3],
+        ];
         for shape in shapes {
             for limit in [1, 4, 10, 30, 100, 1000] {
                 let sizes: Vec<i64> = shape.iter().map(|&length| length as i64).collect();
                 let seen = Tensor::zeros(&sizes, (Kind::Int64, tch::Device::Cpu));
-                for place in places(shape, limit) {
+                let places = places(shape, limit);
+                // As few as fit, or at most twice as many where parts of an axis are rounded.
+                let logits: usize = shape.iter().product();
+                let one = limit.max(shape[1]) / shape[1] * shape[1];
+                assert!(places.len() <= 2 * logits.div_ceil(one), "{shape:?}, {limit}: {}", places.len());
+                for place in places {
                     let mut part = place.of(&seen, false).unwrap();
                     assert!(part.numel() <= limit.max(shape[1]), "{shape:?}, {limit}: {place:?}");
                     let _ = part.g_add_scalar_(1);

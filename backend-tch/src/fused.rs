@@ -69,14 +69,10 @@ impl<'a> HostTarget<'a> {
     }
 }
 
+/// The memory of a tensor, of its own type if that is one of some, else of another.
 fn readable(tensor: &Tensor, kinds: &[Kind], otherwise: Kind) -> Result<Host, LossError> {
-    match Host::in_place(tensor)? {
-        Some(host) if kinds.contains(&host.kind()) => Ok(host),
-        _ => {
-            let kind = tensor.f_kind().during("reading a type")?;
-            Host::of(tensor, if kinds.contains(&kind) { kind } else { otherwise })
-        }
-    }
+    let kind = tensor.f_kind().during("reading a type")?;
+    Host::of(tensor, if kinds.contains(&kind) { kind } else { otherwise })
 }
 
 fn floats(tensor: &Tensor) -> Result<Host, LossError> {

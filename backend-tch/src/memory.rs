@@ -101,7 +101,7 @@ impl Host {
             return Some(&[]);
         }
         let pointer = self.flat.data_ptr().cast::<T>().cast_const();
-        if pointer.is_null() || !pointer.is_aligned() {
+        if !readable(pointer) {
             return None;
         }
         // SAFETY: `in_place` saw a dense CPU tensor of one axis with `length` elements of stride 1, so LibTorch guarantees that many
@@ -110,6 +110,11 @@ impl Host {
         // clone of the tensor written to from another thread at the same time is a race of the caller's, as in LibTorch itself.
         Some(unsafe { std::slice::from_raw_parts(pointer, self.length) })
     }
+}
+
+/// Whether elements may lie there.
+fn readable<T>(pointer: *const T) -> bool {
+    !pointer.is_null() && pointer.is_aligned()
 }
 
 /// A new row-major CPU tensor, its elements written by `write`, behind what that returns.
@@ -121,11 +126,28 @@ pub(crate) fn written<T: Element, R>(
     let tensor = Tensor::f_empty(size, (kind, Device::Cpu)).during("allocating a gradient")?;
     let length = usize::try_from(size.iter().product::<i64>()).unwrap_or(0);
     let pointer = tensor.data_ptr().cast::<T>();
-    if !T::is(kind) || pointer.is_null() || !pointer.is_aligned() {
+    if !(T::is(kind) && readable(pointer)) {
         return Err(LossError::Unsupported { what: "gradient", got: format!("{kind:?}"), expected: "the type computed in" });
     }
     // SAFETY: LibTorch has just allocated `length` contiguous elements here, and any bits make a `T` (`Element`); pointer, type and
     // alignment were checked. The tensor was made above and nobody else has it, so this is the only access to its memory.
     let elements = unsafe { std::slice::from_raw_parts_mut(pointer, length) };
     Ok((write(elements)?, tensor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_used_only_where_elements_may_lie() {
+        let number = 0f64;
+        let inside = std::ptr::from_ref(&number).wrapping_byte_add(1);
+        assert!(readable(&raw const number) && !readable(inside) && !readable(std::ptr::null::<f64>()));
+        // Nor where they are of another type.
+        let write = |_: &mut [f32]| Ok(());
+        assert!(written(&[2], Kind::Float, write).is_ok() && written(&[2], Kind::Int, write).is_err());
+        let host = Host::of(&Tensor::zeros([2], (Kind::Float, Device::Cpu)), Kind::Float).unwrap();
+        assert!(host.as_slice::<f32>().is_some() && host.as_slice::<f64>().is_none());
+    }
 }

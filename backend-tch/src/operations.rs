@@ -159,13 +159,7 @@ pub(crate) fn forward(
     let run = || program.outputs(&algebra, &arrays, &inputs);
     let outputs = if edge.is_some() { with_grad(run)? } else { no_grad(run)? };
     let finish = |value: &Shared| value.0.f_detach()?.f_to_kind(checked.compute())?.f_reshape([0i64; 0]);
-    let report = |value: &Shared| value.0.f_detach()?.f_to_kind(checked.compute());
-    let scalars = outputs.scalars().count();
-    let mut at = 0;
-    let mut finished = all(outputs.map(|value| {
-        at += 1;
-        if at <= scalars { finish(value) } else { report(value) }.during("finishing a loss")
-    }))?;
+    let mut finished = all(outputs.map(|value| finish(value).during("finishing a loss")))?;
     if let Some(edge) = edge {
         let upstream = upstream(&outputs.total.0, &leaves).during("differentiating")?;
         drop(outputs);
@@ -215,6 +209,28 @@ pub(crate) fn tables(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::TchLoss;
+
+    #[test]
+    fn chunks_and_sums_are_what_the_device_is_good_at() {
+        let limits = [(Device::Cpu, 1 << 30), (Device::Cuda(0), 1 << 30), (Device::Cuda(0), 1 << 10)];
+        assert_eq!(limits.map(|(device, logits)| limit(device, logits)), [1 << 17, 1 << 27, 1 << 20]);
+        assert_eq!([Device::Cpu, Device::Cuda(0), Device::Mps].map(wide), [Kind::Double, Kind::Double, Kind::Float]);
+    }
+
+    #[test]
+    fn sums_that_are_read_back_are_the_kernels() {
+        let loss: Loss = "ce + dice + l1".parse().unwrap();
+        let logits = (Tensor::arange(24, (Kind::Double, Device::Cpu)) * 0.7).sin().reshape([2, 3, 4]);
+        let target = TchTarget::labels(&Tensor::arange(8, (Kind::Int64, Device::Cpu)).remainder(3).reshape([2, 4]));
+        let evaluation = loss.evaluate(&logits, &target).unwrap();
+        let checked = Checked::new(&logits, &target, loss.activation()).unwrap();
+        let program = loss.program(3, Detail::Parts).unwrap();
+        let tables = tables(&loss, &logits, &target, &checked, program.plan()).unwrap();
+        let outputs = program.outputs(&loss_core::expr::HostAlgebra, &tables, &loss.inputs(2, None)).unwrap();
+        let total = loss.evaluation(&outputs).total;
+        assert!((total - evaluation.total).abs() < 1e-12, "{total}, not {}", evaluation.total);
+    }
 
     #[test]
     fn sums_by_label_are_the_same_in_any_number_of_lanes() {

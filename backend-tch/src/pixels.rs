@@ -346,6 +346,7 @@ impl<'a> Upstream<'a> {
             let slope = of.at(Value::Slope(function), index)?.f_mul(&handed(up).during(during)?);
             sum = Some(added(sum, slope.during(during)?).during(during)?);
         }
+        // The last, as it may be `[n, K, 1]`.
         if let Some(likelihood) = &self.likelihood {
             sum = Some(added(sum, handed(likelihood).during(during)?).during(during)?);
         }
@@ -353,11 +354,10 @@ impl<'a> Upstream<'a> {
     }
 }
 
-/// In place where there is a sum of the whole size.
+/// In place: a sum is of the whole size, whatever is added to it.
 fn added(sum: Option<Tensor>, more: Tensor) -> Result<Tensor, TchError> {
     match sum {
-        Some(mut sum) if sum.numel() >= more.numel() => sum.f_add_(&more),
-        Some(sum) => sum.f_add(&more),
+        Some(mut sum) => sum.f_add_(&more),
         None => Ok(more),
     }
 }

@@ -50,6 +50,22 @@ fn the_path_follows_the_memory() {
 }
 
 #[test]
+fn numbers_that_lie_apart_are_read_as_they_are() {
+    let loss = loss("ce + dice").with_activation(Activation::Sigmoid);
+    for count in [1, 2, 3, 8] {
+        let numbers = (Tensor::arange(2 * count, (Kind::Float, Device::Cpu)) * 0.7 - 2.0).reshape([1, 1, 2 * count]);
+        let labels = Tensor::arange(2 * count, (Kind::Int64, Device::Cpu)).remainder(2).reshape([1, 2 * count]);
+        // Every second one: seen as one axis, of stride 2.
+        let (logits, labels) = (numbers.slice(2, 0, None, 2), labels.slice(1, None, None, 2));
+        let want = loss.forward(&logits.copy(), &TchTarget::labels(&labels.copy())).unwrap();
+        let got = loss.forward(&logits, &TchTarget::labels(&labels)).unwrap();
+        assert_eq!(want.path, Path::Fused);
+        let (got, want) = (got.total.double_value(&[]), want.total.double_value(&[]));
+        assert!((got - want).abs() < 1e-6, "{count}: {got}, not {want}");
+    }
+}
+
+#[test]
 fn a_view_with_its_sign_kept_apart_is_read_with_its_sign() {
     let (logits, labels) = input(Kind::Float);
     let target = TchTarget::labels(&labels);

@@ -1,6 +1,7 @@
 //! The laws of the traits, for any term, also one of the user's own.
 
-use loss_core::{Activation, Loss, Role};
+use loss_core::expr::{Algebra, HostAlgebra, Op, Table};
+use loss_core::{Activation, Loss, LossError, Role};
 
 use crate::check::{labels, run};
 use crate::inputs::input;
@@ -121,6 +122,38 @@ pub fn check_built_in(adapter: &dyn Adapter) -> Result<(), String> {
         let loss: Loss = term.name.parse().map_err(|error: loss_core::LossError| error.to_string())?;
         for (activation, classes) in [(Activation::Softmax, 3), (Activation::Sigmoid, 3), (Activation::Sigmoid, 1)] {
             check(&loss.clone().with_activation(activation), classes, adapter)?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks that a backend's operations are the host's, to a few roundings of `f64`, also those that only a term of a user's own asks for.
+/// `read` brings an array to the host.
+///
+/// # Errors
+/// The first operation that is another, in words, or a backend's own error.
+pub fn check_algebra<A: Algebra>(algebra: &A, read: impl Fn(A::Array) -> Result<Table, LossError>) -> Result<(), String> {
+    let words = |error: LossError| error.to_string();
+    let table = |rows, columns, values: &[f64]| Table::new(rows, columns, values.to_vec()).map_err(words);
+    let any = table(2, 3, &[0.5, -1.25, 2.0, 0.0, -0.75, 1.5])?;
+    let positive = table(2, 3, &[0.5, 1.25, 2.0, 1.0, 0.75, 1.5])?;
+    let (row, column) = (table(1, 3, &[0.5, 2.0, -0.5])?, table(2, 1, &[1.5, -2.0])?);
+    // A NaN is the only sign of a logit that is not finite.
+    let odd = table(2, 3, &[f64::NAN, 1.0, -1.0, f64::NAN, 0.5, 0.0])?;
+    let alone = [Op::Neg, Op::Abs, Op::Sign, Op::Exp, Op::ExpM1, Op::Powf(2.0f64.to_bits()), Op::SumSamples, Op::SumClasses];
+    let mut cases: Vec<(Op, Vec<&Table>)> = alone.map(|op| (op, vec![&any])).to_vec();
+    cases.extend([Op::Ln, Op::Powf(1.5f64.to_bits())].map(|op| (op, vec![&positive])));
+    for op in [Op::Add, Op::Sub, Op::Mul, Op::Div, Op::Max, Op::Greater] {
+        cases.extend([&positive, &row, &column].map(|other| (op, vec![&any, other])));
+    }
+    cases.push((Op::Max, vec![&odd, &any]));
+    for (op, tables) in cases {
+        let want = HostAlgebra.apply(op, &tables).map_err(words)?;
+        let arrays = tables.iter().map(|table| algebra.constant(table)).collect::<Result<Vec<_>, _>>().map_err(words)?;
+        let got = algebra.apply(op, &arrays.iter().collect::<Vec<_>>()).and_then(&read).map_err(words)?;
+        let close = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-14 || (a.is_nan() && b.is_nan());
+        if (got.rows(), got.columns()) != (want.rows(), want.columns()) || !got.values().iter().zip(want.values()).all(close) {
+            return Err(format!("{op:?} of {tables:?}: {got:?}, on the host {want:?}"));
         }
     }
     Ok(())
