@@ -43,3 +43,18 @@ pub(crate) fn check(device: &Device, dtype: DType) -> Result<(), LossError> {
 pub(crate) fn wide(device: &Device) -> DType {
     if supports(device, DType::F64) { DType::F64 } else { DType::F32 }
 }
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_are_computed_of_floats() {
+        let flex = Device::flex();
+        assert!(TYPES.iter().all(|&dtype| supports(&flex, dtype) && check(&flex, dtype).is_ok()));
+        assert!(flex.supports_dtype(DType::I32) && !supports(&flex, DType::I32));
+        let error = check(&flex, DType::I32).unwrap_err().to_string();
+        assert!(error.starts_with("logits: I32 on Device<Flex"), "{error}");
+        assert_eq!(wide(&flex), DType::F64);
+    }
+}

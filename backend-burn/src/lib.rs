@@ -23,6 +23,7 @@
 #[cfg(feature = "cube")]
 mod cube;
 mod device;
+mod forms;
 #[cfg(feature = "flex")]
 mod fused;
 mod loss;

@@ -6,7 +6,8 @@ use loss_core::expr::{Algebra, Op, Table};
 use loss_core::{Activation, LossError, Plan, Side, Statistic, Temperature};
 
 use crate::BurnTarget;
-use crate::device::{is_wgpu, wide};
+use crate::device::wide;
+use crate::forms::{exp_m1, ln_1p, log_sigmoid, power};
 use crate::target::Values;
 
 /// Interprets expressions with tensors of rank `D`: 2 for regions `[N, K]`, 3 for pixels `[N, K, S]`.
@@ -86,65 +87,6 @@ fn at_least<const D: usize>(x: Tensor<D>, y: Tensor<D>) -> Tensor<D> {
     let (x, y) = same_shape(x, y);
     let lower = x.clone().lower_equal(y.clone());
     x.mask_where(lower, y)
-}
-
-/// x^c for x > 0. Shading languages take it from an exponential and a logarithm; halves of small whole numbers, which nearly all
-/// exponents are, need neither.
-fn power<const D: usize>(x: Tensor<D>, exponent: f64) -> Tensor<D> {
-    let halves = 2.0 * exponent;
-    if !is_wgpu(&x.device()) || halves.fract() != 0.0 || !(1.0..=16.0).contains(&halves) {
-        return x.powf_scalar(exponent);
-    }
-    let at = x.clone().detach();
-    let first = if exponent.fract() == 0.0 { at.ones_like() } else { at.clone().sqrt() };
-    let value = (0..exponent as usize).fold(first, |product, _| product * at.clone());
-    let slope = value.clone() / at.clone() * exponent;
-    with_slope(x, at, value, slope)
-}
-
-/// e^x − 1 without cancellation near 0.
-fn exp_m1<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    if !is_wgpu(&x.device()) {
-        // From tanh, which shading languages take from a difference themselves.
-        return (x.clone() * 0.5).tanh() * (x.exp() + 1.0);
-    }
-    let at = x.clone().detach();
-    let power = at.clone().exp();
-    // Taylor's series to x⁹/9!, which below ½ leaves 3e-10.
-    let series = (2..=9).rev().fold(at.ones_like(), |tail, n| tail * at.clone() / f64::from(n) + 1.0);
-    let value = (series * at.clone()).mask_where(at.clone().abs().greater_elem(0.5), power.clone() - 1.0);
-    with_slope(x, at, value, power)
-}
-
-/// `value`, which is f at `at`, the detached `x`, with f' for Burn's autodiff.
-fn with_slope<const D: usize>(x: Tensor<D>, at: Tensor<D>, value: Tensor<D>, slope: Tensor<D>) -> Tensor<D> {
-    value + (x - at) * slope
-}
-
-/// log(1 + x) for x ≥ 0. Shading languages have no such function: Burn takes the logarithm of the rounded 1 + x there.
-fn ln_1p<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    if !is_wgpu(&x.device()) {
-        return x.log1p();
-    }
-    let at = x.clone().detach();
-    let sum = at.clone() + 1.0;
-    // log(1 + x) = 2·artanh(y), y = x/(2 + x): below ½ the series to y¹¹ leaves 3e-10.
-    let y = at.clone() / (at.clone() + 2.0);
-    let square = y.clone() * y.clone();
-    let series = [9.0, 7.0, 5.0, 3.0].iter().fold(square.clone() / 11.0, |tail, odd| (tail + 1.0 / odd) * square.clone());
-    let value = ((series + 1.0) * y * 2.0).mask_where(at.clone().greater_elem(0.5), sum.clone().log());
-    with_slope(x, at, value, sum.recip())
-}
-
-/// log σ(x) = min(x, 0) − log(1 + e^−|x|).
-fn log_sigmoid<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    if !is_wgpu(&x.device()) {
-        return burn::tensor::activation::log_sigmoid(x);
-    }
-    let at = x.clone().detach();
-    let value = at.clone().clamp_max(0.0) - ln_1p((-at.clone().abs()).exp());
-    let slope = sigmoid(-at.clone());
-    with_slope(x, at, value, slope)
 }
 
 /// Logits and target, ready to be summed.

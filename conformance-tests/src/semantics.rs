@@ -19,6 +19,7 @@ pub const CHECKS: &[Check] = &[
     ("weight_zero_is_the_same_as_ignored", weight_zero),
     ("a_common_factor_of_the_weights_changes_nothing", common_weight),
     ("weights_and_soft_targets_work_together", weights_and_soft),
+    ("soft_targets_and_weights_keep_their_digits", digits),
     ("hard_labels_equal_their_one_hot_soft_targets", one_hot),
     ("a_sample_without_a_valid_pixel_contributes_nothing", invalid_sample),
     ("nothing_valid_gives_zero_and_zero_gradient", nothing_valid),
@@ -177,6 +178,21 @@ fn weights_and_soft(adapter: &dyn Adapter) -> Result<(), String> {
     let weighted = Input { weights: Some(vec![2.0, 1.0, 1.0]), ..soft(&[0, 1, 2]) };
     let got = run(adapter, &loss, &weighted, widest(adapter))?.total;
     if (got - twice).abs() < slack(adapter) { Ok(()) } else { Err(format!("weight 2 gives {got}, two pixels give {twice}")) }
+}
+
+fn digits(adapter: &dyn Adapter) -> Result<(), String> {
+    // Cross-Entropy of two pixels, of numbers that no shorter type has.
+    let (z, y, w) = ([0.3, -1.1], [1.0 / 3.0, 0.1], [0.7, 1.0 / 7.0]);
+    let soft = Input {
+        logits: vec![z[0], z[1], 0.0, 0.0],
+        target: Target::Soft(vec![y[0], y[1], 1.0 - y[0], 1.0 - y[1]]),
+        weights: Some(w.to_vec()),
+        ..input(&[1, 2, 2], 0)
+    };
+    let pixel = |i: usize| y[i] * (-z[i]).exp().ln_1p() + (1.0 - y[i]) * z[i].exp().ln_1p();
+    let want = (w[0] * pixel(0) + w[1] * pixel(1)) / (w[0] + w[1]);
+    let got = run(adapter, &loss("ce"), &soft, widest(adapter))?.total;
+    if (got - want).abs() < slack(adapter) { Ok(()) } else { Err(format!("{got}, not {want}")) }
 }
 
 fn one_hot(adapter: &dyn Adapter) -> Result<(), String> {
