@@ -44,7 +44,7 @@ pub(crate) fn wide(device: &Device) -> DType {
     if supports(device, DType::F64) { DType::F64 } else { DType::F32 }
 }
 
-#[cfg(all(test, feature = "flex"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

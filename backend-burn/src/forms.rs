@@ -79,7 +79,7 @@ mod on_wgpu {
     }
 }
 
-#[cfg(all(test, feature = "flex"))]
+#[cfg(test)]
 mod tests {
     use burn::tensor::{DType, Device, TensorData};
 
