@@ -182,3 +182,68 @@ metric! {
     /// Dice of a class, in percent.
     ClassDice, "Dice", "%", true, |counts, class| counts.dice(class)
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::data::dataloader::Progress;
+    use burn::tensor::{Device, Int, TensorData};
+
+    use super::*;
+
+    /// Counts of one batch: labels and predicted classes of one sample after another, three classes, 255 ignored.
+    fn counts(labels: [[i64; 4]; 2], predicted: [[usize; 4]; 2]) -> RegionCounts {
+        let mut logits = [[[0.0f32; 4]; 3]; 2];
+        for (sample, classes) in logits.iter_mut().zip(predicted) {
+            classes.iter().enumerate().for_each(|(pixel, &class)| sample[class][pixel] = 0.25);
+        }
+        let target = BurnTarget::labels(Tensor::<2, Int>::from_data(TensorData::from(labels), &Device::flex()));
+        let loss: Loss = "ce".parse().unwrap();
+        let logits = Tensor::<3>::from_data(logits, &Device::flex());
+        RegionCounts::new(&loss.with_ignore_index(255), &logits, &target).unwrap()
+    }
+
+    #[test]
+    fn counts_are_of_pixels_and_add_up_over_batches() {
+        let first = counts([[0, 1, 1, 255], [1, 0, 0, 0]], [[0, 1, 0, 1], [1, 1, 1, 2]]);
+        // Of class 1 there are 3 of 7 valid pixels, 4 are predicted, 2 are both.
+        assert_eq!((first.valid, first.target[1], first.predicted[1], first.both[1]), (7.0, 3.0, 4.0, 2.0));
+        assert_eq!((first.dice(1), first.size_difference(1)), (4.0 / 7.0, 1.0 / 7.0));
+        assert_eq!((first.dice(2), first.size_difference(2)), (0.0, 1.0 / 7.0));
+        let second = counts([[1, 1, 1, 1], [0, 0, 0, 255]], [[1, 0, 0, 0], [0, 0, 0, 0]]);
+        assert_eq!((second.dice(2), second.size_difference(2)), (1.0, 0.0));
+        let mut both = RegionCounts::default();
+        assert_eq!((both.dice(1), both.size_difference(1)), (1.0, 0.0));
+        both.add(&first);
+        assert_eq!(both, first);
+        both.add(&second);
+        assert_eq!((both.dice(1), both.size_difference(1)), (6.0 / 12.0, -2.0 / 14.0));
+    }
+
+    #[test]
+    fn metrics_are_of_all_pixels_so_far() {
+        let progress = Progress { items_processed: 1, items_total: 1, unit: None };
+        let about = MetricMetadata { progress, iteration: None, lr: None };
+        let first = counts([[0, 1, 1, 255], [1, 0, 0, 0]], [[0, 1, 0, 1], [1, 1, 1, 2]]);
+        let second = counts([[1, 1, 1, 1], [0, 0, 0, 255]], [[1, 0, 0, 0], [0, 0, 0, 0]]);
+        let (mut dice, mut size) = (ClassDice::new(1), ClassSize::new(1));
+        let near = |entry: &NumericEntry, want: f64| match entry {
+            NumericEntry::Value(got) | NumericEntry::Final(got) => (got - want).abs() < 1e-12,
+            NumericEntry::Aggregated { aggregated_value: got, .. } => (got - want).abs() < 1e-12,
+        };
+        for _epoch in 0..2 {
+            for (batch, wanted) in [(&first, [400.0 / 7.0, 100.0 / 7.0]), (&second, [50.0, -100.0 / 7.0])] {
+                dice.update(batch, &about).unwrap();
+                size.update(batch, &about).unwrap();
+                for (metric, want) in [(&dice as &dyn Numeric, wanted[0]), (&size, wanted[1])] {
+                    assert!(near(&metric.value().unwrap(), want), "{:?}", metric.value());
+                    assert!(near(&metric.running_value().unwrap(), want), "{:?}", metric.running_value());
+                    assert!(near(&metric.final_value(), want), "{:?}", metric.final_value());
+                }
+            }
+            assert!(dice.compute().unwrap().formatted.contains("50.000 %"), "{}", dice.compute().unwrap().formatted);
+            dice.clear();
+            size.clear();
+        }
+        assert_eq!([dice.name(), size.name()].map(|name| name.to_string()), ["Dice of class 1", "Size difference of class 1"]);
+    }
+}
