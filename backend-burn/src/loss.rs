@@ -199,7 +199,7 @@ fn interpret<const D: usize>(
     let inputs = loss.inputs(geometry.samples, target.prior.clone());
     let outputs = program.outputs(&Operations::for_logits(logits), &statistics, &inputs)?;
     let result = result_type(logits.dtype());
-    Ok(name(loss, path, outputs.map(|value| value.clone().reshape([-1]).cast(result))))
+    Ok(name(loss, path, outputs.map(|value| value.clone().reshape([1]).cast(result))))
 }
 
 /// Puts names to outputs.
