@@ -101,7 +101,7 @@ impl Host {
             return Some(&[]);
         }
         let pointer = self.flat.data_ptr().cast::<T>().cast_const();
-        if !readable(pointer) {
+        if !usable(pointer) {
             return None;
         }
         // SAFETY: `in_place` saw a dense CPU tensor of one axis with `length` elements of stride 1, so LibTorch guarantees that many
@@ -113,7 +113,7 @@ impl Host {
 }
 
 /// Whether elements may lie there.
-fn readable<T>(pointer: *const T) -> bool {
+fn usable<T>(pointer: *const T) -> bool {
     !pointer.is_null() && pointer.is_aligned()
 }
 
@@ -126,7 +126,7 @@ pub(crate) fn written<T: Element, R>(
     let tensor = Tensor::f_empty(size, (kind, Device::Cpu)).during("allocating a gradient")?;
     let length = usize::try_from(size.iter().product::<i64>()).unwrap_or(0);
     let pointer = tensor.data_ptr().cast::<T>();
-    if !(T::is(kind) && readable(pointer)) {
+    if !(T::is(kind) && usable(pointer)) {
         return Err(LossError::Unsupported { what: "gradient", got: format!("{kind:?}"), expected: "the type computed in" });
     }
     // SAFETY: LibTorch has just allocated `length` contiguous elements here, and any bits make a `T` (`Element`); pointer, type and
@@ -143,7 +143,7 @@ mod tests {
     fn memory_is_used_only_where_elements_may_lie() {
         let number = 0f64;
         let inside = std::ptr::from_ref(&number).wrapping_byte_add(1);
-        assert!(readable(&raw const number) && !readable(inside) && !readable(std::ptr::null::<f64>()));
+        assert!(usable(&raw const number) && !usable(inside) && !usable(std::ptr::null::<f64>()));
         // Nor where they are of another type.
         let write = |_: &mut [f32]| Ok(());
         assert!(written(&[2], Kind::Float, write).is_ok() && written(&[2], Kind::Int, write).is_err());

@@ -183,9 +183,9 @@ def verdict(programs, number, arguments):
 
 def prepare(arguments, work):
     """Lists the mutants, and builds the tests with them."""
-    left_out = [part for glob in arguments.exclude for part in ("--exclude", glob)]
-    listed = json.loads(subprocess.run(["cargo", "mutants", "--list", "--json", "-p", arguments.package, *left_out], cwd=WORKSPACE,
-                                       check=True, stdout=subprocess.PIPE).stdout)
+    files = [("--file", glob) for glob in arguments.file] + [("--exclude", glob) for glob in arguments.exclude]
+    command = ["cargo", "mutants", "--list", "--json", "-p", arguments.package, *itertools.chain(*files)]
+    listed = json.loads(subprocess.run(command, cwd=WORKSPACE, check=True, stdout=subprocess.PIPE).stdout)
     for tree in (work / "tree", work / "alone"):
         shutil.rmtree(tree, ignore_errors=True)
         shutil.copytree(WORKSPACE, tree, ignore=shutil.ignore_patterns("target", ".git"), symlinks=True)
@@ -222,6 +222,7 @@ def main():
     parser.add_argument("--test", action="append", required=True, help="arguments of `cargo test` that name tests: '-p loss-core --tests'")
     parser.add_argument("--work", type=pathlib.Path, required=True, help="where the copies, their builds and found.json go")
     parser.add_argument("--edit", action="append", default=[], metavar="'SED FILE'", help="a change to the copies before all else")
+    parser.add_argument("--file", action="append", default=[], metavar="GLOB", help="only the mutants of these files")
     parser.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="files to leave out")
     parser.add_argument("--skip", action="append", default=["large/"], help="tests to leave out, by a part of their names")
     parser.add_argument("--variant", action="append", metavar="NAME=VALUE", help="a variable for the tests; several: one after another")

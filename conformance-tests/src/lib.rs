@@ -12,6 +12,8 @@
 //! # }
 //! ```
 //!
+//! A backend with an [algebra](loss_core::expr::Algebra) of its own tests that beside it, by [`laws::check_algebra`].
+//!
 //! [`agreement`] compares backends with each other, and [`report`] puts all of it into one report; `segloss conformance` prints it.
 //!
 //! A backend outside of this workspace needs `loss-core` and this crate without its default features; `conformance-tests/outsider`
