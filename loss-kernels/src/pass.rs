@@ -204,8 +204,8 @@ fn pass<E: Element, G: Element<Compute = E::Compute>>(
         let mut buffers = buffers();
         tasks.into_iter().map(|task| run(&mut buffers, task)).collect()
     } else {
-        let each = tasks.len() / (4 * rayon::current_num_threads());
-        tasks.into_par_iter().with_min_len(each.max(1)).map_init(buffers, run).collect()
+        let each = at_once(tasks.len(), rayon::current_num_threads());
+        tasks.into_par_iter().with_min_len(each).map_init(buffers, run).collect()
     };
     done.into_iter().collect::<Result<(), _>>()?;
     if !summed {
@@ -222,6 +222,11 @@ fn pass<E: Element, G: Element<Compute = E::Compute>>(
         Table::new(samples, columns, rows.map(|sum| sum.clamp(-LARGEST_SUM, LARGEST_SUM)).collect())
     };
     plan.statistics().iter().enumerate().map(table).collect()
+}
+
+/// Tasks that a thread takes at once: a quarter of its part, so that it makes few buffers and others do not wait for it in the end.
+fn at_once(tasks: usize, threads: usize) -> usize {
+    (tasks / (4 * threads)).max(1)
 }
 
 /// The power of two that derivatives are measured in: the largest is between 1 and 2, so that what becomes of the small ones stays
@@ -355,6 +360,11 @@ impl<C: Real> WithSimd for Blocks<'_, C> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_takes_a_quarter_of_its_part() {
+        assert_eq!([at_once(128, 2), at_once(128, 64), at_once(1, 2)], [16, 1, 1]);
+    }
 
     #[test]
     fn work_is_cut_into_as_many_parts_as_the_limits_allow() {

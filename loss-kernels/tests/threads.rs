@@ -1,0 +1,36 @@
+//! What threads are asked for. By itself, as it keeps all of them busy.
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use loss_core::{Activation, Plan, Statistic};
+use loss_kernels::{Labels, Problem, Target, statistics};
+
+#[test]
+fn little_work_waits_for_no_thread() {
+    let threads = rayon::current_num_threads();
+    let (busy, is_busy) = mpsc::channel();
+    let (done, was_released) = mpsc::channel();
+    let release: Vec<_> = (0..threads)
+        .map(|_| {
+            let (busy, done) = (busy.clone(), done.clone());
+            let (release, released) = mpsc::channel::<()>();
+            rayon::spawn(move || {
+                busy.send(()).unwrap();
+                done.send(released.recv_timeout(Duration::from_secs(30)).is_ok()).unwrap();
+            });
+            release
+        })
+        .collect();
+    (0..threads).for_each(|_| is_busy.recv().unwrap());
+
+    let pixels = 1 << 15;
+    let (labels, logits) = (vec![0u8; pixels], vec![0f32; 2 * pixels]);
+    let target = Target::Labels(Labels::U8(&labels));
+    let problem = Problem::new(&[1, 2, pixels], (target, &[1, pixels]), None, &[], Activation::Softmax).unwrap();
+    let got = statistics(&logits, &problem, &Plan::new(2, [Statistic::ValidSize]).unwrap()).unwrap();
+    assert_eq!(got[0].values(), [pixels as f64]);
+
+    release.iter().for_each(|release| release.send(()).unwrap_or_default());
+    (0..threads).for_each(|_| assert!(was_released.recv().unwrap(), "it waited for a thread"));
+}
