@@ -137,7 +137,7 @@ mod tests {
             let end = piece.as_ptr_range().end as usize;
             let (inner, bytes) = pages(piece).unwrap();
             let first = inner.as_ptr() as usize;
-            assert!(first % PAGE == 0 && bytes % PAGE == 0, "{first} {bytes}");
+            assert!(first.is_multiple_of(PAGE) && bytes.is_multiple_of(PAGE), "{first} {bytes}");
             assert!(bytes > 0 && (first + bytes..first + bytes + PAGE).contains(&end), "{first} {bytes} {end}");
         }
         assert!(pages(&mut [0u8]).is_none_or(|(_, bytes)| bytes == 0));
