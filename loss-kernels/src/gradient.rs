@@ -326,3 +326,37 @@ impl<C: Real> GradientColumns<C> {
         &self.stage[..block.len]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use loss_core::Temperature;
+
+    use super::*;
+    use crate::groups::Groups;
+
+    #[test]
+    fn what_is_not_handed_down_is_not_computed() {
+        let (activation, tau) = (Activation::Softmax, Temperature::ONE);
+        let statistics = [
+            Statistic::PredictedSize(activation, tau, Side::Region),
+            Statistic::Intersection(activation, tau, Side::Region),
+            Statistic::SquaredMass(activation),
+        ];
+        let plan = Plan::new(2, statistics.clone()).unwrap();
+        let groups = Groups::new(&plan, |_| true);
+        let cases = [
+            ([0.0, 0.0, 0.0], (false, false, 0)),
+            ([1.0, 0.0, 0.0], (false, false, 2)),
+            ([0.0, 1.0, 0.0], (true, false, 2)),
+            ([0.0, 0.0, 1.0], (false, true, 2)),
+        ];
+        for (given, wanted) in cases {
+            let derivative = |i: usize, _: usize| {
+                let at = statistics.iter().position(|statistic| *statistic == plan.statistics()[i]);
+                at.map(|at| given[at])
+            };
+            let handed = Handed::<f64>::new(&plan, &groups.groups[0], derivative);
+            assert_eq!((handed.own, handed.more, handed.sides[0].len()), wanted, "{given:?}");
+        }
+    }
+}

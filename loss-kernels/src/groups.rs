@@ -55,3 +55,19 @@ impl Groups {
         Needs { softmax: self.any(Activation::Softmax), sigmoid: self.any(Activation::Sigmoid), soft }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use loss_core::Side;
+
+    use super::*;
+
+    #[test]
+    fn buffers_are_those_of_the_activations_that_a_plan_has() {
+        for (activation, softmax) in [(Activation::Softmax, true), (Activation::Sigmoid, false)] {
+            let plan = Plan::new(3, [Statistic::PredictedSize(activation, Temperature::ONE, Side::Region)]).unwrap();
+            let needs = Groups::new(&plan, |_| true).needs(false);
+            assert_eq!([needs.softmax, needs.sigmoid, needs.soft], [softmax, !softmax, false]);
+        }
+    }
+}
