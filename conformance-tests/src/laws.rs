@@ -19,7 +19,7 @@ pub fn check(loss: &Loss, classes: usize, adapter: &dyn Adapter) -> Result<(), S
         let out = on(adapter, loss, &input)?;
         composition(loss, &input, &out, adapter)?;
         for (i, (_, term)) in loss.terms().enumerate() {
-            let &[value, matching, size, constant] = out.terms[i].as_slice() else {
+            let Some(&[value, matching, size, constant]) = out.terms.get(i).map(Vec::as_slice) else {
                 return Err(format!("term {i} has no parts"));
             };
             let close =
