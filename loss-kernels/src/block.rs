@@ -9,7 +9,8 @@ use crate::columns::Columns;
 use crate::logarithm::{LogColumn, LogSigmoid, LogSoftmax};
 use crate::membership::{HardTarget, Label, SoftTarget, TargetColumn};
 use crate::problem::{Labels, Target};
-use crate::simd::{Lanes, PADDING, vectors_mut, write_column};
+use crate::simd::{Lanes, PADDING, pairs_mut, write_column};
+use crate::sums::Bound;
 use crate::{Problem, Real};
 
 /// Which buffers a pass needs.
@@ -31,18 +32,18 @@ pub(crate) struct Block<C> {
     pub(crate) len: usize,
     /// Whether all of them are valid.
     all_valid: bool,
-    /// Which of the first 64 classes is the label of any pixel.
-    present: u64,
+    /// Which labels there are, modulo 32.
+    present: u32,
+    /// What no weight exceeds.
+    pub(crate) bound: Bound<C>,
     /// y per class, soft targets only; a column of labels (−1 where no channel has the pixel's class) where the target is hard.
     target: Columns<C>,
     /// w; 0 where the pixel is not valid.
     pub(crate) weight: Columns<C>,
-    /// z per class; 0 where the pixel is not valid.
+    /// z per class, sigmoid only; 0 where the pixel is not valid.
     logits: Columns<C>,
-    /// max_k z.
-    max: Columns<C>,
-    /// The class that has it, the first of several.
-    pub(crate) top: Columns<C>,
+    /// max_k z − z per class, softmax only; likewise.
+    pub(crate) depth: Columns<C>,
     /// p(τ) = `power · scale`; under softmax the powers are e^(τ(z − max)), under sigmoid the probabilities.
     pub(crate) power: Columns<C>,
     /// 1/Σ_k e^(τ(z − max)), or 1.
@@ -51,12 +52,9 @@ pub(crate) struct Block<C> {
     pub(crate) weighted_scale: Columns<C>,
     /// 1 − p(τ), sigmoid only.
     pub(crate) complement: Columns<C>,
-    /// log Σ_k e^(z − max) in one column; under sigmoid log(1 + e^−|z|) per class.
-    log_sum: Columns<C>,
+    /// The logarithm of the largest probability: −log Σ_k e^(z − max) in one column; under sigmoid −log(1 + e^−|z|) per class.
+    log_largest: Columns<C>,
 }
-
-/// Largest vector of labels that a set of 64 bits stands for.
-const SET: usize = u64::BITS as usize;
 
 impl<C: Real> Block<C> {
     pub(crate) fn new(classes: usize, capacity: usize, needs: Needs) -> Self {
@@ -69,31 +67,30 @@ impl<C: Real> Block<C> {
             len: 0,
             all_valid: true,
             present: 0,
+            bound: Bound::new(1.0),
             target: columns(if needs.soft { classes } else { 1 }),
             weight: columns(1),
-            logits: only(any, classes),
-            max: only(needs.softmax, 1),
-            top: only(needs.softmax, 1),
+            logits: only(needs.sigmoid, classes),
+            depth: only(needs.softmax, classes),
             power: only(any, classes),
             scale: columns(1),
             weighted_scale: columns(1),
             complement: only(needs.sigmoid, classes),
-            log_sum: columns(if needs.sigmoid { classes.max(1) } else { 1 }),
+            log_largest: columns(if needs.sigmoid { classes.max(1) } else { 1 }),
         }
     }
 
-    fn each(&mut self) -> [&mut Columns<C>; 10] {
+    fn each(&mut self) -> [&mut Columns<C>; 9] {
         [
             &mut self.target,
             &mut self.weight,
             &mut self.logits,
-            &mut self.max,
-            &mut self.top,
+            &mut self.depth,
             &mut self.power,
             &mut self.scale,
             &mut self.weighted_scale,
             &mut self.complement,
-            &mut self.log_sum,
+            &mut self.log_largest,
         ]
     }
 
@@ -112,10 +109,15 @@ impl<C: Real> Block<C> {
         self.needs.softmax
     }
 
+    /// Whether all pixels are valid.
+    pub(crate) fn is_all_valid(&self) -> bool {
+        self.all_valid
+    }
+
     /// Whether any pixel can be of the class.
     #[inline(always)]
     pub(crate) fn has(&self, k: usize) -> bool {
-        self.needs.soft || self.classes > SET || self.present >> k & 1 == 1
+        self.needs.soft || self.present >> ((k + usize::from(self.classes == 1)) % 32) & 1 == 1
     }
 
     /// y of a class.
@@ -164,8 +166,12 @@ impl<C: Real> Block<C> {
         let weight = self.weight.column_mut(0);
         weight[len..].fill(C::zero());
         self.all_valid = true;
+        let mut largest = 0.0f64;
         match problem.weights {
-            None => weight[..len].fill(C::one()),
+            None => {
+                weight[..len].fill(C::one());
+                largest = 1.0;
+            }
             Some(weights) => {
                 for (b, to) in weight[..len].iter_mut().enumerate() {
                     let value = weights.at(first + b);
@@ -178,10 +184,12 @@ impl<C: Real> Block<C> {
                         });
                     }
                     *to = C::of(value);
+                    largest = largest.max(to.wide());
                     self.all_valid &= *to != C::zero();
                 }
             }
         }
+        self.bound = Bound::new(largest);
         match problem.target {
             Target::Labels(labels) => {
                 match labels {
@@ -226,30 +234,31 @@ impl<C: Real> Block<C> {
         let first = i32::from(self.classes == 1);
         let column = self.target.column_mut(0);
         column[labels.len()..].fill(-C::one());
-        // Nearly always every label is a class: looked at and read without a branch.
+        // Nearly always every label is a class: all are read without a branch, and looked at together.
+        let (mut present, mut high, mut largest) = (0, 0, 0);
+        for (to, label) in column.iter_mut().zip(labels) {
+            *to = C::of_class((label.low() as i32).wrapping_sub(first));
+            present |= 1u32.wrapping_shl(label.low());
+            high |= label.high();
+            largest = largest.max(label.low());
+        }
+        self.present = present;
         let ignored_class = problem.ignore.iter().any(|&label| (0..count as i64).contains(&label));
-        let inside = !ignored_class && labels.iter().fold(true, |all, label| all & label.is_below(count));
-        let mut present = 0;
-        if inside {
-            for (to, label) in column.iter_mut().zip(labels) {
-                *to = C::of_class(label.number() - first);
-                present |= 1u64.wrapping_shl(label.number() as u32);
-            }
-        } else {
-            for (b, (to, label)) in column.iter_mut().zip(labels).enumerate() {
-                if problem.ignore.contains(&label.wide()) {
-                    self.weight.column_mut(0)[b] = C::zero();
-                    self.all_valid = false;
-                    *to = -C::one();
-                } else if label.is_below(count) {
-                    *to = C::of_class(label.number() - first);
-                    present |= 1u64.wrapping_shl(label.number() as u32);
-                } else {
-                    return Err((label.wide(), b));
-                }
+        if !ignored_class && high == 0 && (largest as usize) < count {
+            return Ok(());
+        }
+        self.present = 0;
+        for (b, (to, label)) in column.iter_mut().zip(labels).enumerate() {
+            if problem.ignore.contains(&label.wide()) {
+                self.weight.column_mut(0)[b] = C::zero();
+                self.all_valid = false;
+                *to = -C::one();
+            } else if label.high() == 0 && (label.low() as usize) < count {
+                self.present |= 1u32.wrapping_shl(label.low());
+            } else {
+                return Err((label.wide(), b));
             }
         }
-        self.present = present >> first;
         Ok(())
     }
 
@@ -262,114 +271,130 @@ impl<C: Real> Block<C> {
         sample: usize,
         start: usize,
     ) -> Result<(), LossError> {
-        let (len, pixels) = (self.len, problem.geometry.pixels);
-        let (zero, one) = (Lanes::of(simd, C::zero()), Lanes::of(simd, C::one()));
-        for k in 0..self.classes {
-            let column = self.logits.column_mut(k);
-            read((sample * self.classes + k) * pixels + start, &mut column[..len]);
-            column[len..].fill(C::zero());
-            if !self.all_valid {
-                // What a pixel without weight holds must not even be multiplied by 0: it may be NaN.
-                let weight = self.weight.lanes(simd, 0);
-                write_column!(simd, column, |i, z| weight.at(i).if_equal(zero, zero, z));
-            }
-        }
+        let zero = Lanes::of(simd, C::zero());
         // NaN from what is not finite, else 0.
         let mut odd = zero;
-        let z = self.logits.grid(simd);
-        if self.needs.softmax {
-            let (max, top) = (vectors_mut(simd, self.max.column_mut(0)), vectors_mut(simd, self.top.column_mut(0)));
-            for (b, (max, top)) in max.iter_mut().zip(top).enumerate() {
-                let (mut largest, mut its_class, mut class) = (z.at(0, b), zero, zero);
-                for row in z.rows() {
-                    let z = Lanes::new(simd, row[b]);
-                    odd = z.mul_add(zero, odd);
-                    its_class = z.if_greater(largest, class, its_class);
-                    largest = z.if_greater(largest, z, largest);
-                    class = class + one;
-                }
-                (*max, *top) = (largest.vector, its_class.vector);
-            }
-        } else {
+        if self.needs.sigmoid {
+            let valid = (!self.all_valid).then(|| &self.weight);
+            bring(simd, &mut self.logits, valid, problem, read, (sample, start, self.len));
+            let z = self.logits.grid(simd);
             for k in 0..self.classes {
                 for b in 0..self.weight.lanes(simd, 0).len() {
                     odd = z.at(k, b).mul_add(zero, odd);
                 }
             }
         }
-        if C::numbers::<S>(&odd.vector).iter().all(|x| *x == C::zero()) {
-            Ok(())
-        } else {
-            Err(self.odd(problem, sample, start))
+        if self.needs.softmax {
+            let valid = (!self.all_valid).then(|| &self.weight);
+            bring(simd, &mut self.depth, valid, problem, read, (sample, start, self.len));
+            let pairs = self.weight.lanes(simd, 0).len();
+            let mut z = self.depth.grid_mut(simd);
+            for b in 0..pairs {
+                let mut max = Lanes::of(simd, C::neg_infinity());
+                for row in z.rows() {
+                    let z = Lanes::new(simd, row[b]);
+                    odd = z.mul_add(zero, odd);
+                    max = max.max(z);
+                }
+                for row in z.rows() {
+                    row[b] = (max - Lanes::new(simd, row[b])).pair;
+                }
+            }
         }
+        if odd.all_equal(zero) { Ok(()) } else { Err(self.odd(problem, read, sample, start)) }
     }
 
     /// The first logit that is not finite.
     #[cold]
-    fn odd(&self, problem: &Problem<'_>, sample: usize, start: usize) -> LossError {
-        let values = (0..self.classes).flat_map(|k| self.logits.column(k).iter().enumerate().map(move |(b, &z)| (k, b, z)));
-        let (k, b, value) = values.filter(|(.., z)| !z.is_finite()).min_by_key(|&(k, b, _)| (k, b)).unwrap_or_default();
-        LossError::NonFiniteLogit { value: value.wide(), position: problem.logit_position(sample, k, start + b) }
+    fn odd(&self, problem: &Problem<'_>, read: &dyn Fn(usize, &mut [C]), sample: usize, start: usize) -> LossError {
+        let mut column = vec![C::zero(); self.len];
+        for k in 0..self.classes {
+            read((sample * self.classes + k) * problem.geometry.pixels + start, &mut column);
+            let mut values = column.iter().zip(self.weight.column(0)).enumerate();
+            if let Some((b, (value, _))) = values.find(|(_, (z, w))| !z.is_finite() && **w != C::zero()) {
+                return LossError::NonFiniteLogit {
+                    value: value.wide(),
+                    position: problem.logit_position(sample, k, start + b),
+                };
+            }
+        }
+        LossError::NonFiniteLogit { value: f64::NAN, position: problem.logit_position(sample, 0, start) }
     }
 
-    /// p(τ) by softmax, and on request what the logarithms at τ = 1 need.
+    /// p(τ) by softmax, and on request what the logarithms at τ = 1 need. `precise`: whether any logarithms are asked for at all, now
+    /// or at another time; so that p is the same at both.
     #[inline(always)]
-    pub(crate) fn softmax<S: Simd>(&mut self, simd: S, temperature: Temperature, logarithms: bool) {
-        if logarithms { self.powers::<S, true>(simd, temperature) } else { self.powers::<S, false>(simd, temperature) }
+    pub(crate) fn softmax<S: Simd>(&mut self, simd: S, temperature: Temperature, (precise, logarithms): (bool, bool)) {
+        if precise {
+            self.powers::<S, true>(simd, temperature)
+        } else {
+            self.powers::<S, false>(simd, temperature)
+        }
+        if logarithms {
+            let rest = pairs_mut(simd, self.log_largest.column_mut(0));
+            for rest in rest.iter_mut() {
+                *rest = (-Lanes::<S, C>::new(simd, *rest).ln_1p()).pair;
+            }
+        }
     }
 
+    /// The powers, their sum's reciprocal, and, where that is to be precise, what the sum is beyond 1 in place of its logarithm.
     #[inline(always)]
-    fn powers<S: Simd, const LOGARITHMS: bool>(&mut self, simd: S, temperature: Temperature) {
+    fn powers<S: Simd, const PRECISE: bool>(&mut self, simd: S, temperature: Temperature) {
         let tau = Lanes::of(simd, C::of(temperature.value()));
         let (zero, one) = (Lanes::of(simd, C::zero()), Lanes::of(simd, C::one()));
-        let (max, top) = (self.max.lanes(simd, 0), self.top.lanes(simd, 0));
-        let (weight, weighted) = (self.weight.lanes(simd, 0), vectors_mut(simd, self.weighted_scale.column_mut(0)));
-        let (scale, log_sum) = (vectors_mut(simd, self.scale.column_mut(0)), vectors_mut(simd, self.log_sum.column_mut(0)));
-        let (z, mut powers) = (self.logits.grid(simd), self.power.grid_mut(simd));
-        for (b, ((scale, weighted), log_sum)) in scale.iter_mut().zip(weighted).zip(log_sum).enumerate() {
-            let (max, top) = (max.at(b), top.at(b));
-            // Σ e^(τ(z − max)). For its logarithm it is 1 + rest: kept apart, a rest far below 1 loses nothing.
-            let (mut sum, mut class) = (zero, zero);
-            for (z, power) in z.rows().zip(powers.rows()) {
-                // The difference first: τ·z may overflow, τ·(z − max) goes to −∞ at worst.
-                let p = ((Lanes::new(simd, z[b]) - max) * tau).exp_nonpositive();
-                power[b] = p.vector;
-                if LOGARITHMS {
-                    sum = top.if_equal(class, sum, sum + p);
-                    class = class + one;
-                } else {
-                    sum = sum + p;
+        let (weight, weighted) = (self.weight.lanes(simd, 0), pairs_mut(simd, self.weighted_scale.column_mut(0)));
+        let (scale, rest) = (pairs_mut(simd, self.scale.column_mut(0)), pairs_mut(simd, self.log_largest.column_mut(0)));
+        let (depth, mut powers) = (self.depth.grid(simd), self.power.grid_mut(simd));
+        let weight = weight.first(scale.len());
+        for (b, ((scale, weighted), rest)) in scale.iter_mut().zip(weighted).zip(rest).enumerate() {
+            // The largest power is 1. From there on up, what each addition loses is known exactly: what the sum is beyond 1, and so its
+            // logarithm, is then right however small it is.
+            let (mut sum, mut lost) = (if PRECISE { one } else { zero }, zero);
+            for (depth, power) in depth.rows().zip(powers.rows()) {
+                // The difference first: τ·z may overflow, τ·(max − z) goes to infinity at worst.
+                let p = (Lanes::new(simd, depth[b]) * tau).exp_of_minus();
+                power[b] = p.pair;
+                let before = sum;
+                sum = before + p;
+                if PRECISE {
+                    lost = lost + (p - (sum - before));
                 }
             }
-            if LOGARITHMS {
-                *log_sum = sum.ln_1p().vector;
-                sum = sum + one;
+            if PRECISE {
+                let beyond = (sum - (one + one)) + lost;
+                *rest = beyond.pair;
+                sum = beyond + one;
             }
             let inverse = sum.reciprocal();
-            *scale = inverse.vector;
-            *weighted = (weight.at(b) * inverse).vector;
+            *scale = inverse.pair;
+            *weighted = (weight.at(b) * inverse).pair;
         }
     }
 
     /// p(τ) and 1 − p(τ) by sigmoid, and on request what the logarithms at τ = 1 need.
     #[inline(always)]
     pub(crate) fn sigmoid<S: Simd>(&mut self, simd: S, temperature: Temperature, logarithms: bool) {
+        if logarithms { self.sides::<S, true>(simd, temperature) } else { self.sides::<S, false>(simd, temperature) }
+    }
+
+    #[inline(always)]
+    fn sides<S: Simd, const LOGARITHMS: bool>(&mut self, simd: S, temperature: Temperature) {
         let tau = Lanes::of(simd, C::of(temperature.value()));
         let (zero, one) = (Lanes::of(simd, C::zero()), Lanes::of(simd, C::one()));
         for k in 0..self.classes {
-            let z = self.logits.lanes(simd, k);
-            let (p, q) = (vectors_mut(simd, self.power.column_mut(k)), vectors_mut(simd, self.complement.column_mut(k)));
-            let log = vectors_mut(simd, self.log_sum.column_mut(k));
+            let (p, q) = (pairs_mut(simd, self.power.column_mut(k)), pairs_mut(simd, self.complement.column_mut(k)));
+            let (z, log) = (self.logits.lanes(simd, k).first(p.len()), pairs_mut(simd, self.log_largest.column_mut(k)));
             for (i, ((p, q), log)) in p.iter_mut().zip(q).zip(log).enumerate() {
                 // From the side that does not overflow: σ(x) = 1/(1 + e^−x), and e^−x/(1 + e^−x) for the other sign.
                 let x = z.at(i) * tau;
-                let e = (zero - x.abs()).exp_nonpositive();
+                let e = x.abs().exp_of_minus();
                 let large = (one + e).reciprocal();
                 let small = e * large;
-                *p = zero.if_greater(x, small, large).vector;
-                *q = zero.if_greater(x, large, small).vector;
-                if logarithms {
-                    *log = e.ln_1p().vector;
+                *p = zero.if_greater(x, small, large).pair;
+                *q = zero.if_greater(x, large, small).pair;
+                if LOGARITHMS {
+                    *log = (-e.ln_1p()).pair;
                 }
             }
         }
@@ -381,15 +406,39 @@ impl<C: Real> Block<C> {
     /// log p of a class, or, on the background side of sigmoid, log(1 − p).
     #[inline(always)]
     pub(crate) fn log<S: Simd>(&self, simd: S, activation: Activation, side: Side, k: usize) -> LogColumn<'_, S, C> {
-        let [z, max, log_sum] = [&self.logits, &self.max, &self.log_sum];
+        let log_largest = &self.log_largest;
         match activation {
             Activation::Softmax => {
-                LogColumn::Softmax(LogSoftmax { z: z.lanes(simd, k), max: max.lanes(simd, 0), log_sum: log_sum.lanes(simd, 0) })
+                LogColumn::Softmax(LogSoftmax { depth: self.depth.lanes(simd, k), largest: log_largest.lanes(simd, 0) })
             }
             Activation::Sigmoid => {
                 let sign = Lanes::of(simd, if side == Side::Background { -C::one() } else { C::one() });
-                LogColumn::Sigmoid(LogSigmoid { z: z.lanes(simd, k), log_sum: log_sum.lanes(simd, k), sign })
+                LogColumn::Sigmoid(LogSigmoid { z: self.logits.lanes(simd, k), largest: log_largest.lanes(simd, k), sign })
             }
+        }
+    }
+}
+
+/// The logits of all classes of a block; 0 where `valid`, where it is given, is 0.
+#[inline(always)]
+fn bring<S: Simd, C: Real>(
+    simd: S,
+    columns: &mut Columns<C>,
+    valid: Option<&Columns<C>>,
+    problem: &Problem<'_>,
+    read: &dyn Fn(usize, &mut [C]),
+    (sample, start, len): (usize, usize, usize),
+) {
+    let zero = Lanes::of(simd, C::zero());
+    let classes = problem.geometry.classes;
+    for k in 0..classes {
+        let column = columns.column_mut(k);
+        read((sample * classes + k) * problem.geometry.pixels + start, &mut column[..len]);
+        column[len..].fill(C::zero());
+        if let Some(weight) = valid {
+            // What a pixel without weight holds must not even be multiplied by 0: it may be NaN.
+            let weight = weight.lanes(simd, 0);
+            write_column!(simd, column, |i, z| weight.at(i).if_equal(zero, zero, z));
         }
     }
 }

@@ -1,11 +1,11 @@
-//! Columns of pixels, one per class: one after another, or the same vector of all.
+//! Columns of pixels, one per class: one after another, or the same pair of vectors of all.
 
 use std::slice::{ChunksExact, ChunksExactMut};
 
 use pulp::Simd;
 
 use crate::Real;
-use crate::simd::{Column, Lanes, PADDING, Vectors, copied};
+use crate::simd::{Column, Lanes, PADDING, Pair, Vectors, copied};
 
 /// Columns of one length, one per class; each begins at a line of the cache.
 pub(crate) struct Columns<C> {
@@ -48,59 +48,59 @@ impl<C: Real> Columns<C> {
         (before, &mut rest[..self.length])
     }
 
-    /// Vector by vector.
+    /// Pair by pair of vectors.
     #[inline(always)]
     pub(crate) fn lanes<S: Simd>(&self, simd: S, k: usize) -> Column<'_, S, C> {
         Column::new(simd, self.column(k))
     }
 
-    /// All of them, vector by vector.
+    /// All of them, pair by pair of vectors.
     #[inline(always)]
     pub(crate) fn grid<S: Simd>(&self, simd: S) -> Grid<'_, S, C> {
-        Grid { simd, vectors: C::vectors::<S>(&self.data[self.first..]), stride: self.stride / C::lanes::<S>() }
+        Grid { simd, pairs: C::pairs::<S>(&self.data[self.first..]), stride: self.stride / C::lanes::<S>() }
     }
 
-    /// All of them, vector by vector, to be written.
+    /// All of them, pair by pair, to be written.
     #[inline(always)]
     pub(crate) fn grid_mut<S: Simd>(&mut self, _: S) -> GridMut<'_, S, C> {
-        GridMut { vectors: C::vectors_mut::<S>(&mut self.data[self.first..]), stride: self.stride / C::lanes::<S>() }
+        GridMut { pairs: C::pairs_mut::<S>(&mut self.data[self.first..]), stride: self.stride / C::lanes::<S>() }
     }
 }
 
 copied!(Grid<'_>);
 
-/// Columns, of which the same vector of pixels is read class by class: what is summed over classes then stays in registers.
+/// Columns, of which the same pair of vectors is read class by class: what is summed over classes then stays in registers.
 pub(crate) struct Grid<'a, S: Simd, C: Vectors> {
     simd: S,
-    vectors: &'a [C::Vector<S>],
+    pairs: &'a [Pair<S, C>],
     stride: usize,
 }
 
 impl<'a, S: Simd, C: Vectors> Grid<'a, S, C> {
-    /// The vector `b` of the class `k`.
+    /// The pair `b` of the class `k`.
     #[inline(always)]
     pub(crate) fn at(self, k: usize, b: usize) -> Lanes<S, C> {
-        Lanes::new(self.simd, self.vectors[k * self.stride + b])
+        Lanes::new(self.simd, self.pairs[k * self.stride + b])
     }
 
     /// The classes, one after another.
     #[inline(always)]
-    pub(crate) fn rows(self) -> ChunksExact<'a, C::Vector<S>> {
-        self.vectors.chunks_exact(self.stride)
+    pub(crate) fn rows(self) -> ChunksExact<'a, Pair<S, C>> {
+        self.pairs.chunks_exact(self.stride)
     }
 }
 
 /// Columns that are written in that order.
 pub(crate) struct GridMut<'a, S: Simd, C: Vectors> {
-    vectors: &'a mut [C::Vector<S>],
+    pairs: &'a mut [Pair<S, C>],
     stride: usize,
 }
 
 impl<S: Simd, C: Vectors> GridMut<'_, S, C> {
     /// The classes, one after another.
     #[inline(always)]
-    pub(crate) fn rows(&mut self) -> ChunksExactMut<'_, C::Vector<S>> {
-        self.vectors.chunks_exact_mut(self.stride)
+    pub(crate) fn rows(&mut self) -> ChunksExactMut<'_, Pair<S, C>> {
+        self.pairs.chunks_exact_mut(self.stride)
     }
 }
 

@@ -13,15 +13,14 @@ use crate::columns::{Columns, Grid};
 use crate::groups::Group;
 use crate::membership::Membership;
 use crate::pixel::{PixelColumns, Wanted};
-use crate::simd::{Lanes, vectors_mut, write_column};
+use crate::simd::{Lanes, pairs_mut, write_column};
 
 /// Buffers of the gradient of a block.
 pub(crate) struct GradientColumns<C> {
-    /// ∂/∂z per class, but for what [`Self::others`] takes from the likeliest.
+    /// ∂/∂z per class, but for what [`Self::excess`] takes from the likeliest.
     out: Columns<C>,
-    /// Σ_k ∂/∂z under softmax, of all classes but the likeliest. All sum to zero: by itself the likeliest one's difference would
-    /// cancel where p is nearly 1.
-    others: Columns<C>,
+    /// Σ_k ∂/∂z under softmax: what it is off from zero by. That is the likeliest class's: where p is nearly 1 its difference cancels.
+    excess: Columns<C>,
     /// Σ φ'·∂/∂F per class, of the region and then of the background; where there are pixel sums.
     slopes: Columns<C>,
     /// One column, ready to be stored.
@@ -34,7 +33,7 @@ impl<C: Real> GradientColumns<C> {
     pub(crate) fn new(classes: usize, capacity: usize, pixel_sums: bool) -> Self {
         Self {
             out: Columns::new(classes, capacity),
-            others: Columns::new(1, capacity),
+            excess: Columns::new(1, capacity),
             slopes: Columns::new(if pixel_sums { 2 * classes } else { 0 }, capacity),
             stage: vec![C::zero(); capacity],
             fresh: true,
@@ -44,7 +43,7 @@ impl<C: Real> GradientColumns<C> {
     /// Before a block's first group.
     pub(crate) fn begin(&mut self, padded: usize) {
         self.fresh = true;
-        self.others.column_mut(0)[..padded].fill(C::zero());
+        self.excess.column_mut(0)[..padded].fill(C::zero());
     }
 }
 
@@ -130,7 +129,7 @@ impl<C: Real> Upstream<C> {
     }
 
     /// ∂/∂(log p) of this side without the weight, as p·`.0` + `.1`, where p is its probability. `slopes` has a column per class, the
-    /// background's last. `OWN`, `MORE`: whether any class has such.
+    /// background's last. `OWN`, `MORE`: whether any class has such; without `MORE` p is not looked at.
     #[inline(always)]
     fn parts<S: Simd, T: Membership<S, C>, const OWN: bool, const MORE: bool>(
         &self,
@@ -233,36 +232,37 @@ impl<C: Real> GradientColumns<C> {
     ) {
         let (zero, one) = (Lanes::of(simd, C::zero()), Lanes::of(simd, C::one()));
         let (tau, fresh) = (Lanes::of(simd, C::of(group.temperature.value())), self.fresh);
-        let (scale, w, top) = (block.scale.lanes(simd, 0), block.weight.lanes(simd, 0), block.top.lanes(simd, 0));
+        let excess = pairs_mut(simd, &mut self.excess.column_mut(0)[..block.padded()]);
+        let (scale, w) = (block.scale.lanes(simd, 0).first(excess.len()), block.weight.lanes(simd, 0).first(excess.len()));
         let (powers, slopes) = (block.power.grid(simd), self.slopes.grid(simd));
-        let others = vectors_mut(simd, &mut self.others.column_mut(0)[..block.padded()]);
         let mut out = self.out.grid_mut(simd);
-        for (b, others) in others.iter_mut().enumerate() {
-            let (scale, top, weight) = (scale.at(b), top.at(b), tau * w.at(b));
-            // Σ_k g_k, without the weight.
-            let (mut total, mut class) = (zero, zero);
+        for (b, excess) in excess.iter_mut().enumerate() {
+            let (scale, weight) = (scale.at(b), tau * w.at(b));
+            // Σ_k g_k, without the weight: what the powers are multiplied by, and the rest.
+            let (mut per_power, mut rest, mut class) = (zero, zero, zero);
             for (k, (up, power)) in handed.iter().zip(powers.rows()).enumerate() {
-                let p = Lanes::new(simd, power[b]) * scale;
-                let (per_p, alone) = up.parts::<S, T, OWN, MORE>(p, (y, Side::Region, class), (slopes, k), (k, b));
-                total = p.mul_add(per_p, total);
+                let power = Lanes::new(simd, power[b]);
+                let (per_p, alone) = up.parts::<S, T, OWN, MORE>(power * scale, (y, Side::Region, class), (slopes, k), (k, b));
+                per_power = power.mul_add(per_p, per_power);
                 if OWN {
-                    total = total + alone;
+                    rest = rest + alone;
+                    class = class + one;
                 }
-                class = class + one;
             }
-            let mut of_others = Lanes::new(simd, *others);
+            let (total, weighted) = (per_power.mul_add(scale, rest), scale * weight);
+            let mut sum = zero;
             class = zero;
             for (k, ((up, power), out)) in handed.iter().zip(powers.rows()).zip(out.rows()).enumerate() {
-                let p = Lanes::new(simd, power[b]) * scale;
-                let (per_p, alone) = up.parts::<S, T, OWN, MORE>(p, (y, Side::Region, class), (slopes, k), (k, b));
-                let value = p * (per_p - total);
-                let value = if OWN { value + alone } else { value };
-                let value = top.if_equal(class, zero, value * weight);
-                of_others = of_others + value;
-                out[b] = if fresh { value } else { Lanes::new(simd, out[b]) + value }.vector;
+                let power = Lanes::new(simd, power[b]);
+                let (per_p, alone) = up.parts::<S, T, OWN, MORE>(power * scale, (y, Side::Region, class), (slopes, k), (k, b));
+                let value = (power * weighted) * (per_p - total);
+                let value = if OWN { alone.mul_add(weight, value) } else { value };
+                let value = if fresh { value } else { Lanes::new(simd, out[b]) + value };
+                sum = sum + value;
+                out[b] = value.pair;
                 class = class + one;
             }
-            *others = of_others.vector;
+            *excess = sum.pair;
         }
     }
 
@@ -311,18 +311,22 @@ impl<C: Real> GradientColumns<C> {
             stage.fill(C::zero());
             return &self.stage[..block.len];
         }
-        let (w, zero) = (block.weight.lanes(simd, 0), Lanes::of(simd, C::zero()));
+        let zero = Lanes::of(simd, C::zero());
         let (unit, least) = (Lanes::of(simd, unit), Lanes::of(simd, C::min_positive_value() / unit));
-        let count = w.len();
-        let (w, out, others) = (w.first(count), self.out.lanes(simd, k).first(count), self.others.lanes(simd, 0).first(count));
-        // Without softmax nothing is taken from any class.
-        let top = if block.is_softmax() { block.top.lanes(simd, 0).first(count) } else { others };
-        let class = Lanes::of(simd, if block.is_softmax() { C::of_class(k as i32) } else { C::nan() });
-        write_column!(simd, stage, |b| {
-            let value = top.at(b).if_equal(class, out.at(b) - others.at(b), out.at(b));
-            let value = w.at(b).if_equal(zero, zero, value);
-            least.if_greater(value.abs(), zero, value * unit)
-        });
+        let out = self.out.lanes(simd, k).first(block.padded() / C::lanes::<S>());
+        let (excess, w) = (self.excess.lanes(simd, 0).first(out.len()), block.weight.lanes(simd, 0).first(out.len()));
+        if block.is_softmax() {
+            let depth = block.depth.lanes(simd, k).first(out.len());
+            write_column!(simd, stage, |b| {
+                let value = out.at(b) - depth.at(b).if_same(zero, excess.at(b), zero);
+                value.abs().if_below(least, zero, value) * unit
+            });
+        } else {
+            write_column!(simd, stage, |b| out.at(b).abs().if_below(least, zero, out.at(b)) * unit);
+        }
+        if !block.is_all_valid() {
+            write_column!(simd, stage, |b, value| w.at(b).if_equal(zero, zero, value));
+        }
         &self.stage[..block.len]
     }
 }

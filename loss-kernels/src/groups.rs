@@ -43,6 +43,8 @@ impl Groups {
             all.groups[at].logarithms |=
                 pixel_sum || matches!(statistic, Statistic::LogLikelihood(..) | Statistic::LogMass(..));
         }
+        // What a softmax hands back to a pixel's logits adds up to zero; that is looked at before there is anything else.
+        all.groups.sort_by_key(|group| group.activation != Activation::Softmax);
         all
     }
 

@@ -3,7 +3,37 @@
 use pulp::Simd;
 
 use crate::Real;
-use crate::simd::{Column, Lanes, Vectors};
+use crate::simd::{Column, Lanes, Vectors, copied};
+
+copied!(LogSoftmax<'_>, LogSigmoid<'_>);
+
+/// Logarithms of probabilities, or none.
+pub(crate) trait Logarithms<S: Simd, C: Real>: Copy {
+    /// Whether there are any.
+    const ANY: bool;
+    /// The first of their pairs.
+    fn first(self, count: usize) -> Self;
+    /// One of them.
+    fn at(self, b: usize) -> Lanes<S, C>;
+}
+
+/// None.
+#[derive(Clone, Copy)]
+pub(crate) struct NoLogarithms<S: Simd>(pub(crate) S);
+
+impl<S: Simd, C: Real> Logarithms<S, C> for NoLogarithms<S> {
+    const ANY: bool = false;
+
+    #[inline(always)]
+    fn first(self, _: usize) -> Self {
+        self
+    }
+
+    #[inline(always)]
+    fn at(self, _: usize) -> Lanes<S, C> {
+        Lanes::of(self.0, C::zero())
+    }
+}
 
 /// A column of logarithms of probabilities.
 pub(crate) enum LogColumn<'a, S: Simd, C: Vectors> {
@@ -12,15 +42,6 @@ pub(crate) enum LogColumn<'a, S: Simd, C: Vectors> {
 }
 
 impl<S: Simd, C: Real> LogColumn<'_, S, C> {
-    /// The first of its vectors.
-    #[inline(always)]
-    pub(crate) fn first(self, count: usize) -> Self {
-        match self {
-            Self::Softmax(log) => Self::Softmax(log.first(count)),
-            Self::Sigmoid(log) => Self::Sigmoid(log.first(count)),
-        }
-    }
-
     /// One of them.
     #[inline(always)]
     pub(crate) fn at(&self, b: usize) -> Lanes<S, C> {
@@ -31,41 +52,46 @@ impl<S: Simd, C: Real> LogColumn<'_, S, C> {
     }
 }
 
-/// A column of log p = (z − max) − log Σ_k e^(z − max).
+/// A column of log p = −log Σ_k e^(z − max) − (max − z).
 pub(crate) struct LogSoftmax<'a, S: Simd, C: Vectors> {
-    pub(crate) z: Column<'a, S, C>,
-    pub(crate) max: Column<'a, S, C>,
-    pub(crate) log_sum: Column<'a, S, C>,
+    /// max − z
+    pub(crate) depth: Column<'a, S, C>,
+    /// −log Σ_k e^(z − max)
+    pub(crate) largest: Column<'a, S, C>,
 }
 
-impl<S: Simd, C: Real> LogSoftmax<'_, S, C> {
+impl<S: Simd, C: Real> Logarithms<S, C> for LogSoftmax<'_, S, C> {
+    const ANY: bool = true;
+
     #[inline(always)]
-    fn first(&self, count: usize) -> Self {
-        let [z, max, log_sum] = [self.z, self.max, self.log_sum].map(|column| column.first(count));
-        Self { z, max, log_sum }
+    fn first(self, count: usize) -> Self {
+        Self { depth: self.depth.first(count), largest: self.largest.first(count) }
     }
 
     #[inline(always)]
-    fn at(&self, i: usize) -> Lanes<S, C> {
-        (self.z.at(i) - self.max.at(i)) - self.log_sum.at(i)
+    fn at(self, i: usize) -> Lanes<S, C> {
+        self.largest.at(i) - self.depth.at(i)
     }
 }
 
 /// A column of log p or log(1 − p): ±z, where that is negative, − log(1 + e^−|z|).
 pub(crate) struct LogSigmoid<'a, S: Simd, C: Vectors> {
     pub(crate) z: Column<'a, S, C>,
-    pub(crate) log_sum: Column<'a, S, C>,
+    /// −log(1 + e^−|z|)
+    pub(crate) largest: Column<'a, S, C>,
     pub(crate) sign: Lanes<S, C>,
 }
 
-impl<S: Simd, C: Real> LogSigmoid<'_, S, C> {
+impl<S: Simd, C: Real> Logarithms<S, C> for LogSigmoid<'_, S, C> {
+    const ANY: bool = true;
+
     #[inline(always)]
-    fn first(&self, count: usize) -> Self {
-        Self { z: self.z.first(count), log_sum: self.log_sum.first(count), sign: self.sign }
+    fn first(self, count: usize) -> Self {
+        Self { z: self.z.first(count), largest: self.largest.first(count), sign: self.sign }
     }
 
     #[inline(always)]
-    fn at(&self, i: usize) -> Lanes<S, C> {
-        (self.z.at(i) * self.sign).min(self.sign.splat(C::zero())) - self.log_sum.at(i)
+    fn at(self, i: usize) -> Lanes<S, C> {
+        (self.z.at(i) * self.sign).min(self.sign.splat(C::zero())) + self.largest.at(i)
     }
 }

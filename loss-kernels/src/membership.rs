@@ -9,9 +9,9 @@ use crate::simd::{Column, Lanes, Vectors, copied};
 
 /// Whether pixels are of a class. `class` is its number, in all lanes.
 pub(crate) trait Membership<S: Simd, C: Real>: Copy {
-    /// The first of its vectors.
+    /// The first of its pairs.
     fn first(self, count: usize) -> Self;
-    /// y·x, on the background side (1 − y)·x, at the vector `b` of the class `k`.
+    /// y·x, on the background side (1 − y)·x, at the pair `b` of the class `k`.
     fn of(self, side: Side, at: (usize, usize), class: Lanes<S, C>, x: Lanes<S, C>) -> Lanes<S, C>;
 }
 
@@ -33,8 +33,8 @@ impl<S: Simd, C: Real> Membership<S, C> for HardTarget<'_, S, C> {
     fn of(self, side: Side, (_, b): (usize, usize), class: Lanes<S, C>, x: Lanes<S, C>) -> Lanes<S, C> {
         let (label, zero) = (self.0.at(b), x.splat(C::zero()));
         match side {
-            Side::Region => label.if_equal(class, x, zero),
-            Side::Background => label.if_equal(class, zero, x),
+            Side::Region => label.if_same(class, x, zero),
+            Side::Background => label.if_same(class, zero, x),
         }
     }
 }
@@ -77,25 +77,24 @@ impl<S: Simd, C: Real> TargetColumn<'_, S, C> {
 
 /// An integer that labels are given in.
 pub(crate) trait Label: Copy {
-    /// Whether it is one of so many classes.
-    fn is_below(self, count: usize) -> bool;
-    /// Itself, where it is a class.
-    fn number(self) -> i32;
+    /// Its lower 32 bits: of a class, itself.
+    fn low(self) -> u32;
+    /// Its higher bits: 0 for a class.
+    fn high(self) -> u32;
     /// Itself.
     fn wide(self) -> i64;
 }
 
 macro_rules! label {
-    ($($type:ty, $unsigned:ty;)*) => {$(
+    ($($type:ty, $high:expr;)*) => {$(
         impl Label for $type {
             #[inline(always)]
-            fn is_below(self, count: usize) -> bool {
-                // As an unsigned number a negative one is large.
-                (self as $unsigned) < <$unsigned>::try_from(count).unwrap_or(<$unsigned>::MAX)
+            fn low(self) -> u32 {
+                self as u32
             }
             #[inline(always)]
-            fn number(self) -> i32 {
-                self as i32
+            fn high(self) -> u32 {
+                $high(self)
             }
             #[inline(always)]
             fn wide(self) -> i64 {
@@ -106,7 +105,8 @@ macro_rules! label {
 }
 
 label! {
-    u8, u32;
-    i32, u32;
-    i64, u64;
+    u8, |_| 0;
+    // A negative one has a large lower half.
+    i32, |_| 0;
+    i64, |label| (label >> 32) as u32;
 }

@@ -25,7 +25,7 @@ const BUFFER: usize = 16 * 1024;
 
 /// Pixels of a block, at least and at most: with very many classes what is done once per class and block must not outweigh them.
 const SHORTEST: usize = 64;
-const LONGEST: usize = 256;
+pub(crate) const LONGEST: usize = 256;
 
 /// Tasks that a pass is cut into, where it is large enough for it, and the bytes that all their sums may take together.
 const TASKS: usize = 128;
@@ -319,12 +319,12 @@ impl<C: Real> WithSimd for Blocks<'_, C> {
         let Self { problem, plan, groups, handed, unit, buffers, range, step, sums, read, store } = self;
         let (sample, first, end) = range;
         let Buffers { block, pixels, gradient, lanes } = buffers;
-        let (summed, weighted) = (!sums.is_empty(), problem.weights.is_some());
+        let summed = !sums.is_empty();
         let mut sums = Sums { lanes, totals: sums };
         for (i, start) in (first..end).step_by(step).enumerate() {
             block.load(simd, problem, read, (sample, start, step.min(end - start)))?;
             if summed {
-                add_target(simd, block, plan, groups, &mut sums, weighted);
+                add_target(simd, block, plan, groups, &mut sums);
             }
             if let Some(gradient) = gradient {
                 gradient.begin(block.padded());
@@ -333,11 +333,11 @@ impl<C: Real> WithSimd for Blocks<'_, C> {
                 // The slope of a logarithm needs none.
                 let logarithms = group.pixel_sums || (summed && group.logarithms);
                 match group.activation {
-                    Activation::Softmax => block.softmax(simd, group.temperature, logarithms),
+                    Activation::Softmax => block.softmax(simd, group.temperature, (group.logarithms, logarithms)),
                     Activation::Sigmoid => block.sigmoid(simd, group.temperature, logarithms),
                 }
                 if summed {
-                    add_group(simd, (block, pixels), plan, group, &mut sums, weighted);
+                    add_group(simd, (block, pixels), plan, group, &mut sums);
                 }
                 if let (Some(gradient), Some(handed)) = (&mut *gradient, handed.get(g)) {
                     gradient.add_group(simd, block, pixels, plan, (group, handed));

@@ -160,8 +160,8 @@ fn apply<S: Simd, C: Real>(simd: S, (op, nonpositive): (Op, bool), x: Column<'_,
             let negative = zero.if_greater(x.at(i), zero - one, x.at(i));
             x.at(i).if_greater(zero, one, negative)
         }),
-        Op::Exp if nonpositive => write_column!(simd, out, |i| x.at(i).exp_nonpositive()),
-        Op::ExpM1 if nonpositive => write_column!(simd, out, |i| x.at(i).exp_m1_nonpositive()),
+        Op::Exp if nonpositive => write_column!(simd, out, |i| (zero - x.at(i)).exp_of_minus()),
+        Op::ExpM1 if nonpositive => write_column!(simd, out, |i| (zero - x.at(i)).exp_m1_of_minus()),
         Op::Powf(bits) => match Power::of(f64::from_bits(bits)) {
             Some(power) => write_column!(simd, out, |i| power.apply(x.at(i))),
             None => {
@@ -243,8 +243,40 @@ mod tests {
         (op, value)
     }
 
-    const INPUTS: [f64; PADDING] =
-        [-3.0, -2.5, -1.0, -0.5, -1e-3, -1e-9, -0.0, 0.0, 1e-9, 1e-3, 0.5, 1.0, 1.5, 2.0, 5.0, f64::NAN];
+    const INPUTS: [f64; PADDING] = [
+        -3.0,
+        -2.5,
+        -1.0,
+        -0.5,
+        -1e-3,
+        -1e-9,
+        -0.0,
+        0.0,
+        1e-9,
+        1e-3,
+        0.5,
+        1.0,
+        1.5,
+        2.0,
+        5.0,
+        f64::NAN,
+        -40.0,
+        -7.25,
+        -1.75,
+        -0.75,
+        -0.25,
+        -0.125,
+        -1e-2,
+        -1e-6,
+        1e-12,
+        1e-6,
+        1e-2,
+        0.25,
+        0.75,
+        1.25,
+        3.0,
+        30.0,
+    ];
 
     #[test]
     fn operations_are_those_of_the_core() {

@@ -1,35 +1,44 @@
 //! Vectors of floats whose width is chosen at run time, and what a column of pixels needs of them.
 //!
-//! [`pulp`] has the instructions, and the functions that are compiled once for each set of them. Here a vector is a number:
-//! [`Lanes`] adds, multiplies and compares like one, so that a formula reads as it is written on paper.
+//! [`pulp`] has the instructions, and the functions that are compiled once for each set of them. Here a pair of vectors is a number:
+//! [`Lanes`] adds, multiplies and compares like one, so that a formula reads as it is written on paper. A pair, because a loop then
+//! brings its constants half as often, and neither vector waits for what is made of the other.
 
-use std::ops::{Add, Div, Mul, Sub};
+use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use pulp::Simd;
 
-/// Columns are padded to a whole number of the widest vectors: 64 bytes of `f32`, 128 of `f64`.
-pub(crate) const PADDING: usize = 16;
+/// Columns are padded to a whole number of the widest pairs of vectors: 128 bytes of `f32`, 256 of `f64`.
+pub(crate) const PADDING: usize = 32;
+
+/// Two vectors.
+pub(crate) type Pair<S, C> = [<C as Vectors>::Vector<S>; 2];
 
 /// What the vectors of a float type can do, on any set of instructions.
 pub trait Vectors: bytemuck::Pod {
     /// A vector.
-    type Vector<S: Simd>: Copy;
+    type Vector<S: Simd>: bytemuck::Pod;
     /// A truth value for each of its lanes.
     type Mask<S: Simd>: Copy;
 
-    /// Numbers of a vector.
+    /// Numbers of a pair of vectors.
     #[must_use]
     fn lanes<S: Simd>() -> usize {
-        size_of::<Self::Vector<S>>() / size_of::<Self>()
+        size_of::<[Self::Vector<S>; 2]>() / size_of::<Self>()
     }
-    /// The whole vectors of a column.
-    fn vectors<S: Simd>(column: &[Self]) -> &[Self::Vector<S>];
-    /// The whole vectors of a column, to be written.
-    fn vectors_mut<S: Simd>(column: &mut [Self]) -> &mut [Self::Vector<S>];
-    /// The numbers of a vector.
-    fn numbers<S: Simd>(vector: &Self::Vector<S>) -> &[Self];
-    /// The numbers of a vector, to be written.
-    fn numbers_mut<S: Simd>(vector: &mut Self::Vector<S>) -> &mut [Self];
+    /// The whole pairs of a column.
+    fn pairs<S: Simd>(column: &[Self]) -> &[[Self::Vector<S>; 2]];
+    /// The whole pairs of a column, to be written.
+    fn pairs_mut<S: Simd>(column: &mut [Self]) -> &mut [[Self::Vector<S>; 2]];
+    /// The numbers of a pair.
+    #[must_use]
+    fn numbers<S: Simd>(pair: &[Self::Vector<S>; 2]) -> &[Self] {
+        bytemuck::cast_slice(pair)
+    }
+    /// The numbers of a pair, to be written.
+    fn numbers_mut<S: Simd>(pair: &mut [Self::Vector<S>; 2]) -> &mut [Self] {
+        bytemuck::cast_slice_mut(pair)
+    }
     /// One number in every lane.
     fn splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S>;
     /// a + b
@@ -42,6 +51,8 @@ pub trait Vectors: bytemuck::Pod {
     fn div<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// a · b + c, rounded once or twice.
     fn mul_add<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
+    /// −a
+    fn neg<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Vector<S>;
     /// √a
     fn sqrt<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Vector<S>;
     /// |a|
@@ -54,59 +65,48 @@ pub trait Vectors: bytemuck::Pod {
     fn equal<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S>;
     /// a > b
     fn greater<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S>;
+    /// Whether a and b are the same, bit by bit.
+    fn same<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S>;
+    /// a < b of numbers that are +0 or positive, by their bits.
+    fn below<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S>;
     /// Whether a = b in every lane.
     fn all_equal<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> bool;
     /// a where the mask is true, else b.
     fn select<S: Simd>(simd: S, mask: Self::Mask<S>, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// 1/x for x > 0, neither nearly 0 nor nearly overflowing.
-    fn reciprocal<S: Simd>(simd: S, x: Self::Vector<S>) -> Self::Vector<S>;
-    /// e^x for x ≤ 0.
-    fn exp_nonpositive<S: Simd>(simd: S, x: Self::Vector<S>) -> Self::Vector<S>;
-    /// e^x − 1 for x ≤ 0.
-    fn exp_m1_nonpositive<S: Simd>(simd: S, x: Self::Vector<S>) -> Self::Vector<S>;
+    fn reciprocal<S: Simd>(simd: S, x: [Self::Vector<S>; 2]) -> [Self::Vector<S>; 2];
+    /// e^−x for x ≥ +0.
+    fn exp_of_minus<S: Simd>(simd: S, x: [Self::Vector<S>; 2]) -> [Self::Vector<S>; 2];
+    /// e^−x − 1 for x ≥ +0.
+    fn exp_m1_of_minus<S: Simd>(simd: S, x: [Self::Vector<S>; 2]) -> [Self::Vector<S>; 2];
     /// log(1 + x) for x ≥ 0.
-    fn ln_1p<S: Simd>(simd: S, x: Self::Vector<S>) -> Self::Vector<S>;
+    fn ln_1p<S: Simd>(simd: S, x: [Self::Vector<S>; 2]) -> [Self::Vector<S>; 2];
 }
 
-/// The operations that pulp has, under its names.
+/// The operations that pulp has, under its names: for floats, and for the integers of their bits.
 macro_rules! forwarded {
-    ($vector:ident, $mask:ident, $split:ident, $split_mut:ident, $splat:ident, $abs:ident, $sqrt:ident, $first_true:ident, $not:ident, $mul_add:ident, $select:ident;
-     $($name:ident = $method:ident),*; $($comparison:ident = $compare:ident),*) => {
+    ($vector:ident, $mask:ident, $split:ident, $split_mut:ident, $splat:ident, $first_true:ident, $not:ident, $mul_add:ident, $select:ident;
+     $($unary:ident = $unary_method:ident),*; $($name:ident = $method:ident),*; $($comparison:ident = $compare:ident),*;
+     $to_bits:ident, $same:ident, $to_signed:ident, $below:ident) => {
         type Vector<S: Simd> = S::$vector;
         type Mask<S: Simd> = S::$mask;
 
         #[inline(always)]
-        fn vectors<S: Simd>(column: &[Self]) -> &[S::$vector] {
-            S::$split(column).0
+        fn pairs<S: Simd>(column: &[Self]) -> &[[S::$vector; 2]] {
+            S::$split(column).0.as_chunks().0
         }
         #[inline(always)]
-        fn vectors_mut<S: Simd>(column: &mut [Self]) -> &mut [S::$vector] {
-            S::$split_mut(column).0
-        }
-        #[inline(always)]
-        fn numbers<S: Simd>(vector: &S::$vector) -> &[Self] {
-            bytemuck::cast_slice(std::slice::from_ref(vector))
-        }
-        #[inline(always)]
-        fn numbers_mut<S: Simd>(vector: &mut S::$vector) -> &mut [Self] {
-            bytemuck::cast_slice_mut(std::slice::from_mut(vector))
+        fn pairs_mut<S: Simd>(column: &mut [Self]) -> &mut [[S::$vector; 2]] {
+            S::$split_mut(column).0.as_chunks_mut().0
         }
         #[inline(always)]
         fn splat<S: Simd>(simd: S, value: Self) -> S::$vector {
             simd.$splat(value)
         }
         #[inline(always)]
-        fn abs<S: Simd>(simd: S, a: S::$vector) -> S::$vector {
-            simd.$abs(a)
-        }
-        #[inline(always)]
-        fn sqrt<S: Simd>(simd: S, a: S::$vector) -> S::$vector {
-            simd.$sqrt(a)
-        }
-        #[inline(always)]
         fn all_equal<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> bool {
             // The first lane where they differ, or the number of lanes.
-            simd.$first_true(simd.$not(Self::equal(simd, a, b))) == Self::lanes::<S>()
+            simd.$first_true(simd.$not(Self::equal(simd, a, b))) == size_of::<S::$vector>() / size_of::<Self>()
         }
         #[inline(always)]
         fn mul_add<S: Simd>(simd: S, a: S::$vector, b: S::$vector, c: S::$vector) -> S::$vector {
@@ -116,6 +116,18 @@ macro_rules! forwarded {
         fn select<S: Simd>(simd: S, mask: S::$mask, a: S::$vector, b: S::$vector) -> S::$vector {
             simd.$select(mask, a, b)
         }
+        #[inline(always)]
+        fn same<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$mask {
+            simd.$same(simd.$to_bits(a), simd.$to_bits(b))
+        }
+        #[inline(always)]
+        fn below<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$mask {
+            simd.$below(simd.$to_signed(b), simd.$to_signed(a))
+        }
+        $(#[inline(always)]
+        fn $unary<S: Simd>(simd: S, a: S::$vector) -> S::$vector {
+            simd.$unary_method(a)
+        })*
         $(#[inline(always)]
         fn $name<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
             simd.$method(a, b)
@@ -129,59 +141,64 @@ macro_rules! forwarded {
 
 impl Vectors for f32 {
     forwarded! {
-        f32s, m32s, as_simd_f32s, as_mut_simd_f32s, splat_f32s, abs_f32s, sqrt_f32s, first_true_m32s, not_m32s, mul_add_e_f32s, select_f32s;
+        f32s, m32s, as_simd_f32s, as_mut_simd_f32s, splat_f32s, first_true_m32s, not_m32s, mul_add_e_f32s, select_f32s;
+        neg = neg_f32s, abs = abs_f32s, sqrt = sqrt_f32s;
         add = add_f32s, sub = sub_f32s, mul = mul_f32s, div = div_f32s, min = min_f32s, max = max_f32s;
-        equal = equal_f32s, greater = greater_than_f32s
+        equal = equal_f32s, greater = greater_than_f32s;
+        transmute_u32s_f32s, equal_u32s, transmute_i32s_f32s, greater_than_i32s
     }
 
     #[inline(always)]
-    fn reciprocal<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
-        crate::functions::reciprocal(Lanes::<S, f32>::new(simd, x)).vector
+    fn reciprocal<S: Simd>(simd: S, x: [S::f32s; 2]) -> [S::f32s; 2] {
+        crate::functions::reciprocal(Lanes::<S, f32>::new(simd, x)).pair
     }
 
     #[inline(always)]
-    fn exp_nonpositive<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
-        crate::functions::exp_nonpositive(Lanes::<S, f32>::new(simd, x)).vector
+    fn exp_of_minus<S: Simd>(simd: S, x: [S::f32s; 2]) -> [S::f32s; 2] {
+        crate::functions::exp_of_minus(Lanes::<S, f32>::new(simd, x)).pair
     }
 
     #[inline(always)]
-    fn exp_m1_nonpositive<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
-        crate::functions::exp_m1_nonpositive(Lanes::<S, f32>::new(simd, x)).vector
+    fn exp_m1_of_minus<S: Simd>(simd: S, x: [S::f32s; 2]) -> [S::f32s; 2] {
+        crate::functions::exp_m1_of_minus(Lanes::<S, f32>::new(simd, x)).pair
     }
 
     #[inline(always)]
-    fn ln_1p<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
-        crate::functions::ln_1p(Lanes::<S, f32>::new(simd, x)).vector
+    fn ln_1p<S: Simd>(simd: S, x: [S::f32s; 2]) -> [S::f32s; 2] {
+        crate::functions::ln_1p(Lanes::<S, f32>::new(simd, x)).pair
     }
 }
 
 /// In `f64` the exponential and the logarithm are the C library's, lane by lane.
 impl Vectors for f64 {
     forwarded! {
-        f64s, m64s, as_simd_f64s, as_mut_simd_f64s, splat_f64s, abs_f64s, sqrt_f64s, first_true_m64s, not_m64s, mul_add_e_f64s, select_f64s;
+        f64s, m64s, as_simd_f64s, as_mut_simd_f64s, splat_f64s, first_true_m64s, not_m64s, mul_add_e_f64s, select_f64s;
+        neg = neg_f64s, abs = abs_f64s, sqrt = sqrt_f64s;
         add = add_f64s, sub = sub_f64s, mul = mul_f64s, div = div_f64s, min = min_f64s, max = max_f64s;
-        equal = equal_f64s, greater = greater_than_f64s
+        equal = equal_f64s, greater = greater_than_f64s;
+        transmute_u64s_f64s, equal_u64s, transmute_i64s_f64s, greater_than_i64s
     }
 
     #[inline(always)]
-    fn reciprocal<S: Simd>(simd: S, x: S::f64s) -> S::f64s {
-        simd.div_f64s(simd.splat_f64s(1.0), x)
+    fn reciprocal<S: Simd>(simd: S, x: [S::f64s; 2]) -> [S::f64s; 2] {
+        let one = simd.splat_f64s(1.0);
+        [simd.div_f64s(one, x[0]), simd.div_f64s(one, x[1])]
     }
 
     #[inline(always)]
-    fn exp_nonpositive<S: Simd>(_: S, mut x: S::f64s) -> S::f64s {
-        Self::numbers_mut::<S>(&mut x).iter_mut().for_each(|x| *x = x.exp());
+    fn exp_of_minus<S: Simd>(_: S, mut x: [S::f64s; 2]) -> [S::f64s; 2] {
+        Self::numbers_mut::<S>(&mut x).iter_mut().for_each(|x| *x = (-*x).exp());
         x
     }
 
     #[inline(always)]
-    fn exp_m1_nonpositive<S: Simd>(_: S, mut x: S::f64s) -> S::f64s {
-        Self::numbers_mut::<S>(&mut x).iter_mut().for_each(|x| *x = x.exp_m1());
+    fn exp_m1_of_minus<S: Simd>(_: S, mut x: [S::f64s; 2]) -> [S::f64s; 2] {
+        Self::numbers_mut::<S>(&mut x).iter_mut().for_each(|x| *x = (-*x).exp_m1());
         x
     }
 
     #[inline(always)]
-    fn ln_1p<S: Simd>(_: S, mut x: S::f64s) -> S::f64s {
+    fn ln_1p<S: Simd>(_: S, mut x: [S::f64s; 2]) -> [S::f64s; 2] {
         Self::numbers_mut::<S>(&mut x).iter_mut().for_each(|x| *x = x.ln_1p());
         x
     }
@@ -204,10 +221,18 @@ pub(crate) use copied;
 
 copied!(Lanes, Column<'_>);
 
-/// A vector of floats.
+/// A pair of vectors of floats.
 pub(crate) struct Lanes<S: Simd, C: Vectors> {
     pub(crate) simd: S,
-    pub(crate) vector: C::Vector<S>,
+    pub(crate) pair: Pair<S, C>,
+}
+
+/// An operation on pairs, out of that on vectors.
+macro_rules! both {
+    ($method:ident($simd:expr $(, $operand:expr)*)) => {{
+        let simd = $simd;
+        Self::new(simd, [C::$method(simd $(, $operand[0])*), C::$method(simd $(, $operand[1])*)])
+    }};
 }
 
 macro_rules! operator {
@@ -216,7 +241,7 @@ macro_rules! operator {
             type Output = Self;
             #[inline(always)]
             fn $method(self, other: Self) -> Self {
-                Self::new(self.simd, C::$method(self.simd, self.vector, other.vector))
+                both!($method(self.simd, self.pair, other.pair))
             }
         }
     )*};
@@ -229,16 +254,37 @@ operator! {
     Div, div;
 }
 
+impl<S: Simd, C: Vectors> Neg for Lanes<S, C> {
+    type Output = Self;
+    #[inline(always)]
+    fn neg(self) -> Self {
+        both!(neg(self.simd, self.pair))
+    }
+}
+
+/// A choice between pairs, where a comparison of others holds.
+macro_rules! choice {
+    ($($(#[$doc:meta])* $name:ident, $compare:ident;)*) => {$(
+        $(#[$doc])*
+        #[inline(always)]
+        pub(crate) fn $name(self, other: Self, a: Self, b: Self) -> Self {
+            let (simd, x, y) = (self.simd, self.pair, other.pair);
+            let masks = [C::$compare(simd, x[0], y[0]), C::$compare(simd, x[1], y[1])];
+            both!(select(simd, masks, a.pair, b.pair))
+        }
+    )*};
+}
+
 impl<S: Simd, C: Vectors> Lanes<S, C> {
     #[inline(always)]
-    pub(crate) fn new(simd: S, vector: C::Vector<S>) -> Self {
-        Self { simd, vector }
+    pub(crate) fn new(simd: S, pair: Pair<S, C>) -> Self {
+        Self { simd, pair }
     }
 
     /// One number in every lane.
     #[inline(always)]
     pub(crate) fn of(simd: S, value: C) -> Self {
-        Self::new(simd, C::splat(simd, value))
+        Self::new(simd, [C::splat(simd, value); 2])
     }
 
     /// One number in every lane.
@@ -250,124 +296,128 @@ impl<S: Simd, C: Vectors> Lanes<S, C> {
     /// self · b + c, rounded once or twice.
     #[inline(always)]
     pub(crate) fn mul_add(self, b: Self, c: Self) -> Self {
-        Self::new(self.simd, C::mul_add(self.simd, self.vector, b.vector, c.vector))
+        both!(mul_add(self.simd, self.pair, b.pair, c.pair))
     }
 
     #[inline(always)]
     pub(crate) fn abs(self) -> Self {
-        Self::new(self.simd, C::abs(self.simd, self.vector))
+        both!(abs(self.simd, self.pair))
     }
 
     #[inline(always)]
     pub(crate) fn min(self, other: Self) -> Self {
-        Self::new(self.simd, C::min(self.simd, self.vector, other.vector))
+        both!(min(self.simd, self.pair, other.pair))
     }
 
     #[inline(always)]
     pub(crate) fn max(self, other: Self) -> Self {
-        Self::new(self.simd, C::max(self.simd, self.vector, other.vector))
+        both!(max(self.simd, self.pair, other.pair))
     }
 
-    /// `a` where it equals `other`, else `b`.
-    #[inline(always)]
-    pub(crate) fn if_equal(self, other: Self, a: Self, b: Self) -> Self {
-        let mask = C::equal(self.simd, self.vector, other.vector);
-        Self::new(self.simd, C::select(self.simd, mask, a.vector, b.vector))
+    choice! {
+        /// `a` where it equals `other`, else `b`.
+        if_equal, equal;
+        /// `a` where it is greater than `other`, else `b`.
+        if_greater, greater;
+        /// `a` where it is `other` bit by bit, else `b`: with `b` = 0 a processor does that in one instruction less.
+        if_same, same;
+        /// `a` where it is below `other`, else `b`: of numbers that are +0 or positive; likewise.
+        if_below, below;
     }
 
-    /// `a` where it is greater than `other`, else `b`.
+    /// Whether it equals `other` in every lane.
     #[inline(always)]
-    pub(crate) fn if_greater(self, other: Self, a: Self, b: Self) -> Self {
-        let mask = C::greater(self.simd, self.vector, other.vector);
-        Self::new(self.simd, C::select(self.simd, mask, a.vector, b.vector))
+    pub(crate) fn all_equal(self, other: Self) -> bool {
+        let (simd, x, y) = (self.simd, self.pair, other.pair);
+        C::all_equal(simd, x[0], y[0]) && C::all_equal(simd, x[1], y[1])
     }
 
     /// 1/self, where it is > 0, neither nearly 0 nor nearly overflowing.
     #[inline(always)]
     pub(crate) fn reciprocal(self) -> Self {
-        Self::new(self.simd, C::reciprocal(self.simd, self.vector))
+        Self::new(self.simd, C::reciprocal(self.simd, self.pair))
     }
 
-    /// e^self, where it is ≤ 0; 0 where that is below the least normal number.
+    /// e^−self, where it is +0 or positive; 0 where that is below the least normal number.
     #[inline(always)]
-    pub(crate) fn exp_nonpositive(self) -> Self {
-        Self::new(self.simd, C::exp_nonpositive(self.simd, self.vector))
+    pub(crate) fn exp_of_minus(self) -> Self {
+        Self::new(self.simd, C::exp_of_minus(self.simd, self.pair))
     }
 
-    /// e^self − 1, where it is ≤ 0.
+    /// e^−self − 1, where it is +0 or positive.
     #[inline(always)]
-    pub(crate) fn exp_m1_nonpositive(self) -> Self {
-        Self::new(self.simd, C::exp_m1_nonpositive(self.simd, self.vector))
+    pub(crate) fn exp_m1_of_minus(self) -> Self {
+        Self::new(self.simd, C::exp_m1_of_minus(self.simd, self.pair))
     }
 
     #[inline(always)]
     pub(crate) fn sqrt(self) -> Self {
-        Self::new(self.simd, C::sqrt(self.simd, self.vector))
+        both!(sqrt(self.simd, self.pair))
     }
 
     /// log(1 + self), where it is ≥ 0.
     #[inline(always)]
     pub(crate) fn ln_1p(self) -> Self {
-        Self::new(self.simd, C::ln_1p(self.simd, self.vector))
+        Self::new(self.simd, C::ln_1p(self.simd, self.pair))
     }
 }
 
-/// A column of pixels, read vector by vector.
+/// A column of pixels, read pair by pair of vectors.
 pub(crate) struct Column<'a, S: Simd, C: Vectors> {
     simd: S,
-    vectors: &'a [C::Vector<S>],
+    pairs: &'a [Pair<S, C>],
 }
 
 impl<'a, S: Simd, C: Vectors> Column<'a, S, C> {
     #[inline(always)]
     pub(crate) fn new(simd: S, column: &'a [C]) -> Self {
-        Self { simd, vectors: C::vectors::<S>(column) }
+        Self { simd, pairs: C::pairs::<S>(column) }
     }
 
-    /// How many vectors it has.
+    /// How many pairs it has.
     #[inline(always)]
     pub(crate) fn len(self) -> usize {
-        self.vectors.len()
+        self.pairs.len()
     }
 
-    /// The first of its vectors. Where all columns of a loop are cut alike, the compiler knows that none is too short.
+    /// The first of its pairs. Where all columns of a loop are cut alike, the compiler knows that none is too short.
     #[inline(always)]
     pub(crate) fn first(self, count: usize) -> Self {
-        Self { simd: self.simd, vectors: &self.vectors[..count] }
+        Self { simd: self.simd, pairs: &self.pairs[..count] }
     }
 
     #[inline(always)]
     pub(crate) fn at(self, i: usize) -> Lanes<S, C> {
-        Lanes::new(self.simd, self.vectors[i])
+        Lanes::new(self.simd, self.pairs[i])
     }
 
     /// Number by number.
     pub(crate) fn numbers(self) -> impl Iterator<Item = &'a C> {
-        self.vectors.iter().flat_map(|vector| C::numbers::<S>(vector))
+        self.pairs.iter().flat_map(|pair| C::numbers::<S>(pair))
     }
 }
 
 // What stands between the bars is put into the loop as it stands, not called: a closure that is compiled by itself has none of the
 // instructions of the function around it, and calls each of them as a function of its own.
 
-/// Writes a column: a vector for each of its vectors, from the index, and from what is there.
+/// Writes a column: a pair for each of its pairs, from the index, and from what is there.
 macro_rules! write_column {
     ($simd:expr, $column:expr, |$i:ident| $value:expr) => {
-        for ($i, vector) in crate::simd::vectors_mut($simd, $column).iter_mut().enumerate() {
-            *vector = $value.vector;
+        for ($i, pair) in crate::simd::pairs_mut($simd, $column).iter_mut().enumerate() {
+            *pair = $value.pair;
         }
     };
     ($simd:expr, $column:expr, |$i:ident, $old:ident| $value:expr) => {
-        for ($i, vector) in crate::simd::vectors_mut($simd, $column).iter_mut().enumerate() {
-            let $old = crate::simd::Lanes::new($simd, *vector);
-            *vector = $value.vector;
+        for ($i, pair) in crate::simd::pairs_mut($simd, $column).iter_mut().enumerate() {
+            let $old = crate::simd::Lanes::new($simd, *pair);
+            *pair = $value.pair;
         }
     };
 }
 pub(crate) use write_column;
 
-/// The vectors of a column, to be written.
+/// The pairs of a column, to be written.
 #[inline(always)]
-pub(crate) fn vectors_mut<S: Simd, C: Vectors>(_: S, column: &mut [C]) -> &mut [C::Vector<S>] {
-    C::vectors_mut::<S>(column)
+pub(crate) fn pairs_mut<S: Simd, C: Vectors>(_: S, column: &mut [C]) -> &mut [Pair<S, C>] {
+    C::pairs_mut::<S>(column)
 }

@@ -2,12 +2,46 @@
 
 use pulp::Simd;
 
-use crate::pass::FLUSH;
+use crate::Real;
+use crate::pass::{FLUSH, LONGEST};
 use crate::simd::{Lanes, PADDING, Vectors, copied};
 
-/// A sum in every lane, kept as a number and what its roundings have lost, each of which is known exactly (Knuth's two-sum): as good
-/// as a sum in twice the precision, and with no other instructions than the lanes' own. Kahan's shorter sum, which takes from the next
-/// summand what the last has lost, is not: it rounds that difference.
+/// A power of two that no weight of a block exceeds, and so no summand that is a weight times a number between 0 and 1.
+#[derive(Clone, Copy)]
+pub(crate) struct Bound<C> {
+    weight: C,
+    /// Whether sums of as many as are ever joined may be beyond the type.
+    overflows: bool,
+}
+
+/// How many times the largest weight a logarithm's summand is taken to be at most; where it is not, that is seen.
+const LOGARITHM: f64 = 1024.0;
+
+impl<C: Real> Bound<C> {
+    /// Of weights up to this one.
+    pub(crate) fn new(largest: f64) -> Self {
+        // Not so small that what is lost of it is not a normal number.
+        let weight = (largest.log2().floor() + 1.0).max(-60.0).exp2();
+        let all = C::of(weight) * C::of(LOGARITHM * (2 * FLUSH * LONGEST) as f64);
+        Self { weight: C::of(weight), overflows: !all.is_finite() }
+    }
+
+    /// Where a sum of shares begins.
+    #[inline(always)]
+    pub(crate) fn of_shares<S: Simd>(self, simd: S) -> Lanes<S, C> {
+        Lanes::of(simd, self.weight)
+    }
+
+    /// Where a sum of logarithms begins, which are all negative.
+    #[inline(always)]
+    pub(crate) fn of_logarithms<S: Simd>(self, simd: S) -> Lanes<S, C> {
+        Lanes::of(simd, -(self.weight * C::of(LOGARITHM)))
+    }
+}
+
+/// A sum in every lane, kept as a number and what its roundings have lost, each of which is known exactly: as good as a sum in twice the
+/// precision, and with no other instructions than the lanes' own. Kahan's sum, which takes from the next summand what the last has
+/// lost, is not: it rounds that difference.
 pub(crate) struct Sum<S: Simd, C: Vectors> {
     sum: Lanes<S, C>,
     lost: Lanes<S, C>,
@@ -15,39 +49,59 @@ pub(crate) struct Sum<S: Simd, C: Vectors> {
 
 copied!(Sum);
 
-impl<S: Simd, C: crate::Real> Sum<S, C> {
+impl<S: Simd, C: Real> Sum<S, C> {
+    /// From a number on, which is to be at least as far from 0 as any summand, and on the same side.
     #[inline(always)]
-    pub(crate) fn new(simd: S) -> Self {
-        let zero = Lanes::of(simd, C::zero());
-        Self { sum: zero, lost: zero }
+    pub(crate) fn from(start: Lanes<S, C>) -> Self {
+        Self { sum: start, lost: start.splat(C::zero()) }
     }
 
     #[inline(always)]
     fn load(simd: S, slot: &[C]) -> Self {
-        let vectors = C::vectors::<S>(slot);
-        Self { sum: Lanes::new(simd, vectors[0]), lost: Lanes::new(simd, vectors[vectors.len() / 2]) }
+        let (sum, lost) = slot.split_at(PADDING);
+        Self { sum: Lanes::new(simd, C::pairs::<S>(sum)[0]), lost: Lanes::new(simd, C::pairs::<S>(lost)[0]) }
     }
 
     #[inline(always)]
     fn store(self, slot: &mut [C]) {
-        let vectors = C::vectors_mut::<S>(slot);
-        let half = vectors.len() / 2;
-        vectors[0] = self.sum.vector;
-        vectors[half] = self.lost.vector;
+        let (sum, lost) = slot.split_at_mut(PADDING);
+        C::pairs_mut::<S>(sum)[0] = self.sum.pair;
+        C::pairs_mut::<S>(lost)[0] = self.lost.pair;
     }
 
+    /// Adds a number that is no further from 0 than the sum (Dekker's sum).
     #[inline(always)]
     pub(crate) fn add(&mut self, value: Lanes<S, C>) {
+        let sum = self.sum + value;
+        self.lost = self.lost + (value - (sum - self.sum));
+        self.sum = sum;
+    }
+
+    /// Adds any number (Knuth's sum).
+    #[inline(always)]
+    pub(crate) fn add_any(&mut self, value: Lanes<S, C>) {
         let sum = self.sum + value;
         let added = sum - self.sum;
         self.lost = self.lost + ((self.sum - (sum - added)) + (value - added));
         self.sum = sum;
     }
 
+    /// What was added since the start that a bound gave; `None` where it may be wrong: sums may overflow, or, where that is
+    /// `uncertain`, a summand may have been further from 0 than the start, as the sum of all is.
     #[inline(always)]
-    pub(crate) fn join(&mut self, other: Self) {
-        self.add(other.sum);
-        self.lost = self.lost + other.lost;
+    pub(crate) fn checked(self, start: Lanes<S, C>, bound: Bound<C>, uncertain: bool) -> Option<Self> {
+        // Exact, as the start is a power of two.
+        let sum = self.sum - start;
+        if bound.overflows {
+            return None;
+        }
+        if uncertain {
+            let zero = start.splat(C::zero());
+            if !start.abs().if_greater(sum.abs(), zero, start).all_equal(zero) {
+                return None;
+            }
+        }
+        Some(Self { sum, lost: self.lost })
     }
 
     /// Whether twice as many like it as are joined before lanes are brought together add up in every lane.
@@ -55,18 +109,18 @@ impl<S: Simd, C: crate::Real> Sum<S, C> {
     pub(crate) fn fits(&self) -> bool {
         let zero = self.sum.splat(C::zero());
         let all = self.sum * self.sum.splat(C::of((2 * FLUSH) as f64));
-        C::all_equal(zero.simd, (all * zero).vector, zero.vector)
+        (all * zero).all_equal(zero)
     }
 }
 
-impl<S: Simd, C: crate::Real> Lanes<S, C> {
+impl<S: Simd, C: Real> Lanes<S, C> {
     /// The sum of its numbers.
     pub(crate) fn total(self) -> f64 {
-        C::numbers::<S>(&self.vector).iter().map(|number| number.wide()).sum()
+        C::numbers::<S>(&self.pair).iter().map(|number| number.wide()).sum()
     }
 }
 
-/// Numbers of a slot: the widest vector of sums, and what they have lost.
+/// Numbers of a slot: the widest pair of vectors of sums, and what they have lost.
 const SLOT: usize = 2 * PADDING;
 
 /// Sums over pixels: lane by lane, and brought together after a number of blocks.
@@ -76,7 +130,7 @@ pub(crate) struct Sums<'a, C> {
     pub(crate) totals: &'a mut [f64],
 }
 
-impl<C: crate::Real> Sums<'_, C> {
+impl<C: Real> Sums<'_, C> {
     /// Slots for so many sums.
     pub(crate) fn slots(count: usize) -> Vec<C> {
         vec![C::zero(); count * SLOT]
@@ -87,7 +141,8 @@ impl<C: crate::Real> Sums<'_, C> {
     pub(crate) fn join<S: Simd>(&mut self, simd: S, at: usize, other: Sum<S, C>) {
         let slot = &mut self.lanes[at * SLOT..(at + 1) * SLOT];
         let mut sum = Sum::load(simd, slot);
-        sum.join(other);
+        sum.add_any(other.sum);
+        sum.add_any(other.lost);
         sum.store(slot);
     }
 
@@ -101,30 +156,47 @@ impl<C: crate::Real> Sums<'_, C> {
     }
 }
 
-/// Adds to a sum what is given for an index, over all lanes of the vectors `0..count`. `checked`: where the lanes' own type overflows,
-/// as with logarithms near its limit, or would with as many more, the block is added number by number in `f64`.
+/// What is known of the summands of a sum.
+#[derive(Clone, Copy)]
+pub(crate) enum Summands<C> {
+    /// Weights times numbers between 0 and 1.
+    Shares(Bound<C>),
+    /// Weights times logarithms of such numbers.
+    Logarithms(Bound<C>),
+    /// Nothing.
+    Any,
+}
+
+/// Adds to a sum what is given for an index, over all lanes of the pairs `0..count`. Where the lanes' own type overflows, or would with as
+/// many more, or summands are not what they were taken to be, the block is added number by number in `f64`.
 macro_rules! add_up {
-    ($simd:expr, $sums:expr, $at:expr, $count:expr, $checked:expr, |$i:ident| $value:expr) => {{
+    ($simd:expr, $sums:expr, $at:expr, $count:expr, $summands:expr, |$i:ident| $value:expr) => {{
         let (simd, at, count): (_, usize, usize) = ($simd, $at, $count);
-        // Two sums, so that not every addition waits for the one before it.
-        let (mut even, mut odd) = (Sum::new(simd), Sum::new(simd));
-        let mut $i = 0;
-        while $i + 2 <= count {
-            even.add($value);
-            $i += 1;
-            odd.add($value);
-            $i += 1;
-        }
-        if $i < count {
-            even.add($value);
-        }
-        even.join(odd);
-        if $checked && !even.fits() {
-            for $i in 0..count {
-                $sums.totals[at] += $value.total();
+        let joined = match $summands {
+            Summands::Any => {
+                let mut sum = Sum::from(Lanes::of(simd, C::zero()));
+                for $i in 0..count {
+                    sum.add_any($value);
+                }
+                sum.fits().then_some(sum)
             }
-        } else {
-            $sums.join(simd, at, even);
+            Summands::Shares(bound) | Summands::Logarithms(bound) => {
+                let is_shares = matches!($summands, Summands::Shares(_));
+                let start = if is_shares { bound.of_shares(simd) } else { bound.of_logarithms(simd) };
+                let mut sum = Sum::from(start);
+                for $i in 0..count {
+                    sum.add($value);
+                }
+                sum.checked(start, bound, !is_shares)
+            }
+        };
+        match joined {
+            Some(sum) => $sums.join(simd, at, sum),
+            None => {
+                for $i in 0..count {
+                    $sums.totals[at] += $value.total();
+                }
+            }
         }
     }};
 }
