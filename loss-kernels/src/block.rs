@@ -324,23 +324,28 @@ impl<C: Real> Block<C> {
     /// p(τ) by softmax, and on request what the logarithms at τ = 1 need. `precise`: whether any logarithms are asked for at all, now
     /// or at another time; so that p is the same at both.
     #[inline(always)]
-    pub(crate) fn softmax<S: Simd>(&mut self, simd: S, temperature: Temperature, (precise, logarithms): (bool, bool)) {
+    pub(crate) fn softmax<S: Simd>(
+        &mut self,
+        (simd, constants): (S, &C::Constants<S>),
+        temperature: Temperature,
+        (precise, logarithms): (bool, bool),
+    ) {
         if precise {
-            self.powers::<S, true>(simd, temperature)
+            self.powers::<S, true>((simd, constants), temperature);
         } else {
-            self.powers::<S, false>(simd, temperature)
+            self.powers::<S, false>((simd, constants), temperature);
         }
         if logarithms {
             let rest = pairs_mut(simd, self.log_largest.column_mut(0));
             for rest in rest.iter_mut() {
-                *rest = (-Lanes::<S, C>::new(simd, *rest).ln_1p()).pair;
+                *rest = (-Lanes::<S, C>::new(simd, *rest).ln_1p(constants)).pair;
             }
         }
     }
 
     /// The powers, their sum's reciprocal, and, where that is to be precise, what the sum is beyond 1 in place of its logarithm.
     #[inline(always)]
-    fn powers<S: Simd, const PRECISE: bool>(&mut self, simd: S, temperature: Temperature) {
+    fn powers<S: Simd, const PRECISE: bool>(&mut self, (simd, constants): (S, &C::Constants<S>), temperature: Temperature) {
         let tau = Lanes::of(simd, C::of(temperature.value()));
         let (zero, one) = (Lanes::of(simd, C::zero()), Lanes::of(simd, C::one()));
         let (weight, weighted) = (self.weight.lanes(simd, 0), pairs_mut(simd, self.weighted_scale.column_mut(0)));
@@ -353,7 +358,7 @@ impl<C: Real> Block<C> {
             let (mut sum, mut lost) = (if PRECISE { one } else { zero }, zero);
             for (depth, power) in depth.rows().zip(powers.rows()) {
                 // The difference first: τ·z may overflow, τ·(max − z) goes to infinity at worst.
-                let p = (Lanes::new(simd, depth[b]) * tau).exp_of_minus();
+                let p = (Lanes::new(simd, depth[b]) * tau).exp_of_minus(constants);
                 power[b] = p.pair;
                 let before = sum;
                 sum = before + p;
@@ -366,7 +371,7 @@ impl<C: Real> Block<C> {
                 *rest = beyond.pair;
                 sum = beyond + one;
             }
-            let inverse = sum.reciprocal();
+            let inverse = sum.reciprocal(constants);
             *scale = inverse.pair;
             *weighted = (weight.at(b) * inverse).pair;
         }
@@ -374,12 +379,21 @@ impl<C: Real> Block<C> {
 
     /// p(τ) and 1 − p(τ) by sigmoid, and on request what the logarithms at τ = 1 need.
     #[inline(always)]
-    pub(crate) fn sigmoid<S: Simd>(&mut self, simd: S, temperature: Temperature, logarithms: bool) {
-        if logarithms { self.sides::<S, true>(simd, temperature) } else { self.sides::<S, false>(simd, temperature) }
+    pub(crate) fn sigmoid<S: Simd>(
+        &mut self,
+        (simd, constants): (S, &C::Constants<S>),
+        temperature: Temperature,
+        logarithms: bool,
+    ) {
+        if logarithms {
+            self.sides::<S, true>((simd, constants), temperature);
+        } else {
+            self.sides::<S, false>((simd, constants), temperature);
+        }
     }
 
     #[inline(always)]
-    fn sides<S: Simd, const LOGARITHMS: bool>(&mut self, simd: S, temperature: Temperature) {
+    fn sides<S: Simd, const LOGARITHMS: bool>(&mut self, (simd, constants): (S, &C::Constants<S>), temperature: Temperature) {
         let tau = Lanes::of(simd, C::of(temperature.value()));
         let (zero, one) = (Lanes::of(simd, C::zero()), Lanes::of(simd, C::one()));
         for k in 0..self.classes {
@@ -388,13 +402,13 @@ impl<C: Real> Block<C> {
             for (i, ((p, q), log)) in p.iter_mut().zip(q).zip(log).enumerate() {
                 // From the side that does not overflow: σ(x) = 1/(1 + e^−x), and e^−x/(1 + e^−x) for the other sign.
                 let x = z.at(i) * tau;
-                let e = x.abs().exp_of_minus();
-                let large = (one + e).reciprocal();
+                let e = x.abs().exp_of_minus(constants);
+                let large = (one + e).reciprocal(constants);
                 let small = e * large;
                 *p = zero.if_greater(x, small, large).pair;
                 *q = zero.if_greater(x, large, small).pair;
                 if LOGARITHMS {
-                    *log = (-e.ln_1p()).pair;
+                    *log = (-e.ln_1p(constants)).pair;
                 }
             }
         }

@@ -12,12 +12,72 @@ const MOST: f32 = 69.0;
 const LN2_HIGH: f32 = 0.693_359_4;
 const LN2_LOW: f32 = -2.121_944_4e-4;
 
+/// Adding 1.5·2²³ rounds to a whole number, and leaves it in the low bits; with the exponent's bias, 127, on top.
+const ROUND: f32 = 12_582_912.0 + 127.0;
+
+/// (e^r − 1 − r)/r² for |r| ≤ ln 2 / 2, fitted so that the largest relative error of e^r is least: 2^−34.
+const EXP: [f32; 6] = [0.5, 0.166_666_66, 0.041_666_294, 0.008_333_498, 0.001_394_475_8, 0.000_197_902_43];
+
+/// (log(1 + f) − f + f²/2)/f³ for 1 + f in [⅔, 4/3], fitted likewise: 2^−30.
+const LN_1P: [f32; 9] = [
+    0.333_333_36,
+    -0.249_998_2,
+    0.199_995_98,
+    -0.166_795_78,
+    0.143_044_55,
+    -0.121_957_78,
+    0.107_542_52,
+    -0.128_450_61,
+    0.120_070_89,
+];
+
+/// Each constant in all lanes of a vector. There are more of them than a processor has registers: in memory, an instruction takes
+/// them along.
+#[derive(Clone, Copy)]
+pub struct Constants<S: Simd> {
+    one: S::f32s,
+    minus_log2_e: S::f32s,
+    round: S::f32s,
+    ln2: [S::f32s; 2],
+    minus_ln2: [S::f32s; 2],
+    exp: [S::f32s; 6],
+    ln_1p: [S::f32s; 9],
+}
+
+impl<S: Simd> Constants<S> {
+    #[inline(always)]
+    pub(crate) fn new(simd: S) -> Self {
+        let mut constants = Self {
+            one: simd.splat_f32s(1.0),
+            minus_log2_e: simd.splat_f32s(-std::f32::consts::LOG2_E),
+            round: simd.splat_f32s(ROUND),
+            ln2: [simd.splat_f32s(LN2_HIGH), simd.splat_f32s(LN2_LOW)],
+            minus_ln2: [simd.splat_f32s(-LN2_HIGH), simd.splat_f32s(-LN2_LOW)],
+            exp: [simd.splat_f32s(0.0); 6],
+            ln_1p: [simd.splat_f32s(0.0); 9],
+        };
+        for (vector, number) in constants.exp.iter_mut().zip(EXP) {
+            *vector = simd.splat_f32s(number);
+        }
+        for (vector, number) in constants.ln_1p.iter_mut().zip(LN_1P) {
+            *vector = simd.splat_f32s(number);
+        }
+        constants
+    }
+}
+
+/// A constant for both vectors of a pair.
+#[inline(always)]
+fn both<S: Simd>(simd: S, constant: S::f32s) -> Lanes<S, f32> {
+    Lanes::new(simd, [constant; 2])
+}
+
 /// c₀ + c₁·x + c₂·x² + …
 #[inline(always)]
-fn polynomial<S: Simd, const N: usize>(x: Lanes<S, f32>, coefficients: &[f32; N]) -> Lanes<S, f32> {
-    let mut sum = x.splat(coefficients[N - 1]);
+fn polynomial<S: Simd, const N: usize>(x: Lanes<S, f32>, coefficients: &[S::f32s; N]) -> Lanes<S, f32> {
+    let mut sum = both(x.simd, coefficients[N - 1]);
     for &coefficient in coefficients[..N - 1].iter().rev() {
-        sum = sum.mul_add(x, x.splat(coefficient));
+        sum = sum.mul_add(x, both(x.simd, coefficient));
     }
     sum
 }
@@ -81,9 +141,9 @@ impl<S: Simd> Bits<S> {
 /// The bits of a float are nearly its logarithm: taken from a constant they give a reciprocal that is right to 5 %, and each of
 /// Newton's steps squares that.
 #[inline(always)]
-pub(crate) fn reciprocal<S: Simd>(x: Lanes<S, f32>) -> Lanes<S, f32> {
+pub(crate) fn reciprocal<S: Simd>(x: Lanes<S, f32>, constants: &Constants<S>) -> Lanes<S, f32> {
     const BITS: u32 = 0x7ef3_0000;
-    let (one, minus, bits) = (x.splat(1.0), -x, Bits::of(x));
+    let (one, minus, bits) = (both(x.simd, constants.one), -x, Bits::of(x));
     let mut y = bits.splat(BITS).minus(bits).float();
     for _ in 0..3 {
         y = y.mul_add(minus.mul_add(y, one), y);
@@ -93,59 +153,46 @@ pub(crate) fn reciprocal<S: Simd>(x: Lanes<S, f32>) -> Lanes<S, f32> {
 
 /// Parts of e^−x for 0 ≤ x ≤ 69: a power of two 2^n, and t = e^(−x − n·ln 2) − 1 with |−x − n·ln 2| ≤ ln 2 / 2.
 ///
-/// With r = −x − n·ln 2, t = r + r²·q(r), where q is of the fifth degree and fitted so that the largest relative error of e^r is
-/// least: 2^−34.
+/// With r = −x − n·ln 2, t = r + r²·q(r), q being [`EXP`].
 #[inline(always)]
-fn parts<S: Simd>(x: Lanes<S, f32>) -> (Lanes<S, f32>, Lanes<S, f32>) {
-    // Adding 1.5·2²³ rounds to a whole number, and leaves it in the low bits; with the exponent's bias, 127, on top.
-    const ROUND: f32 = 12_582_912.0 + 127.0;
-    const Q: [f32; 6] = [0.5, 0.166_666_66, 0.041_666_294, 0.008_333_498, 0.001_394_475_8, 0.000_197_902_43];
-    let round = x.splat(ROUND);
-    let biased = x.mul_add(x.splat(-std::f32::consts::LOG2_E), round);
+fn parts<S: Simd>(x: Lanes<S, f32>, constants: &Constants<S>) -> (Lanes<S, f32>, Lanes<S, f32>) {
+    let round = both(x.simd, constants.round);
+    let biased = x.mul_add(both(x.simd, constants.minus_log2_e), round);
     let n = biased - round;
-    let r = n.mul_add(x.splat(-LN2_LOW), n.mul_add(x.splat(-LN2_HIGH), -x));
-    let t = polynomial(r, &Q).mul_add(r * r, r);
+    let [high, low] = constants.minus_ln2;
+    let r = n.mul_add(both(x.simd, low), n.mul_add(both(x.simd, high), -x));
+    let t = polynomial(r, &constants.exp).mul_add(r * r, r);
     // The power of two from its exponent's bits.
     (Bits::of(biased).left(23).float(), t)
 }
 
 /// e^−x for x ≥ +0: an error below 1 unit in the last place up to 69 (tested for every float there), 0 from there on.
 #[inline(always)]
-pub(crate) fn exp_of_minus<S: Simd>(x: Lanes<S, f32>) -> Lanes<S, f32> {
+pub(crate) fn exp_of_minus<S: Simd>(x: Lanes<S, f32>, constants: &Constants<S>) -> Lanes<S, f32> {
     // What the parts are of larger ones, which may be NaN, is not taken.
-    let (scale, t) = parts(x);
+    let (scale, t) = parts(x, constants);
     x.if_below(x.splat(MOST), t.mul_add(scale, scale), x.splat(0.0))
 }
 
 /// e^−x − 1 for x ≥ +0: an error below 1.5 units in the last place (tested likewise).
 #[inline(always)]
-pub(crate) fn exp_m1_of_minus<S: Simd>(x: Lanes<S, f32>) -> Lanes<S, f32> {
-    let (scale, t) = parts(x.min(x.splat(MOST)));
+pub(crate) fn exp_m1_of_minus<S: Simd>(x: Lanes<S, f32>, constants: &Constants<S>) -> Lanes<S, f32> {
+    let (scale, t) = parts(x.min(x.splat(MOST)), constants);
     t.mul_add(scale, scale - x.splat(1.0))
 }
 
 /// log(1 + x) for x ≥ 0: an error below 1.75 units in the last place (tested for every float from 2⁻²⁶ to 2⁶⁴).
 ///
 /// 1 + x = 2^e·(1 + f) with 1 + f in [⅔, 4/3), but for what 1 + x loses in rounding, which is added at the end; and
-/// log(1 + f) = f − f²/2 + f³·p(f), p of the eighth degree, fitted likewise: 2^−30.
+/// log(1 + f) = f − f²/2 + f³·p(f), p being [`LN_1P`].
 #[inline(always)]
-pub(crate) fn ln_1p<S: Simd>(x: Lanes<S, f32>) -> Lanes<S, f32> {
+pub(crate) fn ln_1p<S: Simd>(x: Lanes<S, f32>, constants: &Constants<S>) -> Lanes<S, f32> {
     const TWO_THIRDS: u32 = 0x3f2a_aaab;
     const ONE: u32 = 0x3f80_0000;
     // 2²³ as a float: a whole number below it, put into its low bits, is added to it.
     const WHOLE: (u32, f32) = (0x4b00_0000, 8_388_608.0);
-    const P: [f32; 9] = [
-        0.333_333_36,
-        -0.249_998_2,
-        0.199_995_98,
-        -0.166_795_78,
-        0.143_044_55,
-        -0.121_957_78,
-        0.107_542_52,
-        -0.128_450_61,
-        0.120_070_89,
-    ];
-    let one = x.splat(1.0);
+    let one = both(x.simd, constants.one);
+    let [high, low] = [both(x.simd, constants.ln2[0]), both(x.simd, constants.ln2[1])];
     let sum = one + x;
     let bits = Bits::of(sum);
     let exponent = bits.minus(bits.splat(TWO_THIRDS)).right(23);
@@ -159,9 +206,9 @@ pub(crate) fn ln_1p<S: Simd>(x: Lanes<S, f32>) -> Lanes<S, f32> {
     let (f, lost) = (fraction - one, lost * down);
     let square = f * f;
     // e·ln 2 + f − f²/2 + f³·p + lost/(1 + f): the small ones together first, where 1/(1 + f) is 1 − f nearly enough.
-    let small = e.mul_add(x.splat(LN2_LOW), x.splat(-0.5).mul_add(square, lost - lost * f));
-    let small = (polynomial(f, &P) * f).mul_add(square, small);
-    e.mul_add(x.splat(LN2_HIGH), f) + small
+    let small = e.mul_add(low, x.splat(-0.5).mul_add(square, lost - lost * f));
+    let small = (polynomial(f, &constants.ln_1p) * f).mul_add(square, small);
+    e.mul_add(high, f) + small
 }
 
 #[cfg(test)]
@@ -189,12 +236,12 @@ mod tests {
         #[inline(always)]
         fn with_simd<S: Simd>(self, simd: S) {
             let Self(function, from, to) = self;
-            let from = Column::new(simd, from);
+            let (from, constants) = (Column::new(simd, from), Constants::new(simd));
             write_column!(simd, to, |i| match function {
-                Function::Exp => from.at(i).exp_of_minus(),
-                Function::ExpM1 => from.at(i).exp_m1_of_minus(),
-                Function::Ln1p => from.at(i).ln_1p(),
-                Function::Reciprocal => from.at(i).reciprocal(),
+                Function::Exp => from.at(i).exp_of_minus(&constants),
+                Function::ExpM1 => from.at(i).exp_m1_of_minus(&constants),
+                Function::Ln1p => from.at(i).ln_1p(&constants),
+                Function::Reciprocal => from.at(i).reciprocal(&constants),
             });
         }
     }

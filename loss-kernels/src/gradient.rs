@@ -131,23 +131,23 @@ impl<C: Real> Upstream<C> {
     /// ∂/∂(log p) of this side without the weight, as p·`.0` + `.1`, where p is its probability. `slopes` has a column per class, the
     /// background's last. `OWN`, `MORE`: whether any class has such; without `MORE` p is not looked at.
     #[inline(always)]
-    fn parts<S: Simd, T: Membership<S, C>, const OWN: bool, const MORE: bool>(
+    fn parts<S: Simd, T: Membership<S, C>, const BACKGROUND: bool, const OWN: bool, const MORE: bool>(
         &self,
         p: Lanes<S, C>,
-        (y, side, class): (T, Side, Lanes<S, C>),
+        (y, class): (T, Lanes<S, C>),
         (slopes, column): (Grid<'_, S, C>, usize),
         at: (usize, usize),
     ) -> (Lanes<S, C>, Lanes<S, C>) {
         let (mut per_p, mut alone) = (p.splat(self.mass), p.splat(C::zero()));
         if OWN {
-            per_p = per_p + y.of(side, at, class, p.splat(self.intersection));
-            alone = y.of(side, at, class, p.splat(self.likelihood));
+            per_p = per_p + y.of::<BACKGROUND>(at, class, p.splat(self.intersection));
+            alone = y.of::<BACKGROUND>(at, class, p.splat(self.likelihood));
         }
         if MORE {
             per_p = p.mul_add(p.splat(self.squared), per_p);
             alone = alone + p.splat(self.log_mass);
             if self.pixels {
-                alone = alone + y.of(side, at, class, slopes.at(column, at.1));
+                alone = alone + y.of::<BACKGROUND>(at, class, slopes.at(column, at.1));
             }
         }
         (per_p, alone)
@@ -242,7 +242,7 @@ impl<C: Real> GradientColumns<C> {
             let (mut per_power, mut rest, mut class) = (zero, zero, zero);
             for (k, (up, power)) in handed.iter().zip(powers.rows()).enumerate() {
                 let power = Lanes::new(simd, power[b]);
-                let (per_p, alone) = up.parts::<S, T, OWN, MORE>(power * scale, (y, Side::Region, class), (slopes, k), (k, b));
+                let (per_p, alone) = up.parts::<S, T, false, OWN, MORE>(power * scale, (y, class), (slopes, k), (k, b));
                 per_power = power.mul_add(per_p, per_power);
                 if OWN {
                     rest = rest + alone;
@@ -254,7 +254,7 @@ impl<C: Real> GradientColumns<C> {
             class = zero;
             for (k, ((up, power), out)) in handed.iter().zip(powers.rows()).zip(out.rows()).enumerate() {
                 let power = Lanes::new(simd, power[b]);
-                let (per_p, alone) = up.parts::<S, T, OWN, MORE>(power * scale, (y, Side::Region, class), (slopes, k), (k, b));
+                let (per_p, alone) = up.parts::<S, T, false, OWN, MORE>(power * scale, (y, class), (slopes, k), (k, b));
                 let value = (power * weighted) * (per_p - total);
                 let value = if OWN { alone.mul_add(weight, value) } else { value };
                 let value = if fresh { value } else { Lanes::new(simd, out[b]) + value };
@@ -288,12 +288,11 @@ impl<C: Real> GradientColumns<C> {
                 let (p, q) = (p.at(b), q.at(b));
                 let mut value = zero;
                 if let Some(up) = region {
-                    let (per_p, alone) = up.parts::<S, T, OWN, MORE>(p, (y, Side::Region, class), (slopes, k), (k, b));
+                    let (per_p, alone) = up.parts::<S, T, false, OWN, MORE>(p, (y, class), (slopes, k), (k, b));
                     value = p.mul_add(per_p, alone) * q;
                 }
                 if let Some(up) = background {
-                    let (per_q, alone) =
-                        up.parts::<S, T, OWN, MORE>(q, (y, Side::Background, class), (slopes, classes + k), (k, b));
+                    let (per_q, alone) = up.parts::<S, T, true, OWN, MORE>(q, (y, class), (slopes, classes + k), (k, b));
                     value = value - q.mul_add(per_q, alone) * p;
                 }
                 let value = tau * w.at(b) * value;

@@ -7,32 +7,12 @@ use crate::simd::{Column, Lanes, Vectors, copied};
 
 copied!(LogSoftmax<'_>, LogSigmoid<'_>);
 
-/// Logarithms of probabilities, or none.
+/// Logarithms of probabilities.
 pub(crate) trait Logarithms<S: Simd, C: Real>: Copy {
-    /// Whether there are any.
-    const ANY: bool;
     /// The first of their pairs.
     fn first(self, count: usize) -> Self;
     /// One of them.
     fn at(self, b: usize) -> Lanes<S, C>;
-}
-
-/// None.
-#[derive(Clone, Copy)]
-pub(crate) struct NoLogarithms<S: Simd>(pub(crate) S);
-
-impl<S: Simd, C: Real> Logarithms<S, C> for NoLogarithms<S> {
-    const ANY: bool = false;
-
-    #[inline(always)]
-    fn first(self, _: usize) -> Self {
-        self
-    }
-
-    #[inline(always)]
-    fn at(self, _: usize) -> Lanes<S, C> {
-        Lanes::of(self.0, C::zero())
-    }
 }
 
 /// A column of logarithms of probabilities.
@@ -61,8 +41,6 @@ pub(crate) struct LogSoftmax<'a, S: Simd, C: Vectors> {
 }
 
 impl<S: Simd, C: Real> Logarithms<S, C> for LogSoftmax<'_, S, C> {
-    const ANY: bool = true;
-
     #[inline(always)]
     fn first(self, count: usize) -> Self {
         Self { depth: self.depth.first(count), largest: self.largest.first(count) }
@@ -83,8 +61,6 @@ pub(crate) struct LogSigmoid<'a, S: Simd, C: Vectors> {
 }
 
 impl<S: Simd, C: Real> Logarithms<S, C> for LogSigmoid<'_, S, C> {
-    const ANY: bool = true;
-
     #[inline(always)]
     fn first(self, count: usize) -> Self {
         Self { z: self.z.first(count), largest: self.largest.first(count), sign: self.sign }

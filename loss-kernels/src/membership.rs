@@ -12,7 +12,7 @@ pub(crate) trait Membership<S: Simd, C: Real>: Copy {
     /// The first of its pairs.
     fn first(self, count: usize) -> Self;
     /// y·x, on the background side (1 − y)·x, at the pair `b` of the class `k`.
-    fn of(self, side: Side, at: (usize, usize), class: Lanes<S, C>, x: Lanes<S, C>) -> Lanes<S, C>;
+    fn of<const BACKGROUND: bool>(self, at: (usize, usize), class: Lanes<S, C>, x: Lanes<S, C>) -> Lanes<S, C>;
 }
 
 /// Labels.
@@ -30,12 +30,9 @@ impl<S: Simd, C: Real> Membership<S, C> for HardTarget<'_, S, C> {
     }
 
     #[inline(always)]
-    fn of(self, side: Side, (_, b): (usize, usize), class: Lanes<S, C>, x: Lanes<S, C>) -> Lanes<S, C> {
+    fn of<const BACKGROUND: bool>(self, (_, b): (usize, usize), class: Lanes<S, C>, x: Lanes<S, C>) -> Lanes<S, C> {
         let (label, zero) = (self.0.at(b), x.splat(C::zero()));
-        match side {
-            Side::Region => label.if_same(class, x, zero),
-            Side::Background => label.if_same(class, zero, x),
-        }
+        if BACKGROUND { label.if_same(class, zero, x) } else { label.if_same(class, x, zero) }
     }
 }
 
@@ -46,12 +43,9 @@ impl<S: Simd, C: Real> Membership<S, C> for SoftTarget<'_, S, C> {
     }
 
     #[inline(always)]
-    fn of(self, side: Side, (k, b): (usize, usize), _: Lanes<S, C>, x: Lanes<S, C>) -> Lanes<S, C> {
+    fn of<const BACKGROUND: bool>(self, (k, b): (usize, usize), _: Lanes<S, C>, x: Lanes<S, C>) -> Lanes<S, C> {
         let share = self.0.at(k, b);
-        match side {
-            Side::Region => share * x,
-            Side::Background => (x.splat(C::one()) - share) * x,
-        }
+        if BACKGROUND { (x.splat(C::one()) - share) * x } else { share * x }
     }
 }
 
@@ -67,10 +61,12 @@ impl<S: Simd, C: Real> TargetColumn<'_, S, C> {
     /// y·x, on the background side (1 − y)·x.
     #[inline(always)]
     pub(crate) fn of(&self, side: Side, b: usize, x: Lanes<S, C>) -> Lanes<S, C> {
-        match self {
-            Self::Hard(label, class) => label.of(side, (0, b), *class, x),
-            // Shares need no number in lanes.
-            Self::Soft(share, k) => share.of(side, (*k, b), x, x),
+        // Shares need no number in lanes.
+        match (self, side) {
+            (Self::Hard(label, class), Side::Region) => label.of::<false>((0, b), *class, x),
+            (Self::Hard(label, class), Side::Background) => label.of::<true>((0, b), *class, x),
+            (Self::Soft(share, k), Side::Region) => share.of::<false>((*k, b), x, x),
+            (Self::Soft(share, k), Side::Background) => share.of::<true>((*k, b), x, x),
         }
     }
 }

@@ -31,6 +31,9 @@ pub(crate) const LONGEST: usize = 256;
 const TASKS: usize = 128;
 const SUMS: usize = 256 * 1024;
 
+/// Pixels of a task, at least, where a sample has them: to bring its sums together takes as long as some hundred pixels.
+const TASK: usize = 4096;
+
 /// Blocks after which the lanes of a sum are brought together: what a lane adds up stays short.
 pub(crate) const FLUSH: usize = 64;
 
@@ -50,7 +53,8 @@ impl Cut {
         let block = (fitting / PADDING * PADDING).clamp(SHORTEST, LONGEST);
         let tasks = TASKS.min(SUMS / (8 * width.max(1))).max(1);
         let segments = (tasks / samples.max(1)).max(1);
-        Self { block, segment: pixels.div_ceil(segments).div_ceil(block).max(1) * block }
+        let pixels = pixels.div_ceil(segments).max(TASK);
+        Self { block, segment: pixels.div_ceil(block) * block }
     }
 }
 
@@ -111,19 +115,26 @@ pub fn statistics_and_gradient<E: Element, G: Element<Compute = E::Compute>>(
 #[inline]
 fn prefetch<const WRITE: bool, T>(values: &[T]) {
     #[cfg(target_arch = "x86_64")]
-    for line in values.chunks(64 / size_of::<T>()) {
+    for lines in values.chunks(4 * LINE / size_of::<T>()) {
         use std::arch::x86_64::{_MM_HINT_ET0, _MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a hint, which neither reads nor faults, on the address of a value that is there.
-        #[allow(unsafe_code, reason = "a hint to the processor, for which there is no safe function")]
-        unsafe {
-            if WRITE {
-                _mm_prefetch::<_MM_HINT_ET0>(line.as_ptr().cast());
-            } else {
-                _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
+        let first = lines.as_ptr().cast::<i8>();
+        for line in 0..4 {
+            // SAFETY: a hint, which neither reads nor faults, whatever the address.
+            #[allow(unsafe_code, reason = "a hint to the processor, for which there is no safe function")]
+            unsafe {
+                if WRITE {
+                    _mm_prefetch::<_MM_HINT_ET0>(first.wrapping_add(line * LINE));
+                } else {
+                    _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(line * LINE));
+                }
             }
         }
     }
 }
+
+/// Bytes of a line of the cache.
+#[cfg(target_arch = "x86_64")]
+const LINE: usize = 64;
 
 type Backward<'a, G> = (&'a [Option<Table>], &'a mut [G]);
 
@@ -320,6 +331,9 @@ impl<C: Real> WithSimd for Blocks<'_, C> {
         let (sample, first, end) = range;
         let Buffers { block, pixels, gradient, lanes } = buffers;
         let summed = !sums.is_empty();
+        // What the compiler knew to be constants it would bring anew in every round of a loop.
+        let constants = C::constants(simd);
+        let constants = std::hint::black_box(&constants);
         let mut sums = Sums { lanes, totals: sums };
         for (i, start) in (first..end).step_by(step).enumerate() {
             block.load(simd, problem, read, (sample, start, step.min(end - start)))?;
@@ -333,8 +347,8 @@ impl<C: Real> WithSimd for Blocks<'_, C> {
                 // The slope of a logarithm needs none.
                 let logarithms = group.pixel_sums || (summed && group.logarithms);
                 match group.activation {
-                    Activation::Softmax => block.softmax(simd, group.temperature, (group.logarithms, logarithms)),
-                    Activation::Sigmoid => block.sigmoid(simd, group.temperature, logarithms),
+                    Activation::Softmax => block.softmax((simd, constants), group.temperature, (group.logarithms, logarithms)),
+                    Activation::Sigmoid => block.sigmoid((simd, constants), group.temperature, logarithms),
                 }
                 if summed {
                     add_group(simd, (block, pixels), plan, group, &mut sums);

@@ -20,6 +20,8 @@ pub trait Vectors: bytemuck::Pod {
     type Vector<S: Simd>: bytemuck::Pod;
     /// A truth value for each of its lanes.
     type Mask<S: Simd>: Copy;
+    /// What its functions have in every lane: brought once, and then read where it is needed.
+    type Constants<S: Simd>: Copy;
 
     /// Numbers of a pair of vectors.
     #[must_use]
@@ -73,14 +75,16 @@ pub trait Vectors: bytemuck::Pod {
     fn all_equal<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> bool;
     /// a where the mask is true, else b.
     fn select<S: Simd>(simd: S, mask: Self::Mask<S>, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    /// The constants of the functions below.
+    fn constants<S: Simd>(simd: S) -> Self::Constants<S>;
     /// 1/x for x > 0, neither nearly 0 nor nearly overflowing.
-    fn reciprocal<S: Simd>(simd: S, x: [Self::Vector<S>; 2]) -> [Self::Vector<S>; 2];
+    fn reciprocal<S: Simd>(simd: S, x: [Self::Vector<S>; 2], constants: &Self::Constants<S>) -> [Self::Vector<S>; 2];
     /// e^−x for x ≥ +0.
-    fn exp_of_minus<S: Simd>(simd: S, x: [Self::Vector<S>; 2]) -> [Self::Vector<S>; 2];
+    fn exp_of_minus<S: Simd>(simd: S, x: [Self::Vector<S>; 2], constants: &Self::Constants<S>) -> [Self::Vector<S>; 2];
     /// e^−x − 1 for x ≥ +0.
-    fn exp_m1_of_minus<S: Simd>(simd: S, x: [Self::Vector<S>; 2]) -> [Self::Vector<S>; 2];
+    fn exp_m1_of_minus<S: Simd>(simd: S, x: [Self::Vector<S>; 2], constants: &Self::Constants<S>) -> [Self::Vector<S>; 2];
     /// log(1 + x) for x ≥ 0.
-    fn ln_1p<S: Simd>(simd: S, x: [Self::Vector<S>; 2]) -> [Self::Vector<S>; 2];
+    fn ln_1p<S: Simd>(simd: S, x: [Self::Vector<S>; 2], constants: &Self::Constants<S>) -> [Self::Vector<S>; 2];
 }
 
 /// The operations that pulp has, under its names: for floats, and for the integers of their bits.
@@ -148,24 +152,31 @@ impl Vectors for f32 {
         transmute_u32s_f32s, equal_u32s, transmute_i32s_f32s, greater_than_i32s
     }
 
+    type Constants<S: Simd> = crate::functions::Constants<S>;
+
     #[inline(always)]
-    fn reciprocal<S: Simd>(simd: S, x: [S::f32s; 2]) -> [S::f32s; 2] {
-        crate::functions::reciprocal(Lanes::<S, f32>::new(simd, x)).pair
+    fn constants<S: Simd>(simd: S) -> Self::Constants<S> {
+        crate::functions::Constants::new(simd)
     }
 
     #[inline(always)]
-    fn exp_of_minus<S: Simd>(simd: S, x: [S::f32s; 2]) -> [S::f32s; 2] {
-        crate::functions::exp_of_minus(Lanes::<S, f32>::new(simd, x)).pair
+    fn reciprocal<S: Simd>(simd: S, x: [S::f32s; 2], constants: &Self::Constants<S>) -> [S::f32s; 2] {
+        crate::functions::reciprocal(Lanes::<S, f32>::new(simd, x), constants).pair
     }
 
     #[inline(always)]
-    fn exp_m1_of_minus<S: Simd>(simd: S, x: [S::f32s; 2]) -> [S::f32s; 2] {
-        crate::functions::exp_m1_of_minus(Lanes::<S, f32>::new(simd, x)).pair
+    fn exp_of_minus<S: Simd>(simd: S, x: [S::f32s; 2], constants: &Self::Constants<S>) -> [S::f32s; 2] {
+        crate::functions::exp_of_minus(Lanes::<S, f32>::new(simd, x), constants).pair
     }
 
     #[inline(always)]
-    fn ln_1p<S: Simd>(simd: S, x: [S::f32s; 2]) -> [S::f32s; 2] {
-        crate::functions::ln_1p(Lanes::<S, f32>::new(simd, x)).pair
+    fn exp_m1_of_minus<S: Simd>(simd: S, x: [S::f32s; 2], constants: &Self::Constants<S>) -> [S::f32s; 2] {
+        crate::functions::exp_m1_of_minus(Lanes::<S, f32>::new(simd, x), constants).pair
+    }
+
+    #[inline(always)]
+    fn ln_1p<S: Simd>(simd: S, x: [S::f32s; 2], constants: &Self::Constants<S>) -> [S::f32s; 2] {
+        crate::functions::ln_1p(Lanes::<S, f32>::new(simd, x), constants).pair
     }
 }
 
@@ -179,26 +190,31 @@ impl Vectors for f64 {
         transmute_u64s_f64s, equal_u64s, transmute_i64s_f64s, greater_than_i64s
     }
 
+    type Constants<S: Simd> = ();
+
     #[inline(always)]
-    fn reciprocal<S: Simd>(simd: S, x: [S::f64s; 2]) -> [S::f64s; 2] {
+    fn constants<S: Simd>(_: S) {}
+
+    #[inline(always)]
+    fn reciprocal<S: Simd>(simd: S, x: [S::f64s; 2], (): &()) -> [S::f64s; 2] {
         let one = simd.splat_f64s(1.0);
         [simd.div_f64s(one, x[0]), simd.div_f64s(one, x[1])]
     }
 
     #[inline(always)]
-    fn exp_of_minus<S: Simd>(_: S, mut x: [S::f64s; 2]) -> [S::f64s; 2] {
+    fn exp_of_minus<S: Simd>(_: S, mut x: [S::f64s; 2], (): &()) -> [S::f64s; 2] {
         Self::numbers_mut::<S>(&mut x).iter_mut().for_each(|x| *x = (-*x).exp());
         x
     }
 
     #[inline(always)]
-    fn exp_m1_of_minus<S: Simd>(_: S, mut x: [S::f64s; 2]) -> [S::f64s; 2] {
+    fn exp_m1_of_minus<S: Simd>(_: S, mut x: [S::f64s; 2], (): &()) -> [S::f64s; 2] {
         Self::numbers_mut::<S>(&mut x).iter_mut().for_each(|x| *x = (-*x).exp_m1());
         x
     }
 
     #[inline(always)]
-    fn ln_1p<S: Simd>(_: S, mut x: [S::f64s; 2]) -> [S::f64s; 2] {
+    fn ln_1p<S: Simd>(_: S, mut x: [S::f64s; 2], (): &()) -> [S::f64s; 2] {
         Self::numbers_mut::<S>(&mut x).iter_mut().for_each(|x| *x = x.ln_1p());
         x
     }
@@ -334,20 +350,20 @@ impl<S: Simd, C: Vectors> Lanes<S, C> {
 
     /// 1/self, where it is > 0, neither nearly 0 nor nearly overflowing.
     #[inline(always)]
-    pub(crate) fn reciprocal(self) -> Self {
-        Self::new(self.simd, C::reciprocal(self.simd, self.pair))
+    pub(crate) fn reciprocal(self, constants: &C::Constants<S>) -> Self {
+        Self::new(self.simd, C::reciprocal(self.simd, self.pair, constants))
     }
 
     /// e^−self, where it is +0 or positive; 0 where that is below the least normal number.
     #[inline(always)]
-    pub(crate) fn exp_of_minus(self) -> Self {
-        Self::new(self.simd, C::exp_of_minus(self.simd, self.pair))
+    pub(crate) fn exp_of_minus(self, constants: &C::Constants<S>) -> Self {
+        Self::new(self.simd, C::exp_of_minus(self.simd, self.pair, constants))
     }
 
     /// e^−self − 1, where it is +0 or positive.
     #[inline(always)]
-    pub(crate) fn exp_m1_of_minus(self) -> Self {
-        Self::new(self.simd, C::exp_m1_of_minus(self.simd, self.pair))
+    pub(crate) fn exp_m1_of_minus(self, constants: &C::Constants<S>) -> Self {
+        Self::new(self.simd, C::exp_m1_of_minus(self.simd, self.pair, constants))
     }
 
     #[inline(always)]
@@ -357,8 +373,8 @@ impl<S: Simd, C: Vectors> Lanes<S, C> {
 
     /// log(1 + self), where it is ≥ 0.
     #[inline(always)]
-    pub(crate) fn ln_1p(self) -> Self {
-        Self::new(self.simd, C::ln_1p(self.simd, self.pair))
+    pub(crate) fn ln_1p(self, constants: &C::Constants<S>) -> Self {
+        Self::new(self.simd, C::ln_1p(self.simd, self.pair, constants))
     }
 }
 

@@ -6,7 +6,7 @@ use pulp::Simd;
 use crate::Real;
 use crate::block::Block;
 use crate::groups::{Group, Groups};
-use crate::logarithm::{LogColumn, Logarithms, NoLogarithms};
+use crate::logarithm::{LogColumn, Logarithms};
 use crate::membership::Membership;
 use crate::pixel::{PixelColumns, Wanted};
 use crate::simd::{Column, Lanes};
@@ -23,12 +23,18 @@ pub(crate) fn add_target<S: Simd, C: Real>(simd: S, block: &Block<C>, plan: &Pla
             continue;
         }
         let squared = plan.statistics()[i] == Statistic::SquaredTarget;
+        let (hard, soft) = block.targets(simd);
+        let hard = hard.first(w.len());
         for k in (0..classes).filter(|&k| block.has(k)) {
-            let y = block.target(simd, k);
-            add_up!(simd, sums, i * classes + k, w.len(), shares, |b| {
-                let once = y.of(Side::Region, b, w.at(b));
-                if squared { y.of(Side::Region, b, once) } else { once }
-            });
+            let (at, class) = (i * classes + k, Lanes::of(simd, C::of_class(k as i32)));
+            if block.is_hard() {
+                add_up!(simd, sums, at, w.len(), shares, |b| hard.of::<false>((k, b), class, w.at(b)));
+            } else {
+                add_up!(simd, sums, at, w.len(), shares, |b| {
+                    let once = soft.of::<false>((k, b), class, w.at(b));
+                    if squared { soft.of::<false>((k, b), class, once) } else { once }
+                });
+            }
         }
     }
 }
@@ -71,98 +77,98 @@ impl Usual {
         let inside = background || block.has(k);
         let at = |i: Option<usize>| i.map(|i| i * classes + k);
         let (intersection, likelihood) = (at(self.intersection.filter(|_| inside)), at(self.likelihood.filter(|_| inside)));
+        let count = w.len();
         let run = Run {
-            p: p.first(w.len()),
-            scaled: block.weighted_scale.lanes(simd, 0).first(w.len()),
+            p: p.first(count),
+            scaled: block.weighted_scale.lanes(simd, 0).first(count),
             w,
             class: Lanes::of(simd, C::of_class(k as i32)),
             k,
-            side,
-            places: [at(self.mass), intersection, likelihood],
             bound: block.bound,
         };
         let (hard, soft) = block.targets(simd);
-        let log = likelihood.map(|_| block.log(simd, activation, side, k));
-        match (log, block.is_hard()) {
-            (None, true) => run.with(simd, hard, NoLogarithms(simd), sums),
-            (None, false) => run.with(simd, soft, NoLogarithms(simd), sums),
-            (Some(LogColumn::Softmax(log)), true) => run.with(simd, hard, log, sums),
-            (Some(LogColumn::Softmax(log)), false) => run.with(simd, soft, log, sums),
-            (Some(LogColumn::Sigmoid(log)), true) => run.with(simd, hard, log, sums),
-            (Some(LogColumn::Sigmoid(log)), false) => run.with(simd, soft, log, sums),
+        let hard = hard.first(count);
+        match (at(self.mass), intersection) {
+            (None, None) => {}
+            (Some(mass), None) => {
+                add_up!(simd, sums, mass, count, Summands::Shares(run.bound), |b| run.p.at(b) * run.scaled.at(b));
+            }
+            (mass, Some(intersection)) => match (block.is_hard(), background) {
+                (true, false) => run.add_shares::<_, false>(simd, hard, (mass, intersection), sums),
+                (true, true) => run.add_shares::<_, true>(simd, hard, (mass, intersection), sums),
+                (false, false) => run.add_shares::<_, false>(simd, soft, (mass, intersection), sums),
+                (false, true) => run.add_shares::<_, true>(simd, soft, (mass, intersection), sums),
+            },
+        }
+        let Some(likelihood) = likelihood else { return };
+        match (block.log(simd, activation, side, k), block.is_hard(), background) {
+            (LogColumn::Softmax(log), true, _) => run.add_logarithms::<_, _, false>(simd, hard, log, likelihood, sums),
+            (LogColumn::Softmax(log), false, _) => run.add_logarithms::<_, _, false>(simd, soft, log, likelihood, sums),
+            (LogColumn::Sigmoid(log), true, false) => run.add_logarithms::<_, _, false>(simd, hard, log, likelihood, sums),
+            (LogColumn::Sigmoid(log), true, true) => run.add_logarithms::<_, _, true>(simd, hard, log, likelihood, sums),
+            (LogColumn::Sigmoid(log), false, false) => run.add_logarithms::<_, _, false>(simd, soft, log, likelihood, sums),
+            (LogColumn::Sigmoid(log), false, true) => run.add_logarithms::<_, _, true>(simd, soft, log, likelihood, sums),
         }
     }
 }
 
-/// One class's usual sums.
+/// One class's usual sums. What adds them up is compiled for each kind of target and of logarithm, so that its loops are free of branches.
 struct Run<'a, S: Simd, C: Real> {
     p: Column<'a, S, C>,
     scaled: Column<'a, S, C>,
     w: Column<'a, S, C>,
     class: Lanes<S, C>,
     k: usize,
-    side: Side,
-    /// Of the sums of masses, intersections and likelihoods.
-    places: [Option<usize>; 3],
     bound: Bound<C>,
 }
 
 impl<S: Simd, C: Real> Run<'_, S, C> {
-    /// Specialised, so that nothing is added up that is not asked for.
+    /// Masses, where they are asked for, and intersections, in one loop.
     #[inline(always)]
-    fn with<T: Membership<S, C>, G: Logarithms<S, C>>(self, simd: S, y: T, log: G, sums: &mut Sums<'_, C>) {
-        let count = self.w.len();
-        let (y, log) = (y.first(count), log.first(count));
-        match self.places {
-            [_, Some(_), _] => self.add::<T, G, true, true>(simd, y, log, sums),
-            [Some(_), None, _] => self.add::<T, G, true, false>(simd, y, log, sums),
-            [None, None, _] => self.add::<T, G, false, false>(simd, y, log, sums),
+    fn add_shares<T: Membership<S, C>, const BACKGROUND: bool>(
+        &self,
+        simd: S,
+        y: T,
+        (mass, intersection): (Option<usize>, usize),
+        sums: &mut Sums<'_, C>,
+    ) {
+        let (count, start) = (self.w.len(), self.bound.of_shares(simd));
+        let (mut masses, mut intersections) = (Sum::from(start), Sum::from(start));
+        for b in 0..count {
+            let share = self.p.at(b) * self.scaled.at(b);
+            masses.add(share);
+            intersections.add(y.of::<BACKGROUND>((self.k, b), self.class, share));
+        }
+        let places = [mass, Some(intersection)];
+        for (i, (place, sum)) in places.into_iter().zip([masses, intersections]).enumerate() {
+            match (place, sum.checked(start, self.bound, false)) {
+                (None, _) => {}
+                (Some(place), Some(sum)) => sums.join(simd, place, sum),
+                (Some(place), None) => {
+                    for b in 0..count {
+                        let share = self.p.at(b) * self.scaled.at(b);
+                        let share = if i == 0 { share } else { y.of::<BACKGROUND>((self.k, b), self.class, share) };
+                        sums.totals[place] += share.total();
+                    }
+                }
+            }
         }
     }
 
-    /// The summands at a pair of vectors.
     #[inline(always)]
-    fn at<T: Membership<S, C>, G: Logarithms<S, C>>(&self, y: T, log: G, b: usize) -> [Lanes<S, C>; 3] {
-        let (side, at, class) = (self.side, (self.k, b), self.class);
-        let mass = self.p.at(b) * self.scaled.at(b);
-        [mass, y.of(side, at, class, mass), y.of(side, at, class, self.w.at(b) * log.at(b))]
-    }
-
-    #[inline(always)]
-    fn add<T: Membership<S, C>, G: Logarithms<S, C>, const MASS: bool, const INTERSECTION: bool>(
-        self,
+    fn add_logarithms<T: Membership<S, C>, G: Logarithms<S, C>, const BACKGROUND: bool>(
+        &self,
         simd: S,
         y: T,
         log: G,
+        place: usize,
         sums: &mut Sums<'_, C>,
     ) {
-        let count = self.w.len();
-        let (shares, logarithms) = (self.bound.of_shares(simd), self.bound.of_logarithms(simd));
-        let (mut masses, mut intersections, mut likelihoods) = (Sum::from(shares), Sum::from(shares), Sum::from(logarithms));
-        for b in 0..count {
-            let [mass, intersection, likelihood] = self.at(y, log, b);
-            if MASS {
-                masses.add(mass);
-            }
-            if INTERSECTION {
-                intersections.add(intersection);
-            }
-            if G::ANY {
-                likelihoods.add(likelihood);
-            }
-        }
-        let checked = [
-            masses.checked(shares, self.bound, false),
-            intersections.checked(shares, self.bound, false),
-            likelihoods.checked(logarithms, self.bound, true),
-        ];
-        for (i, (place, sum)) in self.places.iter().zip(checked).enumerate() {
-            match (*place, sum) {
-                (Some(place), Some(sum)) => sums.join(simd, place, sum),
-                (Some(place), None) => (0..count).for_each(|b| sums.totals[place] += self.at(y, log, b)[i].total()),
-                (None, _) => {}
-            }
-        }
+        let (count, class) = (self.w.len(), self.class);
+        let log = log.first(count);
+        add_up!(simd, sums, place, count, Summands::Logarithms(self.bound), |b| {
+            y.of::<BACKGROUND>((self.k, b), class, self.w.at(b) * log.at(b))
+        });
     }
 }
 
