@@ -67,7 +67,7 @@ impl<C: Real> Block<C> {
             len: 0,
             all_valid: true,
             present: 0,
-            bound: Bound::new(1.0),
+            bound: Bound::new(1.0, true),
             target: columns(if needs.soft { classes } else { 1 }),
             weight: columns(1),
             logits: only(needs.sigmoid, classes),
@@ -189,7 +189,7 @@ impl<C: Real> Block<C> {
                 }
             }
         }
-        self.bound = Bound::new(largest);
+        self.bound = Bound::new(largest, problem.weights.is_none());
         match problem.target {
             Target::Labels(labels) => {
                 match labels {
@@ -287,17 +287,16 @@ impl<C: Real> Block<C> {
         if self.needs.softmax {
             let valid = (!self.all_valid).then(|| &self.weight);
             bring(simd, &mut self.depth, valid, problem, read, (sample, start, self.len));
-            let pairs = self.weight.lanes(simd, 0).len();
-            let mut z = self.depth.grid_mut(simd);
+            let (pairs, mut z) = (self.weight.lanes(simd, 0).len(), self.depth.grid_mut(simd));
             for b in 0..pairs {
                 let mut max = Lanes::of(simd, C::neg_infinity());
-                for row in z.rows() {
-                    let z = Lanes::new(simd, row[b]);
+                for k in 0..z.rows() {
+                    let z = z.at(k, b);
                     odd = z.mul_add(zero, odd);
                     max = max.max(z);
                 }
-                for row in z.rows() {
-                    row[b] = (max - Lanes::new(simd, row[b])).pair;
+                for k in 0..z.rows() {
+                    z.set(k, b, max - z.at(k, b));
                 }
             }
         }
@@ -352,14 +351,15 @@ impl<C: Real> Block<C> {
         let (scale, rest) = (pairs_mut(simd, self.scale.column_mut(0)), pairs_mut(simd, self.log_largest.column_mut(0)));
         let (depth, mut powers) = (self.depth.grid(simd), self.power.grid_mut(simd));
         let weight = weight.first(scale.len());
+        let rows = depth.rows().min(powers.rows());
         for (b, ((scale, weighted), rest)) in scale.iter_mut().zip(weighted).zip(rest).enumerate() {
             // The largest power is 1. From there on up, what each addition loses is known exactly: what the sum is beyond 1, and so its
             // logarithm, is then right however small it is.
             let (mut sum, mut lost) = (if PRECISE { one } else { zero }, zero);
-            for (depth, power) in depth.rows().zip(powers.rows()) {
+            for k in 0..rows {
                 // The difference first: τ·z may overflow, τ·(max − z) goes to infinity at worst.
-                let p = (Lanes::new(simd, depth[b]) * tau).exp_of_minus(constants);
-                power[b] = p.pair;
+                let p = (depth.at(k, b) * tau).exp_of_minus(constants);
+                powers.set(k, b, p);
                 let before = sum;
                 sum = before + p;
                 if PRECISE {

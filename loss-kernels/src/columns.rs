@@ -1,7 +1,5 @@
 //! Columns of pixels, one per class: one after another, or the same pair of vectors of all.
 
-use std::slice::{ChunksExact, ChunksExactMut};
-
 use pulp::Simd;
 
 use crate::Real;
@@ -57,13 +55,16 @@ impl<C: Real> Columns<C> {
     /// All of them, pair by pair of vectors.
     #[inline(always)]
     pub(crate) fn grid<S: Simd>(&self, simd: S) -> Grid<'_, S, C> {
-        Grid { simd, pairs: C::pairs::<S>(&self.data[self.first..]), stride: self.stride / C::lanes::<S>() }
+        let (pairs, stride) = (C::pairs::<S>(&self.data[self.first..]), self.stride / C::lanes::<S>());
+        Grid { simd, pairs, rows: pairs.len() / stride, stride }
     }
 
     /// All of them, pair by pair, to be written.
     #[inline(always)]
-    pub(crate) fn grid_mut<S: Simd>(&mut self, _: S) -> GridMut<'_, S, C> {
-        GridMut { pairs: C::pairs_mut::<S>(&mut self.data[self.first..]), stride: self.stride / C::lanes::<S>() }
+    pub(crate) fn grid_mut<S: Simd>(&mut self, simd: S) -> GridMut<'_, S, C> {
+        let (pairs, stride) = (C::pairs_mut::<S>(&mut self.data[self.first..]), self.stride / C::lanes::<S>());
+        let rows = pairs.len() / stride;
+        GridMut { simd, pairs, rows, stride }
     }
 }
 
@@ -73,34 +74,63 @@ copied!(Grid<'_>);
 pub(crate) struct Grid<'a, S: Simd, C: Vectors> {
     simd: S,
     pairs: &'a [Pair<S, C>],
+    /// Columns; times the stride, no more than there are pairs.
+    rows: usize,
     stride: usize,
 }
 
-impl<'a, S: Simd, C: Vectors> Grid<'a, S, C> {
+/// Columns that are read and written in that order.
+pub(crate) struct GridMut<'a, S: Simd, C: Vectors> {
+    simd: S,
+    pairs: &'a mut [Pair<S, C>],
+    /// As of [`Grid`].
+    rows: usize,
+    stride: usize,
+}
+
+// A loop over rows up to `rows` and pairs up to `stride` needs no check: the compiler sees that of both, but not what follows of their
+// product.
+
+impl<S: Simd, C: Vectors> Grid<'_, S, C> {
+    /// How many columns there are.
+    #[inline(always)]
+    pub(crate) fn rows(self) -> usize {
+        self.rows
+    }
+
     /// The pair `b` of the class `k`.
     #[inline(always)]
     pub(crate) fn at(self, k: usize, b: usize) -> Lanes<S, C> {
-        Lanes::new(self.simd, self.pairs[k * self.stride + b])
+        assert!(k < self.rows && b < self.stride);
+        // SAFETY: k·stride + b < rows·stride ≤ pairs.len(), which is how a grid is made.
+        #[allow(unsafe_code, reason = "the check of every index would cost as much as what is done with a pair")]
+        let pair = unsafe { *self.pairs.get_unchecked(k * self.stride + b) };
+        Lanes::new(self.simd, pair)
     }
-
-    /// The classes, one after another.
-    #[inline(always)]
-    pub(crate) fn rows(self) -> ChunksExact<'a, Pair<S, C>> {
-        self.pairs.chunks_exact(self.stride)
-    }
-}
-
-/// Columns that are written in that order.
-pub(crate) struct GridMut<'a, S: Simd, C: Vectors> {
-    pairs: &'a mut [Pair<S, C>],
-    stride: usize,
 }
 
 impl<S: Simd, C: Vectors> GridMut<'_, S, C> {
-    /// The classes, one after another.
+    /// How many columns there are.
     #[inline(always)]
-    pub(crate) fn rows(&mut self) -> ChunksExactMut<'_, Pair<S, C>> {
-        self.pairs.chunks_exact_mut(self.stride)
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The pair `b` of the class `k`.
+    #[inline(always)]
+    pub(crate) fn at(&self, k: usize, b: usize) -> Lanes<S, C> {
+        Grid { simd: self.simd, pairs: self.pairs, rows: self.rows, stride: self.stride }.at(k, b)
+    }
+
+    /// Writes the pair `b` of the class `k`.
+    #[inline(always)]
+    pub(crate) fn set(&mut self, k: usize, b: usize, value: Lanes<S, C>) {
+        assert!(k < self.rows && b < self.stride);
+        // SAFETY: as in `Grid::at`.
+        #[allow(unsafe_code, reason = "as in `Grid::at`")]
+        unsafe {
+            *self.pairs.get_unchecked_mut(k * self.stride + b) = value.pair;
+        }
     }
 }
 

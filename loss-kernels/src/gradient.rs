@@ -50,6 +50,8 @@ impl<C: Real> GradientColumns<C> {
 /// What one side of a class's statistics hands down.
 #[derive(Clone, Copy)]
 struct Upstream<C> {
+    /// The class's number.
+    class: C,
     /// ∂/∂P
     mass: C,
     /// ∂/∂I
@@ -111,7 +113,7 @@ impl<C: Real> Upstream<C> {
                 _ => mass = u,
             }
         }
-        Self { mass, intersection, squared, likelihood, log_mass, pixels }
+        Self { class: C::of_class(k as i32), mass, intersection, squared, likelihood, log_mass, pixels }
     }
 
     /// Whether anything is handed to pixels of this side alone.
@@ -134,10 +136,11 @@ impl<C: Real> Upstream<C> {
     fn parts<S: Simd, T: Membership<S, C>, const BACKGROUND: bool, const OWN: bool, const MORE: bool>(
         &self,
         p: Lanes<S, C>,
-        (y, class): (T, Lanes<S, C>),
+        y: T,
         (slopes, column): (Grid<'_, S, C>, usize),
         at: (usize, usize),
     ) -> (Lanes<S, C>, Lanes<S, C>) {
+        let class = p.splat(self.class);
         let (mut per_p, mut alone) = (p.splat(self.mass), p.splat(C::zero()));
         if OWN {
             per_p = per_p + y.of::<BACKGROUND>(at, class, p.splat(self.intersection));
@@ -216,13 +219,16 @@ impl<C: Real> GradientColumns<C> {
         handed: &Handed<C>,
     ) {
         match group.activation {
-            Activation::Softmax => self.softmax::<S, T, OWN, MORE>(simd, block, y, group, &handed.sides[0]),
+            Activation::Softmax if self.fresh => {
+                self.softmax::<S, T, OWN, MORE, true>(simd, block, y, group, &handed.sides[0]);
+            }
+            Activation::Softmax => self.softmax::<S, T, OWN, MORE, false>(simd, block, y, group, &handed.sides[0]),
             Activation::Sigmoid => self.sigmoid::<S, T, OWN, MORE>(simd, block, y, group, &handed.sides),
         }
     }
 
     #[inline(always)]
-    fn softmax<S: Simd, T: Membership<S, C>, const OWN: bool, const MORE: bool>(
+    fn softmax<S: Simd, T: Membership<S, C>, const OWN: bool, const MORE: bool, const FRESH: bool>(
         &mut self,
         simd: S,
         block: &Block<C>,
@@ -230,37 +236,34 @@ impl<C: Real> GradientColumns<C> {
         group: &Group,
         handed: &[Upstream<C>],
     ) {
-        let (zero, one) = (Lanes::of(simd, C::zero()), Lanes::of(simd, C::one()));
-        let (tau, fresh) = (Lanes::of(simd, C::of(group.temperature.value())), self.fresh);
+        let (zero, tau) = (Lanes::of(simd, C::zero()), Lanes::of(simd, C::of(group.temperature.value())));
         let excess = pairs_mut(simd, &mut self.excess.column_mut(0)[..block.padded()]);
         let (scale, w) = (block.scale.lanes(simd, 0).first(excess.len()), block.weight.lanes(simd, 0).first(excess.len()));
         let (powers, slopes) = (block.power.grid(simd), self.slopes.grid(simd));
         let mut out = self.out.grid_mut(simd);
+        let (y, handed) = (y.first(excess.len()), &handed[..handed.len().min(powers.rows()).min(out.rows())]);
         for (b, excess) in excess.iter_mut().enumerate() {
             let (scale, weight) = (scale.at(b), tau * w.at(b));
             // Σ_k g_k, without the weight: what the powers are multiplied by, and the rest.
-            let (mut per_power, mut rest, mut class) = (zero, zero, zero);
-            for (k, (up, power)) in handed.iter().zip(powers.rows()).enumerate() {
-                let power = Lanes::new(simd, power[b]);
-                let (per_p, alone) = up.parts::<S, T, false, OWN, MORE>(power * scale, (y, class), (slopes, k), (k, b));
+            let (mut per_power, mut rest) = (zero, zero);
+            for (k, up) in handed.iter().enumerate() {
+                let power = powers.at(k, b);
+                let (per_p, alone) = up.parts::<S, T, false, OWN, MORE>(power * scale, y, (slopes, k), (k, b));
                 per_power = power.mul_add(per_p, per_power);
                 if OWN {
                     rest = rest + alone;
-                    class = class + one;
                 }
             }
             let (total, weighted) = (per_power.mul_add(scale, rest), scale * weight);
             let mut sum = zero;
-            class = zero;
-            for (k, ((up, power), out)) in handed.iter().zip(powers.rows()).zip(out.rows()).enumerate() {
-                let power = Lanes::new(simd, power[b]);
-                let (per_p, alone) = up.parts::<S, T, false, OWN, MORE>(power * scale, (y, class), (slopes, k), (k, b));
+            for (k, up) in handed.iter().enumerate() {
+                let power = powers.at(k, b);
+                let (per_p, alone) = up.parts::<S, T, false, OWN, MORE>(power * scale, y, (slopes, k), (k, b));
                 let value = (power * weighted) * (per_p - total);
                 let value = if OWN { alone.mul_add(weight, value) } else { value };
-                let value = if fresh { value } else { Lanes::new(simd, out[b]) + value };
+                let value = if FRESH { value } else { out.at(k, b) + value };
                 sum = sum + value;
-                out[b] = value.pair;
-                class = class + one;
+                out.set(k, b, value);
             }
             *excess = sum.pair;
         }
@@ -280,7 +283,6 @@ impl<C: Real> GradientColumns<C> {
         let (w, slopes, fresh) = (block.weight.lanes(simd, 0), self.slopes.grid(simd), self.fresh);
         let classes = region.len().max(background.len());
         for k in 0..classes {
-            let class = Lanes::of(simd, C::of_class(k as i32));
             let (p, q) = (block.power.lanes(simd, k), block.complement.lanes(simd, k));
             let (region, background) = (region.get(k), background.get(k));
             let out = &mut self.out.column_mut(k)[..block.padded()];
@@ -288,11 +290,11 @@ impl<C: Real> GradientColumns<C> {
                 let (p, q) = (p.at(b), q.at(b));
                 let mut value = zero;
                 if let Some(up) = region {
-                    let (per_p, alone) = up.parts::<S, T, false, OWN, MORE>(p, (y, class), (slopes, k), (k, b));
+                    let (per_p, alone) = up.parts::<S, T, false, OWN, MORE>(p, y, (slopes, k), (k, b));
                     value = p.mul_add(per_p, alone) * q;
                 }
                 if let Some(up) = background {
-                    let (per_q, alone) = up.parts::<S, T, true, OWN, MORE>(q, (y, class), (slopes, classes + k), (k, b));
+                    let (per_q, alone) = up.parts::<S, T, true, OWN, MORE>(q, y, (slopes, classes + k), (k, b));
                     value = value - q.mul_add(per_q, alone) * p;
                 }
                 let value = tau * w.at(b) * value;

@@ -16,10 +16,11 @@ use crate::sums::{Bound, Sum, Summands, Sums, add_up};
 #[inline(always)]
 pub(crate) fn add_target<S: Simd, C: Real>(simd: S, block: &Block<C>, plan: &Plan, groups: &Groups, sums: &mut Sums<'_, C>) {
     let (classes, shares) = (plan.classes(), Summands::Shares(block.bound));
+    let weights = block.bound.of_weights();
     let w = block.weight.lanes(simd, 0);
     for &i in &groups.target {
         if plan.statistics()[i] == Statistic::ValidSize {
-            add_up!(simd, sums, i * classes, w.len(), shares, |b| w.at(b));
+            add_up!(simd, sums, i * classes, w.len(), weights, |b| w.at(b));
             continue;
         }
         let squared = plan.statistics()[i] == Statistic::SquaredTarget;
@@ -28,7 +29,7 @@ pub(crate) fn add_target<S: Simd, C: Real>(simd: S, block: &Block<C>, plan: &Pla
         for k in (0..classes).filter(|&k| block.has(k)) {
             let (at, class) = (i * classes + k, Lanes::of(simd, C::of_class(k as i32)));
             if block.is_hard() {
-                add_up!(simd, sums, at, w.len(), shares, |b| hard.of::<false>((k, b), class, w.at(b)));
+                add_up!(simd, sums, at, w.len(), weights, |b| hard.of::<false>((k, b), class, w.at(b)));
             } else {
                 add_up!(simd, sums, at, w.len(), shares, |b| {
                     let once = soft.of::<false>((k, b), class, w.at(b));

@@ -12,6 +12,8 @@ pub(crate) struct Bound<C> {
     weight: C,
     /// Whether sums of as many as are ever joined may be beyond the type.
     overflows: bool,
+    /// Whether every weight is 0 or 1.
+    whole: bool,
 }
 
 /// How many times the largest weight a logarithm's summand is taken to be at most; where it is not, that is seen.
@@ -19,11 +21,16 @@ const LOGARITHM: f64 = 1024.0;
 
 impl<C: Real> Bound<C> {
     /// Of weights up to this one.
-    pub(crate) fn new(largest: f64) -> Self {
+    pub(crate) fn new(largest: f64, whole: bool) -> Self {
         // Not so small that what is lost of it is not a normal number.
         let weight = (largest.log2().floor() + 1.0).max(-60.0).exp2();
         let all = C::of(weight) * C::of(LOGARITHM * (2 * FLUSH * LONGEST) as f64);
-        Self { weight: C::of(weight), overflows: !all.is_finite() }
+        Self { weight: C::of(weight), overflows: !all.is_finite(), whole }
+    }
+
+    /// What is known of sums of weights of pixels that are or are not of a class.
+    pub(crate) fn of_weights(self) -> Summands<C> {
+        if self.whole { Summands::Whole } else { Summands::Shares(self) }
     }
 
     /// Where a sum of shares begins.
@@ -67,6 +74,12 @@ impl<S: Simd, C: Real> Sum<S, C> {
         let (sum, lost) = slot.split_at_mut(PADDING);
         C::pairs_mut::<S>(sum)[0] = self.sum.pair;
         C::pairs_mut::<S>(lost)[0] = self.lost.pair;
+    }
+
+    /// Adds a whole number.
+    #[inline(always)]
+    pub(crate) fn add_whole(&mut self, value: Lanes<S, C>) {
+        self.sum = self.sum + value;
     }
 
     /// Adds a number that is no further from 0 than the sum (Dekker's sum).
@@ -159,6 +172,8 @@ impl<C: Real> Sums<'_, C> {
 /// What is known of the summands of a sum.
 #[derive(Clone, Copy)]
 pub(crate) enum Summands<C> {
+    /// 0 or 1.
+    Whole,
     /// Weights times numbers between 0 and 1.
     Shares(Bound<C>),
     /// Weights times logarithms of such numbers.
@@ -173,6 +188,13 @@ macro_rules! add_up {
     ($simd:expr, $sums:expr, $at:expr, $count:expr, $summands:expr, |$i:ident| $value:expr) => {{
         let (simd, at, count): (_, usize, usize) = ($simd, $at, $count);
         let joined = match $summands {
+            Summands::Whole => {
+                let mut sum = Sum::from(Lanes::of(simd, C::zero()));
+                for $i in 0..count {
+                    sum.add_whole($value);
+                }
+                Some(sum)
+            }
             Summands::Any => {
                 let mut sum = Sum::from(Lanes::of(simd, C::zero()));
                 for $i in 0..count {
