@@ -9,7 +9,7 @@ use crate::columns::Columns;
 use crate::logarithm::{LogColumn, LogSigmoid, LogSoftmax};
 use crate::membership::{HardTarget, Label, SoftTarget, TargetColumn};
 use crate::problem::{Labels, Target};
-use crate::simd::{Lanes, PADDING, pairs_mut, write_column};
+use crate::simd::{Column, Lanes, PADDING, pairs_mut, write_column};
 use crate::sums::Bound;
 use crate::{Problem, Real};
 
@@ -48,8 +48,8 @@ pub(crate) struct Block<C> {
     pub(crate) power: Columns<C>,
     /// 1/Σ_k e^(τ(z − max)), or 1.
     pub(crate) scale: Columns<C>,
-    /// `w · scale`.
-    pub(crate) weighted_scale: Columns<C>,
+    /// `w · scale`, softmax only.
+    weighted_scale: Columns<C>,
     /// 1 − p(τ), sigmoid only.
     pub(crate) complement: Columns<C>,
     /// The logarithm of the largest probability: −log Σ_k e^(z − max) in one column; under sigmoid −log(1 + e^−|z|) per class.
@@ -74,7 +74,7 @@ impl<C: Real> Block<C> {
             depth: only(needs.softmax, classes),
             power: only(any, classes),
             scale: columns(1),
-            weighted_scale: columns(1),
+            weighted_scale: only(needs.softmax, 1),
             complement: only(needs.sigmoid, classes),
             log_largest: columns(if needs.sigmoid { classes.max(1) } else { 1 }),
         }
@@ -107,6 +107,16 @@ impl<C: Real> Block<C> {
     /// Whether there is any softmax.
     pub(crate) fn is_softmax(&self) -> bool {
         self.needs.softmax
+    }
+
+    /// What a power is to be multiplied by for w·p.
+    #[inline(always)]
+    pub(crate) fn weighted_scale<S: Simd>(&self, simd: S, activation: Activation) -> Column<'_, S, C> {
+        match activation {
+            Activation::Softmax => &self.weighted_scale,
+            Activation::Sigmoid => &self.weight,
+        }
+        .lanes(simd, 0)
     }
 
     /// Whether all pixels are valid.
@@ -238,6 +248,8 @@ impl<C: Real> Block<C> {
         let (mut present, mut high, mut largest) = (0, 0, 0);
         for (to, label) in column.iter_mut().zip(labels) {
             *to = C::of_class((label.low() as i32).wrapping_sub(first));
+        }
+        for label in labels {
             present |= 1u32.wrapping_shl(label.low());
             high |= label.high();
             largest = largest.max(label.low());
@@ -413,8 +425,6 @@ impl<C: Real> Block<C> {
             }
         }
         self.scale.column_mut(0).fill(C::one());
-        let weight = self.weight.lanes(simd, 0);
-        write_column!(simd, self.weighted_scale.column_mut(0), |i| weight.at(i));
     }
 
     /// log p of a class, or, on the background side of sigmoid, log(1 − p).

@@ -16,6 +16,9 @@ pub trait Element: bytemuck::Zeroable + Copy + Send + Sync + 'static {
     /// Rounds numbers to the nearest. What is beyond the shorter slice stays as it is.
     fn store(from: &[Self::Compute], to: &mut [Self]);
 
+    /// The numbers themselves, where they are stored as they are computed.
+    fn computed(values: &mut [Self]) -> Option<&mut [Self::Compute]>;
+
     /// As many zeros, fresh from the system where they are many, and then asked for by all threads at once.
     #[must_use]
     fn zeros(length: usize) -> Vec<Self> {
@@ -57,7 +60,7 @@ fn pages<T>(piece: &mut [T]) -> Option<(&mut [T], usize)> {
 fn populate<T>(_: &mut [T]) {}
 
 macro_rules! element {
-    ($($type:ty, $compute:ty, $load:expr, $store:expr;)*) => {$(
+    ($($type:ty, $compute:ty, $load:expr, $store:expr, $computed:expr;)*) => {$(
         impl Element for $type {
             type Compute = $compute;
             #[inline]
@@ -69,6 +72,10 @@ macro_rules! element {
             fn store(from: &[$compute], to: &mut [Self]) {
                 let length = from.len().min(to.len());
                 $store(&from[..length], &mut to[..length]);
+            }
+            #[inline]
+            fn computed(values: &mut [Self]) -> Option<&mut [$compute]> {
+                $computed(values)
             }
         }
     )*};
@@ -94,10 +101,10 @@ fn narrow(from: &[f32], to: &mut [bf16]) {
 }
 
 element! {
-    f32, f32, copy, copy;
-    f64, f64, copy, copy;
-    f16, f32, <[f16]>::convert_to_f32_slice, |from, to: &mut [f16]| to.convert_from_f32_slice(from);
-    bf16, f32, widen, narrow;
+    f32, f32, copy, copy, Some;
+    f64, f64, copy, copy, Some;
+    f16, f32, <[f16]>::convert_to_f32_slice, |from, to: &mut [f16]| to.convert_from_f32_slice(from), |_| None;
+    bf16, f32, widen, narrow, |_| None;
 }
 
 /// Calls `$call` with the numbers of a tensor as a slice of their own type, which is [`Element`]: the tensor says by a method

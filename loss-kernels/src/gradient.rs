@@ -24,7 +24,7 @@ pub(crate) struct GradientColumns<C> {
     /// Σ φ'·∂/∂F per class, of the region and then of the background; where there are pixel sums.
     slopes: Columns<C>,
     /// One column, ready to be stored.
-    pub(crate) stage: Vec<C>,
+    stage: Vec<C>,
     /// Whether nothing has been written since the last block.
     fresh: bool,
 }
@@ -94,10 +94,21 @@ impl<C: Real> Handed<C> {
 }
 
 impl<C: Real> Upstream<C> {
-    fn new(plan: &Plan, group: &Group, derivative: impl Fn(usize, usize) -> Option<C>, side: Side, k: usize) -> Self {
+    fn nothing(k: usize) -> Self {
         let zero = C::zero();
-        let (mut mass, mut intersection, mut squared) = (zero, zero, zero);
-        let (mut likelihood, mut log_mass, mut pixels) = (zero, zero, false);
+        Self {
+            class: C::of_class(k as i32),
+            mass: zero,
+            intersection: zero,
+            squared: zero,
+            likelihood: zero,
+            log_mass: zero,
+            pixels: false,
+        }
+    }
+
+    fn new(plan: &Plan, group: &Group, derivative: impl Fn(usize, usize) -> Option<C>, side: Side, k: usize) -> Self {
+        let mut all = Self::nothing(k);
         for &i in &group.members {
             let statistic = &plan.statistics()[i];
             let (Some(u), Some((.., of))) = (derivative(i, k), statistic.probability()) else { continue };
@@ -105,15 +116,15 @@ impl<C: Real> Upstream<C> {
                 continue;
             }
             match statistic {
-                Statistic::Intersection(..) => intersection = u,
-                Statistic::SquaredMass(_) => squared = u + u,
-                Statistic::LogLikelihood(..) => likelihood = u,
-                Statistic::LogMass(..) => log_mass = u,
-                Statistic::PixelSum(..) => pixels = true,
-                _ => mass = u,
+                Statistic::Intersection(..) => all.intersection = u,
+                Statistic::SquaredMass(_) => all.squared = u + u,
+                Statistic::LogLikelihood(..) => all.likelihood = u,
+                Statistic::LogMass(..) => all.log_mass = u,
+                Statistic::PixelSum(..) => all.pixels = true,
+                _ => all.mass = u,
             }
         }
-        Self { class: C::of_class(k as i32), mass, intersection, squared, likelihood, log_mass, pixels }
+        all
     }
 
     /// Whether anything is handed to pixels of this side alone.
@@ -278,58 +289,75 @@ impl<C: Real> GradientColumns<C> {
         group: &Group,
         [region, background]: &[Vec<Upstream<C>>; 2],
     ) {
-        let zero = Lanes::of(simd, C::zero());
         let tau = Lanes::of(simd, C::of(group.temperature.value()));
-        let (w, slopes, fresh) = (block.weight.lanes(simd, 0), self.slopes.grid(simd), self.fresh);
+        let (slopes, fresh) = (self.slopes.grid(simd), self.fresh);
         let classes = region.len().max(background.len());
         for k in 0..classes {
-            let (p, q) = (block.power.lanes(simd, k), block.complement.lanes(simd, k));
-            let (region, background) = (region.get(k), background.get(k));
+            let of_side = |side: &[Upstream<C>]| side.get(k).copied().unwrap_or(Upstream::nothing(k));
+            let [region, background] = [of_side(region), of_side(background)];
             let out = &mut self.out.column_mut(k)[..block.padded()];
+            let count = out.len() / C::lanes::<S>();
+            let (p, q) = (block.power.lanes(simd, k).first(count), block.complement.lanes(simd, k).first(count));
+            let (w, y) = (block.weight.lanes(simd, 0).first(count), y.first(count));
             write_column!(simd, out, |b, old| {
                 let (p, q) = (p.at(b), q.at(b));
-                let mut value = zero;
-                if let Some(up) = region {
-                    let (per_p, alone) = up.parts::<S, T, false, OWN, MORE>(p, y, (slopes, k), (k, b));
-                    value = p.mul_add(per_p, alone) * q;
-                }
-                if let Some(up) = background {
-                    let (per_q, alone) = up.parts::<S, T, true, OWN, MORE>(q, y, (slopes, classes + k), (k, b));
-                    value = value - q.mul_add(per_q, alone) * p;
-                }
-                let value = tau * w.at(b) * value;
+                // (p·per_p + alone_p)·q − (q·per_q + alone_q)·p
+                let (per_p, alone_p) = region.parts::<S, T, false, OWN, MORE>(p, y, (slopes, k), (k, b));
+                let (per_q, alone_q) = background.parts::<S, T, true, OWN, MORE>(q, y, (slopes, classes + k), (k, b));
+                let value = (p * q) * (per_p - per_q);
+                let value = if OWN { alone_p.mul_add(q, value) - alone_q * p } else { value };
+                let value = (tau * w.at(b)) * value;
                 if fresh { value } else { old + value }
             });
         }
     }
 
-    /// The gradient of a class, ready to be stored: exactly 0 where a pixel is not valid, and where it is below the least normal
-    /// number.
+    /// Stores the gradient of a class: exactly 0 where a pixel is not valid, and where it is below the least normal number.
     #[inline(always)]
-    pub(crate) fn finish<S: Simd>(&mut self, simd: S, block: &Block<C>, k: usize, unit: C) -> &[C] {
-        let stage = &mut self.stage[..block.padded()];
-        if self.fresh {
-            stage.fill(C::zero());
-            return &self.stage[..block.len];
-        }
+    pub(crate) fn finish<S: Simd>(
+        &mut self,
+        simd: S,
+        block: &Block<C>,
+        k: usize,
+        unit: C,
+        sink: &mut dyn Sink<C>,
+        from: usize,
+    ) {
+        let padded = block.padded();
+        // A column of the block is either all of the sink's own, or stands on the stage first.
+        let direct = (padded == block.len).then(|| sink.own(k, from, padded)).flatten();
+        let is_direct = direct.is_some();
+        let column = direct.unwrap_or(&mut self.stage[..padded]);
         let zero = Lanes::of(simd, C::zero());
         let (unit, least) = (Lanes::of(simd, unit), Lanes::of(simd, C::min_positive_value() / unit));
-        let out = self.out.lanes(simd, k).first(block.padded() / C::lanes::<S>());
+        let out = self.out.lanes(simd, k).first(padded / C::lanes::<S>());
         let (excess, w) = (self.excess.lanes(simd, 0).first(out.len()), block.weight.lanes(simd, 0).first(out.len()));
-        if block.is_softmax() {
+        if self.fresh {
+            column.fill(C::zero());
+        } else if block.is_softmax() {
             let depth = block.depth.lanes(simd, k).first(out.len());
-            write_column!(simd, stage, |b| {
+            write_column!(simd, column, |b| {
                 let value = out.at(b) - depth.at(b).if_same(zero, excess.at(b), zero);
                 value.abs().if_below(least, zero, value) * unit
             });
         } else {
-            write_column!(simd, stage, |b| out.at(b).abs().if_below(least, zero, out.at(b)) * unit);
+            write_column!(simd, column, |b| out.at(b).abs().if_below(least, zero, out.at(b)) * unit);
         }
         if !block.is_all_valid() {
-            write_column!(simd, stage, |b, value| w.at(b).if_equal(zero, zero, value));
+            write_column!(simd, column, |b, value| w.at(b).if_equal(zero, zero, value));
         }
-        &self.stage[..block.len]
+        if !is_direct {
+            sink.store(k, from, &self.stage[..block.len]);
+        }
     }
+}
+
+/// Where the gradient goes: of a class, from a pixel of the task on.
+pub(crate) trait Sink<C> {
+    /// So many numbers of it to be written, where they are stored as they are computed.
+    fn own(&mut self, k: usize, from: usize, length: usize) -> Option<&mut [C]>;
+    /// Stores what has been computed.
+    fn store(&mut self, k: usize, from: usize, values: &[C]);
 }
 
 #[cfg(test)]

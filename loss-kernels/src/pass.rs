@@ -6,7 +6,7 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::block::Block;
-use crate::gradient::{GradientColumns, Handed};
+use crate::gradient::{GradientColumns, Handed, Sink};
 use crate::groups::Groups;
 use crate::instructions::Instructions;
 use crate::pixel::PixelColumns;
@@ -136,6 +136,31 @@ fn prefetch<const WRITE: bool, T>(values: &[T]) {
 #[cfg(target_arch = "x86_64")]
 const LINE: usize = 64;
 
+/// A task's part of the gradient, class by class.
+struct Parts<'a, G>(Vec<&'a mut [G]>);
+
+impl<G: Element> Parts<'_, G> {
+    /// So many numbers of a class, from a pixel on. The block after them is prefetched.
+    #[inline(always)]
+    fn piece(&mut self, k: usize, from: usize, length: usize) -> &mut [G] {
+        let (now, later) = self.0[k][from..].split_at_mut(length);
+        prefetch::<true, _>(&later[..length.min(later.len())]);
+        now
+    }
+}
+
+impl<G: Element> Sink<G::Compute> for Parts<'_, G> {
+    fn own(&mut self, k: usize, from: usize, length: usize) -> Option<&mut [G::Compute]> {
+        // Of numbers that are stored otherwise not even none can be had.
+        G::computed(&mut [])?;
+        G::computed(self.piece(k, from, length))
+    }
+
+    fn store(&mut self, k: usize, from: usize, values: &[G::Compute]) {
+        G::store(values, self.piece(k, from, values.len()));
+    }
+}
+
 type Backward<'a, G> = (&'a [Option<Table>], &'a mut [G]);
 
 /// What one task does: pixels of one sample.
@@ -184,18 +209,14 @@ fn pass<E: Element, G: Element<Compute = E::Compute>>(
     let soft = matches!(problem.target, Target::Soft(_));
     let buffers = || Buffers::new(plan, &groups, cut.block, soft, (if summed { width } else { 0 }, upstream.is_some()));
     let run = |buffers: &mut Buffers<E::Compute>, task: Task<'_, G>| {
-        let Task { sample, start, end, sums, mut parts } = task;
+        let Task { sample, start, end, sums, parts } = task;
         let read = |from: usize, to: &mut [E::Compute]| {
             let (now, later) = logits[from..].split_at(to.len());
             // The next block of the same plane.
             prefetch::<false, _>(&later[..to.len().min(later.len())]);
             E::load(now, to);
         };
-        let mut store = |k: usize, from: usize, values: &[E::Compute]| {
-            let (now, later) = parts[k][from..].split_at_mut(values.len());
-            prefetch::<true, _>(&later[..values.len().min(later.len())]);
-            G::store(values, now);
-        };
+        let mut sink = Parts(parts);
         instructions.run(Blocks {
             problem,
             plan,
@@ -207,7 +228,7 @@ fn pass<E: Element, G: Element<Compute = E::Compute>>(
             step: cut.block,
             sums,
             read: &read,
-            store: &mut store,
+            sink: &mut sink,
         })
     };
     // In order, so that the first offender is reported, whoever comes upon it.
@@ -318,8 +339,8 @@ struct Blocks<'a, C> {
     sums: &'a mut [f64],
     /// Brings logits, from an index on.
     read: &'a dyn Fn(usize, &mut [C]),
-    /// Takes the gradient of a class, from a pixel of the task on.
-    store: &'a mut dyn FnMut(usize, usize, &[C]),
+    /// Takes the gradient.
+    sink: &'a mut dyn Sink<C>,
 }
 
 impl<C: Real> WithSimd for Blocks<'_, C> {
@@ -327,7 +348,7 @@ impl<C: Real> WithSimd for Blocks<'_, C> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
-        let Self { problem, plan, groups, handed, unit, buffers, range, step, sums, read, store } = self;
+        let Self { problem, plan, groups, handed, unit, buffers, range, step, sums, read, sink } = self;
         let (sample, first, end) = range;
         let Buffers { block, pixels, gradient, lanes } = buffers;
         let summed = !sums.is_empty();
@@ -359,7 +380,7 @@ impl<C: Real> WithSimd for Blocks<'_, C> {
             }
             if let Some(gradient) = gradient {
                 for k in 0..plan.classes() {
-                    store(k, start - first, gradient.finish(simd, block, k, unit));
+                    gradient.finish(simd, block, k, unit, sink, start - first);
                 }
             }
             if i % FLUSH == FLUSH - 1 {
@@ -404,7 +425,8 @@ mod tests {
                 tasks <= 128 && tasks * width * size_of::<f64>() <= 262_144
             };
             assert!(segment >= pixels || allowed(segment), "{samples} {classes}: {segment}");
-            assert!(segment == block || !allowed(segment - block), "{samples} {classes}: {segment}");
+            assert!(segment < TASK + block || !allowed(segment - block), "{samples} {classes}: {segment}");
+            assert!(segment >= TASK, "{samples} {classes}: {segment}");
         }
     }
 }

@@ -81,7 +81,7 @@ impl Usual {
         let count = w.len();
         let run = Run {
             p: p.first(count),
-            scaled: block.weighted_scale.lanes(simd, 0).first(count),
+            scaled: block.weighted_scale(simd, activation).first(count),
             w,
             class: Lanes::of(simd, C::of_class(k as i32)),
             k,
@@ -184,7 +184,8 @@ pub(crate) fn add_group<S: Simd, C: Real>(
 ) {
     let classes = plan.classes();
     let (shares, logarithms) = (Summands::Shares(block.bound), Summands::Logarithms(block.bound));
-    let (scale, scaled, w) = (block.scale.lanes(simd, 0), block.weighted_scale.lanes(simd, 0), block.weight.lanes(simd, 0));
+    let (scale, scaled, w) =
+        (block.scale.lanes(simd, 0), block.weighted_scale(simd, group.activation), block.weight.lanes(simd, 0));
     let count = w.len();
     for side in [Side::Region, Side::Background] {
         let usual = Usual::new(plan, group, side);
