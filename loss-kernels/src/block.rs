@@ -6,7 +6,7 @@ use loss_core::{Activation, LossError, Side, Temperature};
 use pulp::Simd;
 
 use crate::columns::Columns;
-use crate::logarithm::{LogColumn, LogSigmoid, LogSoftmax};
+use crate::logarithm::{AnyLogarithms, LogSigmoid, LogSoftmax};
 use crate::membership::{HardTarget, Label, SoftTarget, TargetColumn};
 use crate::problem::{Labels, Target};
 use crate::simd::{Column, Lanes, PADDING, pairs_mut, write_column};
@@ -97,6 +97,10 @@ impl<C: Real> Block<C> {
     /// Pixels with those that fill up the last vector.
     pub(crate) fn padded(&self) -> usize {
         self.len.next_multiple_of(PADDING)
+    }
+
+    pub(crate) fn classes(&self) -> usize {
+        self.classes
     }
 
     /// Whether the target is labels.
@@ -427,17 +431,17 @@ impl<C: Real> Block<C> {
         self.scale.column_mut(0).fill(C::one());
     }
 
-    /// log p of a class, or, on the background side of sigmoid, log(1 − p).
+    /// log p, or, on the background side of sigmoid, log(1 − p).
     #[inline(always)]
-    pub(crate) fn log<S: Simd>(&self, simd: S, activation: Activation, side: Side, k: usize) -> LogColumn<'_, S, C> {
-        let log_largest = &self.log_largest;
+    pub(crate) fn log<S: Simd>(&self, simd: S, activation: Activation, side: Side) -> AnyLogarithms<'_, S, C> {
         match activation {
             Activation::Softmax => {
-                LogColumn::Softmax(LogSoftmax { depth: self.depth.lanes(simd, k), largest: log_largest.lanes(simd, 0) })
+                AnyLogarithms::Softmax(LogSoftmax { depth: self.depth.grid(simd), largest: self.log_largest.lanes(simd, 0) })
             }
             Activation::Sigmoid => {
                 let sign = Lanes::of(simd, if side == Side::Background { -C::one() } else { C::one() });
-                LogColumn::Sigmoid(LogSigmoid { z: self.logits.lanes(simd, k), largest: log_largest.lanes(simd, k), sign })
+                let (z, largest) = (self.logits.grid(simd), self.log_largest.grid(simd));
+                AnyLogarithms::Sigmoid(LogSigmoid { z, largest, sign })
             }
         }
     }

@@ -98,6 +98,12 @@ impl<S: Simd, C: Vectors> Grid<'_, S, C> {
         self.rows
     }
 
+    /// How many pairs a column has, with those that stand apart from the next.
+    #[inline(always)]
+    pub(crate) fn stride(self) -> usize {
+        self.stride
+    }
+
     /// The pair `b` of the class `k`.
     #[inline(always)]
     pub(crate) fn at(self, k: usize, b: usize) -> Lanes<S, C> {

@@ -3,71 +3,73 @@
 use pulp::Simd;
 
 use crate::Real;
+use crate::columns::Grid;
 use crate::simd::{Column, Lanes, Vectors, copied};
 
-copied!(LogSoftmax<'_>, LogSigmoid<'_>);
-
-/// Logarithms of probabilities.
+/// Logarithms of probabilities of all classes.
 pub(crate) trait Logarithms<S: Simd, C: Real>: Copy {
-    /// The first of their pairs.
-    fn first(self, count: usize) -> Self;
-    /// One of them.
-    fn at(self, b: usize) -> Lanes<S, C>;
+    /// How many pairs of vectors a class has at most.
+    fn length(self) -> usize;
+    /// The pair `b` of the class `k`.
+    fn at(self, k: usize, b: usize) -> Lanes<S, C>;
 }
 
-/// A column of logarithms of probabilities.
-pub(crate) enum LogColumn<'a, S: Simd, C: Vectors> {
+/// Those of an activation.
+#[derive(Clone, Copy)]
+pub(crate) enum AnyLogarithms<'a, S: Simd, C: Vectors> {
     Softmax(LogSoftmax<'a, S, C>),
     Sigmoid(LogSigmoid<'a, S, C>),
 }
 
-impl<S: Simd, C: Real> LogColumn<'_, S, C> {
-    /// One of them.
+impl<S: Simd, C: Real> AnyLogarithms<'_, S, C> {
+    /// The pair `b` of the class `k`.
     #[inline(always)]
-    pub(crate) fn at(&self, b: usize) -> Lanes<S, C> {
+    pub(crate) fn at(self, k: usize, b: usize) -> Lanes<S, C> {
         match self {
-            Self::Softmax(log) => log.at(b),
-            Self::Sigmoid(log) => log.at(b),
+            Self::Softmax(log) => log.at(k, b),
+            Self::Sigmoid(log) => log.at(k, b),
         }
     }
 }
 
-/// A column of log p = −log Σ_k e^(z − max) − (max − z).
+/// log p = −log Σ_k e^(z − max) − (max − z)
 pub(crate) struct LogSoftmax<'a, S: Simd, C: Vectors> {
     /// max − z
-    pub(crate) depth: Column<'a, S, C>,
+    pub(crate) depth: Grid<'a, S, C>,
     /// −log Σ_k e^(z − max)
     pub(crate) largest: Column<'a, S, C>,
 }
 
-impl<S: Simd, C: Real> Logarithms<S, C> for LogSoftmax<'_, S, C> {
-    #[inline(always)]
-    fn first(self, count: usize) -> Self {
-        Self { depth: self.depth.first(count), largest: self.largest.first(count) }
-    }
-
-    #[inline(always)]
-    fn at(self, i: usize) -> Lanes<S, C> {
-        self.largest.at(i) - self.depth.at(i)
-    }
+/// log p or log(1 − p): ±z, where that is negative, − log(1 + e^−|z|).
+pub(crate) struct LogSigmoid<'a, S: Simd, C: Vectors> {
+    pub(crate) z: Grid<'a, S, C>,
+    /// −log(1 + e^−|z|)
+    pub(crate) largest: Grid<'a, S, C>,
+    pub(crate) sign: Lanes<S, C>,
 }
 
-/// A column of log p or log(1 − p): ±z, where that is negative, − log(1 + e^−|z|).
-pub(crate) struct LogSigmoid<'a, S: Simd, C: Vectors> {
-    pub(crate) z: Column<'a, S, C>,
-    /// −log(1 + e^−|z|)
-    pub(crate) largest: Column<'a, S, C>,
-    pub(crate) sign: Lanes<S, C>,
+copied!(LogSoftmax<'_>, LogSigmoid<'_>);
+
+impl<S: Simd, C: Real> Logarithms<S, C> for LogSoftmax<'_, S, C> {
+    #[inline(always)]
+    fn length(self) -> usize {
+        self.depth.stride().min(self.largest.len())
+    }
+
+    #[inline(always)]
+    fn at(self, k: usize, b: usize) -> Lanes<S, C> {
+        self.largest.at(b) - self.depth.at(k, b)
+    }
 }
 
 impl<S: Simd, C: Real> Logarithms<S, C> for LogSigmoid<'_, S, C> {
     #[inline(always)]
-    fn first(self, count: usize) -> Self {
-        Self { z: self.z.first(count), largest: self.largest.first(count), sign: self.sign }
+    fn length(self) -> usize {
+        self.z.stride().min(self.largest.stride())
     }
 
     #[inline(always)]
-    fn at(self, i: usize) -> Lanes<S, C> {
-        (self.z.at(i) * self.sign).min(self.sign.splat(C::zero())) + self.largest.at(i)
+    fn at(self, k: usize, b: usize) -> Lanes<S, C> {
+        (self.z.at(k, b) * self.sign).min(self.sign.splat(C::zero())) + self.largest.at(k, b)
     }
 }

@@ -80,20 +80,18 @@ impl<C: Real> PixelColumns<C> {
         (k, classes): (usize, usize),
     ) -> bool {
         let log = &mut self.log.column_mut(0)[..block.padded()];
+        let logarithms = block.log(simd, activation, side);
         match activation {
             Activation::Softmax if block.is_hard() && k > 0 => return false,
             Activation::Softmax if block.is_hard() => {
                 log.fill(C::zero());
                 for class in (0..classes).filter(|&class| block.has(class)) {
-                    let (own, of_class) = (block.target(simd, class), block.log(simd, activation, side, class));
-                    write_column!(simd, log, |i, old| own.of(Side::Region, i, of_class.at(i))
+                    let own = block.target(simd, class);
+                    write_column!(simd, log, |i, old| own.of(Side::Region, i, logarithms.at(class, i))
                         + own.of(Side::Background, i, old));
                 }
             }
-            _ => {
-                let of_class = block.log(simd, activation, side, k);
-                write_column!(simd, log, |i| of_class.at(i));
-            }
+            _ => write_column!(simd, log, |i| logarithms.at(k, i)),
         }
         true
     }

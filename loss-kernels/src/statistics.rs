@@ -6,11 +6,11 @@ use pulp::Simd;
 use crate::Real;
 use crate::block::Block;
 use crate::groups::{Group, Groups};
-use crate::logarithm::{LogColumn, Logarithms};
+use crate::logarithm::{AnyLogarithms, Logarithms};
 use crate::membership::Membership;
 use crate::pixel::{PixelColumns, Wanted};
-use crate::simd::{Column, Lanes};
-use crate::sums::{Bound, Sum, Summands, Sums, add_up};
+use crate::simd::Lanes;
+use crate::sums::{Sum, Summands, Sums, add_up};
 
 /// Adds the sums over the target.
 #[inline(always)]
@@ -62,113 +62,105 @@ impl Usual {
         usual
     }
 
-    /// Adds what a class has of them.
+    /// Adds them up, of all classes. What does that is compiled for each kind of target and of logarithm, so that its loops are free of
+    /// branches.
     #[inline(always)]
-    fn add<S: Simd, C: Real>(
+    fn add<S: Simd, C: Real>(self, simd: S, block: &Block<C>, (activation, side): (Activation, Side), sums: &mut Sums<'_, C>) {
+        let (hard, soft) = block.targets(simd);
+        match (block.is_hard(), side) {
+            (true, Side::Region) => self.add_shares::<S, C, _, false>(simd, block, activation, hard, sums),
+            (true, Side::Background) => self.add_shares::<S, C, _, true>(simd, block, activation, hard, sums),
+            (false, Side::Region) => self.add_shares::<S, C, _, false>(simd, block, activation, soft, sums),
+            (false, Side::Background) => self.add_shares::<S, C, _, true>(simd, block, activation, soft, sums),
+        }
+        let Some(likelihood) = self.likelihood else { return };
+        let to = (likelihood, sums);
+        match (block.log(simd, activation, side), block.is_hard(), side) {
+            (AnyLogarithms::Softmax(log), true, _) => add_logarithms::<S, C, _, _, false>(simd, block, hard, log, to),
+            (AnyLogarithms::Softmax(log), false, _) => add_logarithms::<S, C, _, _, false>(simd, block, soft, log, to),
+            (AnyLogarithms::Sigmoid(log), true, Side::Region) => {
+                add_logarithms::<S, C, _, _, false>(simd, block, hard, log, to)
+            }
+            (AnyLogarithms::Sigmoid(log), true, Side::Background) => {
+                add_logarithms::<S, C, _, _, true>(simd, block, hard, log, to)
+            }
+            (AnyLogarithms::Sigmoid(log), false, Side::Region) => {
+                add_logarithms::<S, C, _, _, false>(simd, block, soft, log, to)
+            }
+            (AnyLogarithms::Sigmoid(log), false, Side::Background) => {
+                add_logarithms::<S, C, _, _, true>(simd, block, soft, log, to)
+            }
+        }
+    }
+
+    /// Masses and intersections, in one loop where both are asked for.
+    #[inline(always)]
+    fn add_shares<S: Simd, C: Real, T: Membership<S, C>, const BACKGROUND: bool>(
         self,
         simd: S,
         block: &Block<C>,
-        (activation, side, k): (Activation, Side, usize),
-        (sums, classes): (&mut Sums<'_, C>, usize),
-    ) {
-        let background = side == Side::Background;
-        let w = block.weight.lanes(simd, 0);
-        let p = if background { &block.complement } else { &block.power }.lanes(simd, k);
-        // Every other summand is 0 where no pixel is of the class.
-        let inside = background || block.has(k);
-        let at = |i: Option<usize>| i.map(|i| i * classes + k);
-        let (intersection, likelihood) = (at(self.intersection.filter(|_| inside)), at(self.likelihood.filter(|_| inside)));
-        let count = w.len();
-        let run = Run {
-            p: p.first(count),
-            scaled: block.weighted_scale(simd, activation).first(count),
-            w,
-            class: Lanes::of(simd, C::of_class(k as i32)),
-            k,
-            bound: block.bound,
-        };
-        let (hard, soft) = block.targets(simd);
-        let hard = hard.first(count);
-        match (at(self.mass), intersection) {
-            (None, None) => {}
-            (Some(mass), None) => {
-                add_up!(simd, sums, mass, count, Summands::Shares(run.bound), |b| run.p.at(b) * run.scaled.at(b));
-            }
-            (mass, Some(intersection)) => match (block.is_hard(), background) {
-                (true, false) => run.add_shares::<_, false>(simd, hard, (mass, intersection), sums),
-                (true, true) => run.add_shares::<_, true>(simd, hard, (mass, intersection), sums),
-                (false, false) => run.add_shares::<_, false>(simd, soft, (mass, intersection), sums),
-                (false, true) => run.add_shares::<_, true>(simd, soft, (mass, intersection), sums),
-            },
-        }
-        let Some(likelihood) = likelihood else { return };
-        match (block.log(simd, activation, side, k), block.is_hard(), background) {
-            (LogColumn::Softmax(log), true, _) => run.add_logarithms::<_, _, false>(simd, hard, log, likelihood, sums),
-            (LogColumn::Softmax(log), false, _) => run.add_logarithms::<_, _, false>(simd, soft, log, likelihood, sums),
-            (LogColumn::Sigmoid(log), true, false) => run.add_logarithms::<_, _, false>(simd, hard, log, likelihood, sums),
-            (LogColumn::Sigmoid(log), true, true) => run.add_logarithms::<_, _, true>(simd, hard, log, likelihood, sums),
-            (LogColumn::Sigmoid(log), false, false) => run.add_logarithms::<_, _, false>(simd, soft, log, likelihood, sums),
-            (LogColumn::Sigmoid(log), false, true) => run.add_logarithms::<_, _, true>(simd, soft, log, likelihood, sums),
-        }
-    }
-}
-
-/// One class's usual sums. What adds them up is compiled for each kind of target and of logarithm, so that its loops are free of branches.
-struct Run<'a, S: Simd, C: Real> {
-    p: Column<'a, S, C>,
-    scaled: Column<'a, S, C>,
-    w: Column<'a, S, C>,
-    class: Lanes<S, C>,
-    k: usize,
-    bound: Bound<C>,
-}
-
-impl<S: Simd, C: Real> Run<'_, S, C> {
-    /// Masses, where they are asked for, and intersections, in one loop.
-    #[inline(always)]
-    fn add_shares<T: Membership<S, C>, const BACKGROUND: bool>(
-        &self,
-        simd: S,
+        activation: Activation,
         y: T,
-        (mass, intersection): (Option<usize>, usize),
         sums: &mut Sums<'_, C>,
     ) {
-        let (count, start) = (self.w.len(), self.bound.of_shares(simd));
-        let (mut masses, mut intersections) = (Sum::from(start), Sum::from(start));
-        for b in 0..count {
-            let share = self.p.at(b) * self.scaled.at(b);
-            masses.add(share);
-            intersections.add(y.of::<BACKGROUND>((self.k, b), self.class, share));
-        }
-        let places = [mass, Some(intersection)];
-        for (i, (place, sum)) in places.into_iter().zip([masses, intersections]).enumerate() {
-            match (place, sum.checked(start, self.bound, false)) {
-                (None, _) => {}
-                (Some(place), Some(sum)) => sums.join(simd, place, sum),
-                (Some(place), None) => {
+        let p = if BACKGROUND { &block.complement } else { &block.power }.grid(simd);
+        let scaled = block.weighted_scale(simd, activation);
+        let count = scaled.len().min(p.stride());
+        let (scaled, y, bound) = (scaled.first(count), y.first(count), block.bound);
+        let (classes, start) = (block.classes(), bound.of_shares(simd));
+        for k in 0..classes {
+            let class = Lanes::of(simd, C::of_class(k as i32));
+            let mass = self.mass.map(|i| i * classes + k);
+            // Every other summand is 0 where no pixel is of the class.
+            let inside = BACKGROUND || block.has(k);
+            let Some(intersection) = self.intersection.filter(|_| inside).map(|i| i * classes + k) else {
+                if let Some(mass) = mass {
+                    add_up!(simd, sums, mass, count, Summands::Shares(bound), |b| p.at(k, b) * scaled.at(b));
+                }
+                continue;
+            };
+            let (mut masses, mut intersections) = (Sum::from(start), Sum::from(start));
+            for b in 0..count {
+                let share = p.at(k, b) * scaled.at(b);
+                masses.add(share);
+                intersections.add(y.of::<BACKGROUND>((k, b), class, share));
+            }
+            match masses.checked(start, bound, false).zip(intersections.checked(start, bound, false)) {
+                Some((masses, intersections)) => {
+                    if let Some(mass) = mass {
+                        sums.join(simd, mass, masses);
+                    }
+                    sums.join(simd, intersection, intersections);
+                }
+                None => {
                     for b in 0..count {
-                        let share = self.p.at(b) * self.scaled.at(b);
-                        let share = if i == 0 { share } else { y.of::<BACKGROUND>((self.k, b), self.class, share) };
-                        sums.totals[place] += share.total();
+                        let share = p.at(k, b) * scaled.at(b);
+                        if let Some(mass) = mass {
+                            sums.totals[mass] += share.total();
+                        }
+                        sums.totals[intersection] += y.of::<BACKGROUND>((k, b), class, share).total();
                     }
                 }
             }
         }
     }
+}
 
-    #[inline(always)]
-    fn add_logarithms<T: Membership<S, C>, G: Logarithms<S, C>, const BACKGROUND: bool>(
-        &self,
-        simd: S,
-        y: T,
-        log: G,
-        place: usize,
-        sums: &mut Sums<'_, C>,
-    ) {
-        let (count, class) = (self.w.len(), self.class);
-        let log = log.first(count);
-        add_up!(simd, sums, place, count, Summands::Logarithms(self.bound), |b| {
-            y.of::<BACKGROUND>((self.k, b), class, self.w.at(b) * log.at(b))
+#[inline(always)]
+fn add_logarithms<S: Simd, C: Real, T: Membership<S, C>, G: Logarithms<S, C>, const BACKGROUND: bool>(
+    simd: S,
+    block: &Block<C>,
+    y: T,
+    log: G,
+    (place, sums): (usize, &mut Sums<'_, C>),
+) {
+    let w = block.weight.lanes(simd, 0);
+    let count = w.len().min(log.length());
+    let (classes, w, y) = (block.classes(), w.first(count), y.first(count));
+    for k in (0..classes).filter(|&k| BACKGROUND || block.has(k)) {
+        let (at, class) = (place * classes + k, Lanes::of(simd, C::of_class(k as i32)));
+        add_up!(simd, sums, at, count, Summands::Logarithms(block.bound), |b| {
+            y.of::<BACKGROUND>((k, b), class, w.at(b) * log.at(k, b))
         });
     }
 }
@@ -189,8 +181,8 @@ pub(crate) fn add_group<S: Simd, C: Real>(
     let count = w.len();
     for side in [Side::Region, Side::Background] {
         let usual = Usual::new(plan, group, side);
-        for k in (0..classes).filter(|_| usual != Usual::default()) {
-            usual.add(simd, block, (group.activation, side, k), (sums, classes));
+        if usual != Usual::default() {
+            usual.add(simd, block, (group.activation, side), sums);
         }
     }
     for &i in &group.members {
@@ -215,8 +207,8 @@ pub(crate) fn add_group<S: Simd, C: Real>(
                     }
                 }
                 Statistic::LogMass(activation, side) => {
-                    let log = block.log(simd, *activation, *side, k);
-                    add_up!(simd, sums, at, count, logarithms, |b| w.at(b) * log.at(b));
+                    let log = block.log(simd, *activation, *side);
+                    add_up!(simd, sums, at, count, logarithms, |b| w.at(b) * log.at(k, b));
                 }
                 _ => {}
             }
