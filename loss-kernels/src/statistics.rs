@@ -203,7 +203,7 @@ pub(crate) fn add_group<S: Simd, C: Real>(
                     let y = block.target(simd, k);
                     let value = pixels.of_class(simd, block, (function, *activation, *side), Wanted::Value, (k, classes));
                     if !absent {
-                        add_up!(simd, sums, at, count, Summands::<C>::Any, |b| y.of(*side, b, w.at(b) * value.at(b)));
+                        add_up!(simd, sums, at, count, Summands::Any, |b| y.of(*side, b, w.at(b) * value.at(b)));
                     }
                 }
                 Statistic::LogMass(activation, side) => {

@@ -186,8 +186,8 @@ pub(crate) enum Summands<C> {
 /// many more, or summands are not what they were taken to be, the block is added number by number in `f64`.
 macro_rules! add_up {
     ($simd:expr, $sums:expr, $at:expr, $count:expr, $summands:expr, |$i:ident| $value:expr) => {{
-        let (simd, at, count): (_, usize, usize) = ($simd, $at, $count);
-        let joined = match $summands {
+        let (simd, at, count, summands): (_, usize, usize, Summands<C>) = ($simd, $at, $count, $summands);
+        let joined = match summands {
             Summands::Whole => {
                 let mut sum = Sum::from(Lanes::of(simd, C::zero()));
                 for $i in 0..count {
@@ -203,13 +203,13 @@ macro_rules! add_up {
                 sum.fits().then_some(sum)
             }
             Summands::Shares(bound) | Summands::Logarithms(bound) => {
-                let is_shares = matches!($summands, Summands::Shares(_));
-                let start = if is_shares { bound.of_shares(simd) } else { bound.of_logarithms(simd) };
+                let logarithms = matches!(summands, Summands::Logarithms(_));
+                let start = if logarithms { bound.of_logarithms(simd) } else { bound.of_shares(simd) };
                 let mut sum = Sum::from(start);
                 for $i in 0..count {
                     sum.add($value);
                 }
-                sum.checked(start, bound, !is_shares)
+                sum.checked(start, bound, logarithms)
             }
         };
         match joined {

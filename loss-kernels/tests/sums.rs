@@ -1,6 +1,6 @@
 //! Sums over many pixels, and over large ones.
 
-use loss_core::{Activation, Plan, Side, Statistic};
+use loss_core::{Activation, Plan, Side, Statistic, Temperature};
 use loss_kernels::{Labels, Problem, Shares, Target, logit_gradient, statistics, statistics_and_gradient};
 
 /// The first statistic of two-class pixels, each of the given logits, with these labels and weights.
@@ -36,6 +36,47 @@ fn logarithms_near_the_limit_add_up() {
 }
 
 #[test]
+fn logarithms_of_all_sizes_add_up_exactly() {
+    // One pixel that is surely wrong among many that are not, and its like among many.
+    for wrong in [3.0f32, 900.0, 1.0e4, 3.0e6] {
+        let (pixels, classes) = (1000, 2);
+        let logits: Vec<f32> =
+            (0..classes).flat_map(|k| (0..pixels).map(move |s| if k == 0 && s % 500 == 7 { wrong } else { 0.0 })).collect();
+        let labels = vec![1u8; pixels];
+        let shape = [1, pixels];
+        let problem =
+            Problem::new(&[1, classes, pixels], (Target::Labels(Labels::U8(&labels)), &shape), None, &[], Activation::Softmax)
+                .unwrap();
+        let plan = Plan::new(classes, [Statistic::LogLikelihood(Activation::Softmax, Side::Region)]).unwrap();
+        let got = statistics(&logits, &problem, &plan).unwrap()[0].values()[1];
+        let one = f64::from((-(f64::from(wrong) + (-f64::from(wrong)).exp().ln_1p())) as f32);
+        let exact = 998.0 * f64::from(-std::f32::consts::LN_2) + 2.0 * one;
+        assert!((got / exact - 1.0).abs() < 1e-9, "{wrong}: {got} for {exact}");
+    }
+}
+
+#[test]
+fn small_probabilities_are_not_lost_beside_large_ones() {
+    // A class that no pixel is likely to be of: alone, and where one pixel in a thousand is.
+    for (likely, tolerance) in [(0, 3e-7), (1000, 1e-9)] {
+        let pixels = 100_000;
+        let sure = |s: usize| likely > 0 && s.is_multiple_of(likely);
+        let logits: Vec<f32> =
+            (0..2).flat_map(|k| (0..pixels).map(move |s| if k == 0 && !sure(s) { 20.0 } else { 0.0 })).collect();
+        let shape = [1, pixels];
+        let labels = vec![0u8; pixels];
+        let problem =
+            Problem::new(&[1, 2, pixels], (Target::Labels(Labels::U8(&labels)), &shape), None, &[], Activation::Softmax)
+                .unwrap();
+        let size = Statistic::PredictedSize(Activation::Softmax, Temperature::ONE, Side::Region);
+        let got = statistics(&logits, &problem, &Plan::new(2, [size]).unwrap()).unwrap()[0].values()[1];
+        let count = (0..pixels).filter(|&s| sure(s)).count() as f64;
+        let exact = (pixels as f64 - count) * 1.0 / (1.0 + 20f64.exp()) + count * 0.5;
+        assert!((got / exact - 1.0).abs() < tolerance, "{likely}: {got} for {exact}");
+    }
+}
+
+#[test]
 fn weights_near_the_limit_add_up() {
     let pixels = 3000;
     let weights = vec![f32::MAX / 2.0; pixels];
@@ -43,8 +84,8 @@ fn weights_near_the_limit_add_up() {
     for (statistic, share) in [
         (Statistic::ValidSize, 1.0),
         (Statistic::TargetSize, 1.0),
-        (Statistic::PredictedSize(Activation::Softmax, loss_core::Temperature::ONE, Side::Region), 0.5),
-        (Statistic::Intersection(Activation::Softmax, loss_core::Temperature::ONE, Side::Region), 0.5),
+        (Statistic::PredictedSize(Activation::Softmax, Temperature::ONE, Side::Region), 0.5),
+        (Statistic::Intersection(Activation::Softmax, Temperature::ONE, Side::Region), 0.5),
         (Statistic::SquaredMass(Activation::Softmax), 0.25),
     ] {
         let got = first([0.0, 0.0], &vec![0; pixels], Some(&weights), statistic.clone());
