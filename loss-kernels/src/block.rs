@@ -291,7 +291,7 @@ impl<C: Real> Block<C> {
         // NaN from what is not finite, else 0.
         let mut odd = zero;
         if self.needs.sigmoid {
-            let valid = (!self.all_valid).then(|| &self.weight);
+            let valid = (!self.all_valid).then_some(&self.weight);
             bring(simd, &mut self.logits, valid, problem, read, (sample, start, self.len));
             let z = self.logits.grid(simd);
             for k in 0..self.classes {
@@ -301,7 +301,7 @@ impl<C: Real> Block<C> {
             }
         }
         if self.needs.softmax {
-            let valid = (!self.all_valid).then(|| &self.weight);
+            let valid = (!self.all_valid).then_some(&self.weight);
             bring(simd, &mut self.depth, valid, problem, read, (sample, start, self.len));
             let (pairs, mut z) = (self.weight.lanes(simd, 0).len(), self.depth.grid_mut(simd));
             for b in 0..pairs {
