@@ -154,3 +154,43 @@ impl<C> Before<'_, C> {
         &self.data[start..start + self.length]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grid_has_the_rows_and_pairs_of_its_columns() {
+        let simd = pulp::Scalar::new();
+        for (count, capacity) in [(0, 64), (1, 32), (3, 64), (20, 192)] {
+            let mut columns = Columns::<f32>::new(count, capacity);
+            let mut grid = columns.grid_mut(simd);
+            assert_eq!(grid.rows(), count);
+            for k in 0..count {
+                for b in 0..capacity / 2 {
+                    grid.set(k, b, Lanes::of(simd, (k * 1000 + b) as f32));
+                }
+            }
+            let grid = columns.grid(simd);
+            assert_eq!((grid.rows(), grid.stride()), (count, (capacity + PADDING) / 2));
+            for k in 0..count {
+                let wanted = (0..capacity).map(|i| (k * 1000 + i / 2) as f32);
+                assert!(columns.column(k).iter().copied().eq(wanted));
+                assert!((0..capacity / 2).all(|b| grid.at(k, b).total() == (2 * (k * 1000 + b)) as f64));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_beyond_a_grid_cannot_be_had() {
+        let simd = pulp::Scalar::new();
+        let mut columns = Columns::<f32>::new(3, 64);
+        for (k, b) in [(3, 0), (0, 48), (usize::MAX, 1), (1, usize::MAX)] {
+            let grid = columns.grid(simd);
+            assert!(std::panic::catch_unwind(|| grid.at(k, b)).is_err(), "{k} {b}");
+            let mut grid = columns.grid_mut(simd);
+            let set = std::panic::AssertUnwindSafe(|| grid.set(k, b, Lanes::of(simd, 1.0)));
+            assert!(std::panic::catch_unwind(set).is_err(), "{k} {b}");
+        }
+    }
+}

@@ -51,6 +51,21 @@ fn a_sample_without_a_finite_derivative_leaves_the_others_alone() {
 }
 
 #[test]
+fn an_ignored_pixel_has_no_gradient_whatever_the_derivative() {
+    let (labels, shape) = ([0u8, 255, 1], [1, 3]);
+    for activation in [Activation::Softmax, Activation::Sigmoid] {
+        let target = (Target::Labels(Labels::U8(&labels)), &shape[..]);
+        let problem = Problem::new(&[1, 2, 3], target, None, &[255], activation).unwrap();
+        let plan = Plan::new(2, [Statistic::PredictedSize(activation, Temperature::ONE, Side::Region)]).unwrap();
+        let mut gradient = [f32::NAN; 6];
+        let upstream = Some(Table::filled(1, 2, f64::INFINITY));
+        logit_gradient(&[0.5, f32::NAN, 1.0, -0.25, f32::INFINITY, 2.0], &problem, &plan, &[upstream], &mut gradient).unwrap();
+        assert_eq!([gradient[1].to_bits(), gradient[4].to_bits()], [0; 2], "{gradient:?}");
+        assert!(!gradient[0].is_finite() && !gradient[5].is_finite(), "{gradient:?}");
+    }
+}
+
+#[test]
 fn what_is_below_the_least_normal_number_is_zero() {
     let logits = [12.5, -12.5];
     assert_eq!(handed(SIZE, &[[1e-30, 0.0]], logits, 1.0), [0.0; 2]);

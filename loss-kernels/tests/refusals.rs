@@ -59,6 +59,26 @@ fn offenders_are_named_wherever_they_are() {
         let is_named = matches!(&got, Err(LossError::LabelOutOfRange { label: 3, classes: 3, position }) if position[..] == AT);
         assert!(is_named, "{got:?}");
     }
+    // Of some the lower half is a class.
+    for value in [-1i64, 3, 1 << 31, 1 << 32, (1 << 32) + 2, -(1 << 32), i64::MIN, i64::MAX] {
+        let mut odd = vec![1i64; 2000];
+        odd[PIXEL] = value;
+        for ignore in [&[][..], &[2]] {
+            let got = check(&logits, Target::Labels(Labels::I64(&odd)), None, ignore);
+            let is_named = matches!(&got, Err(LossError::LabelOutOfRange { label, position, .. }) if *label == value && position[..] == AT);
+            assert!(is_named, "{value}: {got:?}");
+        }
+        assert!(check(&logits, Target::Labels(Labels::I64(&odd)), None, &[value]).is_ok());
+    }
+    for value in [-1i32, 3, i32::MIN, i32::MAX] {
+        let mut odd = vec![1i32; 2000];
+        odd[PIXEL] = value;
+        let got = check(&logits, Target::Labels(Labels::I32(&odd)), None, &[]);
+        assert!(
+            matches!(&got, Err(LossError::LabelOutOfRange { label, .. }) if *label == i64::from(value)),
+            "{value}: {got:?}"
+        );
+    }
     for value in [-1.0, f32::NAN, f32::INFINITY] {
         let mut odd = weights.clone();
         odd[PIXEL] = value;
