@@ -94,6 +94,26 @@ fn weights_near_the_limit_add_up() {
 }
 
 #[test]
+fn masses_and_intersections_near_the_limit_add_up_together() {
+    let (pixels, weight) = (3000, f32::MAX / 2.0);
+    let (labels, weights, shape) = (vec![0u8; pixels], vec![weight; pixels], [1, pixels]);
+    let (target, weights) = (Target::Labels(Labels::U8(&labels)), Some((Shares::F32(&weights), &shape[..])));
+    let problem = Problem::new(&[1, 2, pixels], (target, &shape), weights, &[], Activation::Softmax).unwrap();
+    let (activation, tau, side) = (Activation::Softmax, Temperature::ONE, Side::Region);
+    let both = [Statistic::PredictedSize(activation, tau, side), Statistic::Intersection(activation, tau, side)];
+    let plan = Plan::new(2, both.clone()).unwrap();
+    let got = statistics(&vec![0f32; 2 * pixels], &problem, &plan).unwrap();
+    let half = f64::from(weight) * pixels as f64 / 2.0;
+    // The second class has a mass, and no intersection.
+    for (statistic, wanted) in both.iter().zip([[1.0, 1.0], [1.0, 0.0]]) {
+        let at = plan.statistics().iter().position(|of| of == statistic).unwrap();
+        for (sum, wanted) in got[at].values().iter().zip(wanted) {
+            assert!((sum / half - wanted).abs() < 1e-6, "{statistic}: {sum} for {}", wanted * half);
+        }
+    }
+}
+
+#[test]
 fn sums_of_many_blocks_may_be_beyond_the_type() {
     // So many blocks to each of the tasks; none of them by itself adds up to more than the type holds.
     let pixels = 128 * 150 * 256;
