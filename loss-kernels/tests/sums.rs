@@ -97,18 +97,19 @@ fn weights_near_the_limit_add_up() {
 fn masses_and_intersections_near_the_limit_add_up_together() {
     let (pixels, weight) = (3000, f32::MAX / 2.0);
     let (labels, weights, shape) = (vec![0u8; pixels], vec![weight; pixels], [1, pixels]);
+    let logits: Vec<f32> = [0.0, -(4f32.ln())].iter().flat_map(|&z| vec![z; pixels]).collect();
     let (target, weights) = (Target::Labels(Labels::U8(&labels)), Some((Shares::F32(&weights), &shape[..])));
     let problem = Problem::new(&[1, 2, pixels], (target, &shape), weights, &[], Activation::Softmax).unwrap();
     let (activation, tau, side) = (Activation::Softmax, Temperature::ONE, Side::Region);
     let both = [Statistic::PredictedSize(activation, tau, side), Statistic::Intersection(activation, tau, side)];
     let plan = Plan::new(2, both.clone()).unwrap();
-    let got = statistics(&vec![0f32; 2 * pixels], &problem, &plan).unwrap();
-    let half = f64::from(weight) * pixels as f64 / 2.0;
+    let got = statistics(&logits, &problem, &plan).unwrap();
+    let all = f64::from(weight) * pixels as f64;
     // The second class has a mass, and no intersection.
-    for (statistic, wanted) in both.iter().zip([[1.0, 1.0], [1.0, 0.0]]) {
+    for (statistic, wanted) in both.iter().zip([[0.8, 0.2], [0.8, 0.0]]) {
         let at = plan.statistics().iter().position(|of| of == statistic).unwrap();
         for (sum, wanted) in got[at].values().iter().zip(wanted) {
-            assert!((sum / half - wanted).abs() < 1e-6, "{statistic}: {sum} for {}", wanted * half);
+            assert!((sum / all - wanted).abs() < 1e-6, "{statistic}: {sum} for {}", wanted * all);
         }
     }
 }
