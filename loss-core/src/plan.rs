@@ -1,6 +1,6 @@
 //! What a backend has to sum up: derived from the leaves of the expressions, never written by hand.
 
-use crate::{LossError, Statistic};
+use crate::{Activation, LossError, Side, Statistic};
 
 /// The statistics a loss needs of its logits and target, each once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,12 +13,20 @@ impl Plan {
     /// A plan for the given statistics, repeated ones dropped.
     ///
     /// # Errors
-    /// [`LossError::TooFewClasses`] where a softmax is asked of a single channel.
+    /// [`LossError::TooFewClasses`] where a softmax is asked of a single channel; [`LossError::Unsupported`] where a background is asked of
+    /// a softmax, which has none ([`Side`]).
     pub fn new(classes: usize, statistics: impl IntoIterator<Item = Statistic>) -> Result<Self, LossError> {
         let mut unique: Vec<Statistic> = Vec::new();
         for statistic in statistics {
-            if statistic.activation() == Some(crate::Activation::Softmax) && classes < 2 {
+            if statistic.activation() == Some(Activation::Softmax) && classes < 2 {
                 return Err(LossError::TooFewClasses { classes });
+            }
+            if matches!(statistic.probability(), Some((Activation::Softmax, _, Side::Background))) {
+                return Err(LossError::Unsupported {
+                    what: "statistic",
+                    got: format!("{statistic} of a softmax"),
+                    expected: "the region's side, or sigmoid channels",
+                });
             }
             if !unique.contains(&statistic) {
                 unique.push(statistic);

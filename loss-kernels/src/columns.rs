@@ -89,7 +89,8 @@ pub(crate) struct GridMut<'a, S: Simd, C: Vectors> {
 }
 
 // A loop over rows up to `rows` and pairs up to `stride` needs no check: the compiler sees that of both, but not what follows of their
-// product.
+// product. What is asked of a grid is always there: plan, problem and buffers have the same classes, pairs are those of a block, and a plan has
+// no background of a softmax; what checks that gives back errors.
 
 impl<S: Simd, C: Vectors> Grid<'_, S, C> {
     /// How many columns there are.

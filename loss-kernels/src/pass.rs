@@ -64,7 +64,7 @@ impl Cut {
 ///
 /// # Errors
 /// [`LossError::LabelOutOfRange`], [`LossError::ValueOutOfRange`] and [`LossError::NonFiniteLogit`] with the position of the first
-/// offender; [`LossError::ShapeMismatch`] where the logits are not as long as the problem says.
+/// offender; [`LossError::ShapeMismatch`] where the logits are not as long as the problem says, or the plan is for another number of classes.
 pub fn statistics<E: Element>(logits: &[E], problem: &Problem<'_>, plan: &Plan) -> Result<Vec<Table>, LossError> {
     pass::<E, E>(logits, problem, plan, true, None)
 }
@@ -185,6 +185,10 @@ fn pass<E: Element, G: Element<Compute = E::Compute>>(
     problem.logits_fit(logits.len())?;
     let geometry = problem.geometry();
     let (samples, classes, pixels) = (geometry.samples, geometry.classes, geometry.pixels);
+    if plan.classes() != classes {
+        let (expected, got) = (vec![classes], vec![plan.classes()]);
+        return Err(LossError::ShapeMismatch { what: "plan's classes", logits: problem.shape.clone(), expected, got });
+    }
     let width = plan.statistics().len() * classes;
     let cut = Cut::new::<E::Compute>(samples, classes, pixels, width);
     let segments = pixels.div_ceil(cut.segment);

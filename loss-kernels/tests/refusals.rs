@@ -1,7 +1,8 @@
 //! What does not fit is refused, also where no other part of a call would notice; and many classes are.
 
-use loss_core::{Activation, LossError, Plan, Statistic};
-use loss_kernels::{Instructions, Labels, Problem, Shares, Target, statistics, validate};
+use loss_core::expr::PixelFunction;
+use loss_core::{Activation, LossError, Plan, Side, Statistic, Temperature};
+use loss_kernels::{Instructions, Labels, Problem, Shares, Target, logit_gradient, statistics, validate};
 
 fn problem<'a>(labels: &'a [u8], classes: usize, pixels: usize) -> Result<Problem<'a>, LossError> {
     let target = (Target::Labels(Labels::U8(labels)), [1, pixels]);
@@ -15,6 +16,37 @@ fn slices_that_are_not_as_long_as_their_shape_are_refused() {
     for length in [5, 7] {
         let got = statistics(&vec![0f32; length], &problem, &plan);
         assert!(matches!(got, Err(LossError::ShapeMismatch { what: "logits", .. })), "{length}: {got:?}");
+    }
+}
+
+#[test]
+fn a_background_of_softmax_is_refused() {
+    let (tau, softmax, side) = (Temperature::ONE, Activation::Softmax, Side::Background);
+    for statistic in [
+        Statistic::PredictedSize(softmax, tau, side),
+        Statistic::Intersection(softmax, tau, side),
+        Statistic::LogLikelihood(softmax, side),
+        Statistic::LogMass(softmax, side),
+        Statistic::PixelSum(softmax, side, PixelFunction::new(|log_p| log_p)),
+    ] {
+        let problem = problem(&[0, 1, 0], 2, 3).unwrap();
+        let got = Plan::new(2, [statistic]).and_then(|plan| statistics(&[0f32; 6], &problem, &plan));
+        assert!(matches!(got, Err(LossError::Unsupported { what: "statistic", .. })), "{got:?}");
+    }
+}
+
+#[test]
+fn a_plan_for_another_number_of_classes_is_refused() {
+    let problem = problem(&[0, 1, 0], 2, 3).unwrap();
+    for classes in [0, 1, 3, 100] {
+        let size = Statistic::PredictedSize(Activation::Sigmoid, Temperature::ONE, Side::Region);
+        for wanted in [Statistic::TargetSize, size] {
+            let plan = Plan::new(classes, [wanted]).unwrap();
+            let got = statistics(&[0f32; 6], &problem, &plan);
+            assert!(matches!(got, Err(LossError::ShapeMismatch { what: "plan's classes", .. })), "{classes}: {got:?}");
+            let got = logit_gradient(&[0f32; 6], &problem, &plan, &[], &mut [0f32; 6]);
+            assert!(matches!(got, Err(LossError::ShapeMismatch { what: "plan's classes", .. })), "{classes}: {got:?}");
+        }
     }
 }
 
