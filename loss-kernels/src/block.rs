@@ -361,7 +361,7 @@ impl<C: Real> Block<C> {
     /// The powers, their sum's reciprocal, and, where that is to be precise, what the sum is beyond 1 in place of its logarithm.
     #[inline(always)]
     fn powers<S: Simd, const PRECISE: bool>(&mut self, (simd, constants): (S, &C::Constants<S>), temperature: Temperature) {
-        let tau = Lanes::of(simd, C::of(temperature.value()));
+        let rate = &C::rate(simd, temperature.value());
         let (zero, one) = (Lanes::of(simd, C::zero()), Lanes::of(simd, C::one()));
         let (weight, weighted) = (self.weight.lanes(simd, 0), pairs_mut(simd, self.weighted_scale.column_mut(0)));
         let (scale, rest) = (pairs_mut(simd, self.scale.column_mut(0)), pairs_mut(simd, self.log_largest.column_mut(0)));
@@ -373,8 +373,7 @@ impl<C: Real> Block<C> {
             // logarithm, is then right however small it is.
             let (mut sum, mut lost) = (if PRECISE { one } else { zero }, zero);
             for k in 0..rows {
-                // The difference first: τ·z may overflow, τ·(max − z) goes to infinity at worst.
-                let p = (depth.at(k, b) * tau).exp_of_minus(constants);
+                let p = depth.at(k, b).exp_of_minus(rate, constants);
                 powers.set(k, b, p);
                 let before = sum;
                 sum = before + p;
@@ -410,19 +409,19 @@ impl<C: Real> Block<C> {
 
     #[inline(always)]
     fn sides<S: Simd, const LOGARITHMS: bool>(&mut self, (simd, constants): (S, &C::Constants<S>), temperature: Temperature) {
-        let tau = Lanes::of(simd, C::of(temperature.value()));
+        let rate = &C::rate(simd, temperature.value());
         let (zero, one) = (Lanes::of(simd, C::zero()), Lanes::of(simd, C::one()));
         for k in 0..self.classes {
             let (p, q) = (pairs_mut(simd, self.power.column_mut(k)), pairs_mut(simd, self.complement.column_mut(k)));
             let (z, log) = (self.logits.lanes(simd, k).first(p.len()), pairs_mut(simd, self.log_largest.column_mut(k)));
             for (i, ((p, q), log)) in p.iter_mut().zip(q).zip(log).enumerate() {
-                // From the side that does not overflow: σ(x) = 1/(1 + e^−x), and e^−x/(1 + e^−x) for the other sign.
-                let x = z.at(i) * tau;
-                let e = x.abs().exp_of_minus(constants);
+                // From the side that does not overflow: σ(τz) = 1/(1 + e^−τz), and e^−τ|z|/(1 + e^−τ|z|) for the other sign.
+                let z = z.at(i);
+                let e = z.abs().exp_of_minus(rate, constants);
                 let large = (one + e).reciprocal(constants);
                 let small = e * large;
-                *p = zero.if_greater(x, small, large).pair;
-                *q = zero.if_greater(x, large, small).pair;
+                *p = zero.if_greater(z, small, large).pair;
+                *q = zero.if_greater(z, large, small).pair;
                 if LOGARITHMS {
                     *log = (-e.ln_1p(constants)).pair;
                 }

@@ -4,19 +4,26 @@ use pulp::Simd;
 
 use crate::simd::Lanes;
 
-/// From here on, e^−x is taken as 0: about 1e-30. What is made of smaller ones, times derivatives far below 1, would be less than the
-/// least normal number, and each of those costs a processor as much as a hundred others.
-const MOST: f32 = 69.0;
+/// e^−x is taken as 0 from where 2^−n with a whole n ≤ 99 is no longer nearest to it: x = 99.5·ln 2, about 1e-30. What is made of
+/// smaller ones, times derivatives far below 1, would be less than the least normal number, and each of those costs a processor as
+/// much as a hundred others.
+const POWERS: f64 = 100.0;
+
+/// Powers of two are made 2²⁷ times too small, so that the bits of the smallest are 0; what they are multiplied by is as much too large.
+const UNIT: f32 = 134_217_728.0;
 
 /// ln 2 in two parts: the first is exact when multiplied by a whole number of up to 14 bits.
 const LN2_HIGH: f32 = 0.693_359_4;
 const LN2_LOW: f32 = -2.121_944_4e-4;
 
-/// Adding 1.5·2²³ rounds to a whole number, and leaves it in the low bits; with the exponent's bias, 127, on top.
-const ROUND: f32 = 12_582_912.0 + 127.0;
+/// Adding 1.5·2²³ rounds to a whole number, and leaves it in the low bits; with 100 on top, none from −100 on is below 0 there.
+const ROUND: f32 = 12_582_912.0 + POWERS as f32;
 
-/// (e^r − 1 − r)/r² for |r| ≤ ln 2 / 2, fitted so that the largest relative error of e^r is least: 2^−34.
-const EXP: [f32; 6] = [0.5, 0.166_666_66, 0.041_666_294, 0.008_333_498, 0.001_394_475_8, 0.000_197_902_43];
+/// (2^f − 1)/f for |f| ≤ ½, fitted so that the largest relative error of 2^f is least: 2^−27.
+const EXP2: [f32; 6] = [0.693_147_24, 0.240_226_55, 0.055_502_728, 0.009_617_064, 0.001_341_817_2, 0.000_158_347_58];
+
+/// (e^r − 1 − r)/r² for |r| ≤ ln 2 / 2, fitted likewise: 2^−34.
+const EXP_M1: [f32; 6] = [0.5, 0.166_666_66, 0.041_666_294, 0.008_333_498, 0.001_394_475_8, 0.000_197_902_43];
 
 /// (log(1 + f) − f + f²/2)/f³ for 1 + f in [⅔, 4/3], fitted likewise: 2^−30.
 const LN_1P: [f32; 9] = [
@@ -36,12 +43,10 @@ const LN_1P: [f32; 9] = [
 #[derive(Clone, Copy)]
 pub struct Constants<S: Simd> {
     one: [S::f32s; 2],
-    minus_log2_e: [S::f32s; 2],
+    unit: [S::f32s; 2],
     round: [S::f32s; 2],
-    most: [S::f32s; 2],
     ln2: [[S::f32s; 2]; 2],
-    minus_ln2: [[S::f32s; 2]; 2],
-    exp: [[S::f32s; 2]; 6],
+    exp2: [[S::f32s; 2]; 6],
     ln_1p: [[S::f32s; 2]; 9],
 }
 
@@ -50,21 +55,38 @@ impl<S: Simd> Constants<S> {
     pub(crate) fn new(simd: S) -> Self {
         let mut constants = Self {
             one: [simd.splat_f32s(1.0); 2],
-            minus_log2_e: [simd.splat_f32s(-std::f32::consts::LOG2_E); 2],
+            unit: [simd.splat_f32s(UNIT); 2],
             round: [simd.splat_f32s(ROUND); 2],
-            most: [simd.splat_f32s(MOST); 2],
             ln2: [[simd.splat_f32s(LN2_HIGH); 2], [simd.splat_f32s(LN2_LOW); 2]],
-            minus_ln2: [[simd.splat_f32s(-LN2_HIGH); 2], [simd.splat_f32s(-LN2_LOW); 2]],
-            exp: [[simd.splat_f32s(0.0); 2]; 6],
+            exp2: [[simd.splat_f32s(0.0); 2]; 6],
             ln_1p: [[simd.splat_f32s(0.0); 2]; 9],
         };
-        for (pair, number) in constants.exp.iter_mut().zip(EXP) {
-            *pair = [simd.splat_f32s(number); 2];
+        for (pair, number) in constants.exp2.iter_mut().zip(EXP2) {
+            *pair = [simd.splat_f32s(UNIT * number); 2];
         }
         for (pair, number) in constants.ln_1p.iter_mut().zip(LN_1P) {
             *pair = [simd.splat_f32s(number); 2];
         }
         constants
+    }
+}
+
+/// What [`exp_of_minus`] multiplies by: τ·log₂ e in two parts, both negative as the powers are, and the x from which on e^−τx is 0.
+#[derive(Clone, Copy)]
+pub struct Rate<S: Simd> {
+    minus_high: [S::f32s; 2],
+    minus_low: [S::f32s; 2],
+    most: [S::f32s; 2],
+}
+
+impl<S: Simd> Rate<S> {
+    #[inline(always)]
+    pub(crate) fn new(simd: S, tau: f64) -> Self {
+        let rate = tau * std::f64::consts::LOG2_E;
+        let high = rate as f32;
+        let low = (rate - f64::from(high)) as f32;
+        let most = (POWERS / rate).min(f64::from(f32::MAX)) as f32;
+        Self { minus_high: [simd.splat_f32s(-high); 2], minus_low: [simd.splat_f32s(-low); 2], most: [simd.splat_f32s(most); 2] }
     }
 }
 
@@ -147,34 +169,33 @@ pub(crate) fn reciprocal<S: Simd>(x: Lanes<S, f32>, constants: &Constants<S>) ->
     y
 }
 
-/// Parts of e^−x for 0 ≤ x ≤ 69: a power of two 2^n, and t = e^(−x − n·ln 2) − 1 with |−x − n·ln 2| ≤ ln 2 / 2.
+/// e^−τx for x ≥ +0: an error below 1.1 units in the last place while τx ≤ 68.9 (tested for every float at τ = 1), and 0 from 99.5·ln 2 on.
 ///
-/// With r = −x − n·ln 2, t = r + r²·q(r), q being [`EXP`].
+/// −τx·log₂ e is a whole number n and a fraction f, |f| ≤ ½, and 2^f = 1 + f·q(f), q being [`EXP2`].
 #[inline(always)]
-fn parts<S: Simd>(x: Lanes<S, f32>, constants: &Constants<S>) -> (Lanes<S, f32>, Lanes<S, f32>) {
-    let round = Lanes::new(x.simd, constants.round);
-    let biased = x.mul_add(Lanes::new(x.simd, constants.minus_log2_e), round);
+pub(crate) fn exp_of_minus<S: Simd>(x: Lanes<S, f32>, rate: &Rate<S>, constants: &Constants<S>) -> Lanes<S, f32> {
+    let lanes = |pair| Lanes::new(x.simd, pair);
+    let (x, round, high) = (x.min(lanes(rate.most)), lanes(constants.round), lanes(rate.minus_high));
+    let biased = x.mul_add(high, round);
     let n = biased - round;
-    let [high, low] = constants.minus_ln2;
-    let r = n.mul_add(Lanes::new(x.simd, low), n.mul_add(Lanes::new(x.simd, high), -x));
-    let t = polynomial(r, &constants.exp).mul_add(r * r, r);
+    // Of the product, of which n is nearly all, nothing may be lost.
+    let f = x.mul_add(lanes(rate.minus_low), x.fused_mul_add(high, -n));
     // The power of two from its exponent's bits.
-    (Bits::of(biased).left(23).float(), t)
-}
-
-/// e^−x for x ≥ +0: an error below 1 unit in the last place up to 69 (tested for every float there), 0 from there on.
-#[inline(always)]
-pub(crate) fn exp_of_minus<S: Simd>(x: Lanes<S, f32>, constants: &Constants<S>) -> Lanes<S, f32> {
-    // What the parts are of larger ones, which may be NaN, is not taken.
-    let (scale, t) = parts(x, constants);
-    x.if_below(Lanes::new(x.simd, constants.most), t.mul_add(scale, scale), x.splat(0.0))
+    polynomial(f, &constants.exp2).fused_mul_add(f, lanes(constants.unit)) * Bits::of(biased).left(23).float()
 }
 
 /// e^−x − 1 for x ≥ +0: an error below 1.5 units in the last place (tested likewise).
+///
+/// With −x = n·ln 2 + r, |r| ≤ ln 2 / 2, it is 2^n·(e^r − 1) + (2^n − 1), and e^r − 1 = r + r²·q(r), q being [`EXP_M1`].
 #[inline(always)]
 pub(crate) fn exp_m1_of_minus<S: Simd>(x: Lanes<S, f32>, constants: &Constants<S>) -> Lanes<S, f32> {
-    let (scale, t) = parts(x.min(Lanes::new(x.simd, constants.most)), constants);
-    t.mul_add(scale, scale - Lanes::new(x.simd, constants.one))
+    let (x, round) = (x.min(x.splat(POWERS as f32 * std::f32::consts::LN_2)), Lanes::new(x.simd, constants.round));
+    let biased = x.mul_add(x.splat(-std::f32::consts::LOG2_E), round);
+    let n = biased - round;
+    let r = n.mul_add(x.splat(-LN2_LOW), n.mul_add(x.splat(-LN2_HIGH), -x));
+    let q = polynomial(r, &EXP_M1.map(|number| x.splat(number).pair));
+    let power = Bits::of(biased).left(23).float() * x.splat(UNIT);
+    q.mul_add(r * r, r).mul_add(power, power - Lanes::new(x.simd, constants.one))
 }
 
 /// log(1 + x) for x ≥ 0: an error below 1.75 units in the last place (tested for every float from 2⁻²⁶ to 2⁶⁴).
@@ -219,7 +240,8 @@ mod tests {
     /// A function over all of a column.
     #[derive(Clone, Copy)]
     enum Function {
-        Exp,
+        /// e^−τx, of a τ.
+        Exp(f64),
         ExpM1,
         Ln1p,
         Reciprocal,
@@ -233,8 +255,9 @@ mod tests {
         fn with_simd<S: Simd>(self, simd: S) {
             let Self(function, from, to) = self;
             let (from, constants) = (Column::new(simd, from), Constants::new(simd));
+            let rate = Rate::new(simd, if let Function::Exp(tau) = function { tau } else { 1.0 });
             write_column!(simd, to, |i| match function {
-                Function::Exp => from.at(i).exp_of_minus(&constants),
+                Function::Exp(_) => from.at(i).exp_of_minus(&rate, &constants),
                 Function::ExpM1 => from.at(i).exp_m1_of_minus(&constants),
                 Function::Ln1p => from.at(i).ln_1p(&constants),
                 Function::Reciprocal => from.at(i).reciprocal(&constants),
@@ -244,7 +267,7 @@ mod tests {
 
     /// The largest error over the floats of these bits, in units of the last place, with the float that has it; on each set of
     /// instructions.
-    fn worst(function: Function, bits: std::ops::RangeInclusive<u32>, step: usize, exact: fn(f64) -> f64) -> Vec<(f64, f32)> {
+    fn worst(function: Function, bits: std::ops::RangeInclusive<u32>, step: usize, exact: impl Fn(f64) -> f64 + Sync) -> Vec<(f64, f32)> {
         const CHUNK: usize = 1 << 14;
         let sets = Instructions::available();
         let starts: Vec<u32> = bits.clone().step_by(CHUNK * step).collect();
@@ -278,8 +301,16 @@ mod tests {
     }
 
     #[test]
-    fn exp_is_within_a_unit_in_the_last_place_for_every_float() {
-        assert_below(1.0, &worst(Function::Exp, 0..=MOST.to_bits() - 1, 1, |x| (-x).exp()));
+    fn exp_is_within_eleven_tenths_of_a_unit_in_the_last_place_for_every_float() {
+        assert_below(1.1, &worst(Function::Exp(1.0), 0..=68.9f32.to_bits(), 1, |x| (-x).exp()));
+    }
+
+    #[test]
+    fn exp_is_so_at_other_temperatures() {
+        for tau in [10.0, 2.0, 0.37, 1.0 / 3.0, 1e6, 1e-3, 1e-30] {
+            let last = (68.9 / tau) as f32;
+            assert_below(1.1, &worst(Function::Exp(tau), 1..=last.to_bits(), 1009, |x| (-x * tau).exp()));
+        }
     }
 
     #[test]
@@ -304,9 +335,16 @@ mod tests {
     fn exp_at_the_ends() {
         for set in Instructions::available() {
             let (mut inputs, mut outputs) = ([0.0; PADDING], [f32::NAN; PADDING]);
-            inputs[..7].copy_from_slice(&[0.0, 1e38, f32::INFINITY, MOST, f32::MAX, 88.0, 104.0]);
-            set.run(Apply(Function::Exp, &inputs, &mut outputs));
-            assert_eq!(outputs[..7], [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], "{}", set.name());
+            inputs[..7].copy_from_slice(&[0.0, 1e38, f32::INFINITY, 69.0, f32::MAX, 88.0, 104.0]);
+            for tau in [1.0, 10.0, 1e6] {
+                set.run(Apply(Function::Exp(tau), &inputs, &mut outputs));
+                assert_eq!(outputs[..7], [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], "{} {tau}", set.name());
+            }
+            // So small a τ that it is 0 as a float.
+            for tau in [1e-60, 1e-300] {
+                set.run(Apply(Function::Exp(tau), &inputs, &mut outputs));
+                assert_eq!(outputs[..7], [1.0; 7], "{} {tau}", set.name());
+            }
             set.run(Apply(Function::Ln1p, &[0.0; PADDING], &mut outputs));
             assert_eq!(outputs[0], 0.0);
         }

@@ -22,6 +22,8 @@ pub trait Vectors: bytemuck::Pod {
     type Mask<S: Simd>: Copy;
     /// What its functions have in every lane: brought once, and then read where it is needed.
     type Constants<S: Simd>: Copy;
+    /// The τ of e^−τx, as that needs it.
+    type Rate<S: Simd>: Copy;
 
     /// Numbers of a pair of vectors.
     #[must_use]
@@ -51,6 +53,8 @@ pub trait Vectors: bytemuck::Pod {
     fn mul<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// a / b
     fn div<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    /// a · b + c, rounded once.
+    fn fused_mul_add<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
     /// a · b + c, rounded once or twice.
     fn mul_add<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
     /// −a
@@ -79,8 +83,15 @@ pub trait Vectors: bytemuck::Pod {
     fn constants<S: Simd>(simd: S) -> Self::Constants<S>;
     /// 1/x for x > 0, neither nearly 0 nor nearly overflowing.
     fn reciprocal<S: Simd>(simd: S, x: [Self::Vector<S>; 2], constants: &Self::Constants<S>) -> [Self::Vector<S>; 2];
-    /// e^−x for x ≥ +0.
-    fn exp_of_minus<S: Simd>(simd: S, x: [Self::Vector<S>; 2], constants: &Self::Constants<S>) -> [Self::Vector<S>; 2];
+    /// A rate.
+    fn rate<S: Simd>(simd: S, tau: f64) -> Self::Rate<S>;
+    /// e^−τx for x ≥ +0.
+    fn exp_of_minus<S: Simd>(
+        simd: S,
+        x: [Self::Vector<S>; 2],
+        rate: &Self::Rate<S>,
+        constants: &Self::Constants<S>,
+    ) -> [Self::Vector<S>; 2];
     /// e^−x − 1 for x ≥ +0.
     fn exp_m1_of_minus<S: Simd>(simd: S, x: [Self::Vector<S>; 2], constants: &Self::Constants<S>) -> [Self::Vector<S>; 2];
     /// log(1 + x) for x ≥ 0.
@@ -89,7 +100,7 @@ pub trait Vectors: bytemuck::Pod {
 
 /// The operations that pulp has, under its names: for floats, and for the integers of their bits.
 macro_rules! forwarded {
-    ($vector:ident, $mask:ident, $split:ident, $split_mut:ident, $splat:ident, $first_true:ident, $not:ident, $mul_add:ident, $select:ident;
+    ($vector:ident, $mask:ident, $split:ident, $split_mut:ident, $splat:ident, $first_true:ident, $not:ident, $fused_mul_add:ident, $mul_add:ident, $select:ident;
      $($unary:ident = $unary_method:ident),*; $($name:ident = $method:ident),*; $($comparison:ident = $compare:ident),*;
      $to_bits:ident, $same:ident, $to_signed:ident, $below:ident) => {
         type Vector<S: Simd> = S::$vector;
@@ -111,6 +122,10 @@ macro_rules! forwarded {
         fn all_equal<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> bool {
             // The first lane where they differ, or the number of lanes.
             simd.$first_true(simd.$not(Self::equal(simd, a, b))) == size_of::<S::$vector>() / size_of::<Self>()
+        }
+        #[inline(always)]
+        fn fused_mul_add<S: Simd>(simd: S, a: S::$vector, b: S::$vector, c: S::$vector) -> S::$vector {
+            simd.$fused_mul_add(a, b, c)
         }
         #[inline(always)]
         fn mul_add<S: Simd>(simd: S, a: S::$vector, b: S::$vector, c: S::$vector) -> S::$vector {
@@ -145,7 +160,7 @@ macro_rules! forwarded {
 
 impl Vectors for f32 {
     forwarded! {
-        f32s, m32s, as_simd_f32s, as_mut_simd_f32s, splat_f32s, first_true_m32s, not_m32s, mul_add_e_f32s, select_f32s;
+        f32s, m32s, as_simd_f32s, as_mut_simd_f32s, splat_f32s, first_true_m32s, not_m32s, mul_add_f32s, mul_add_e_f32s, select_f32s;
         neg = neg_f32s, abs = abs_f32s, sqrt = sqrt_f32s;
         add = add_f32s, sub = sub_f32s, mul = mul_f32s, div = div_f32s, min = min_f32s, max = max_f32s;
         equal = equal_f32s, greater = greater_than_f32s;
@@ -153,6 +168,7 @@ impl Vectors for f32 {
     }
 
     type Constants<S: Simd> = crate::functions::Constants<S>;
+    type Rate<S: Simd> = crate::functions::Rate<S>;
 
     #[inline(always)]
     fn constants<S: Simd>(simd: S) -> Self::Constants<S> {
@@ -165,8 +181,18 @@ impl Vectors for f32 {
     }
 
     #[inline(always)]
-    fn exp_of_minus<S: Simd>(simd: S, x: [S::f32s; 2], constants: &Self::Constants<S>) -> [S::f32s; 2] {
-        crate::functions::exp_of_minus(Lanes::<S, f32>::new(simd, x), constants).pair
+    fn rate<S: Simd>(simd: S, tau: f64) -> Self::Rate<S> {
+        crate::functions::Rate::new(simd, tau)
+    }
+
+    #[inline(always)]
+    fn exp_of_minus<S: Simd>(
+        simd: S,
+        x: [S::f32s; 2],
+        rate: &Self::Rate<S>,
+        constants: &Self::Constants<S>,
+    ) -> [S::f32s; 2] {
+        crate::functions::exp_of_minus(Lanes::<S, f32>::new(simd, x), rate, constants).pair
     }
 
     #[inline(always)]
@@ -183,7 +209,7 @@ impl Vectors for f32 {
 /// In `f64` the exponential and the logarithm are the C library's, lane by lane.
 impl Vectors for f64 {
     forwarded! {
-        f64s, m64s, as_simd_f64s, as_mut_simd_f64s, splat_f64s, first_true_m64s, not_m64s, mul_add_e_f64s, select_f64s;
+        f64s, m64s, as_simd_f64s, as_mut_simd_f64s, splat_f64s, first_true_m64s, not_m64s, mul_add_f64s, mul_add_e_f64s, select_f64s;
         neg = neg_f64s, abs = abs_f64s, sqrt = sqrt_f64s;
         add = add_f64s, sub = sub_f64s, mul = mul_f64s, div = div_f64s, min = min_f64s, max = max_f64s;
         equal = equal_f64s, greater = greater_than_f64s;
@@ -191,6 +217,7 @@ impl Vectors for f64 {
     }
 
     type Constants<S: Simd> = ();
+    type Rate<S: Simd> = Self;
 
     #[inline(always)]
     fn constants<S: Simd>(_: S) {}
@@ -202,8 +229,13 @@ impl Vectors for f64 {
     }
 
     #[inline(always)]
-    fn exp_of_minus<S: Simd>(_: S, mut x: [S::f64s; 2], (): &()) -> [S::f64s; 2] {
-        Self::numbers_mut::<S>(&mut x).iter_mut().for_each(|x| *x = (-*x).exp());
+    fn rate<S: Simd>(_: S, tau: f64) -> f64 {
+        tau
+    }
+
+    #[inline(always)]
+    fn exp_of_minus<S: Simd>(_: S, mut x: [S::f64s; 2], tau: &f64, (): &()) -> [S::f64s; 2] {
+        Self::numbers_mut::<S>(&mut x).iter_mut().for_each(|x| *x = (-*x * tau).exp());
         x
     }
 
@@ -315,6 +347,12 @@ impl<S: Simd, C: Vectors> Lanes<S, C> {
         both!(mul_add(self.simd, self.pair, b.pair, c.pair))
     }
 
+    /// self · b + c, rounded once.
+    #[inline(always)]
+    pub(crate) fn fused_mul_add(self, b: Self, c: Self) -> Self {
+        both!(fused_mul_add(self.simd, self.pair, b.pair, c.pair))
+    }
+
     #[inline(always)]
     pub(crate) fn abs(self) -> Self {
         both!(abs(self.simd, self.pair))
@@ -354,10 +392,10 @@ impl<S: Simd, C: Vectors> Lanes<S, C> {
         Self::new(self.simd, C::reciprocal(self.simd, self.pair, constants))
     }
 
-    /// e^−self, where it is +0 or positive; 0 where that is below the least normal number.
+    /// e^−τ·self, where it is +0 or positive; 0 where that is hardly more than the least normal number.
     #[inline(always)]
-    pub(crate) fn exp_of_minus(self, constants: &C::Constants<S>) -> Self {
-        Self::new(self.simd, C::exp_of_minus(self.simd, self.pair, constants))
+    pub(crate) fn exp_of_minus(self, rate: &C::Rate<S>, constants: &C::Constants<S>) -> Self {
+        Self::new(self.simd, C::exp_of_minus(self.simd, self.pair, rate, constants))
     }
 
     /// e^−self − 1, where it is +0 or positive.
