@@ -7,7 +7,7 @@ use pulp::Simd;
 
 use crate::columns::Columns;
 use crate::logarithm::{AnyLogarithms, LogSigmoid, LogSoftmax};
-use crate::membership::{HardTarget, Label, SoftTarget, TargetColumn};
+use crate::membership::{HardTarget, Label, Seen, SoftTarget, TargetColumn};
 use crate::problem::{Labels, Target};
 use crate::simd::{Column, Lanes, PADDING, pairs_mut, write_column};
 use crate::sums::Bound;
@@ -32,8 +32,8 @@ pub(crate) struct Block<C> {
     pub(crate) len: usize,
     /// Whether all of them are valid.
     all_valid: bool,
-    /// Which labels there are, modulo 32.
-    present: u32,
+    /// Which labels there are.
+    present: Seen,
     /// What no weight exceeds.
     pub(crate) bound: Bound<C>,
     /// y per class, soft targets only; a column of labels (−1 where no channel has the pixel's class) where the target is hard.
@@ -66,7 +66,7 @@ impl<C: Real> Block<C> {
             needs,
             len: 0,
             all_valid: true,
-            present: 0,
+            present: Seen::default(),
             bound: Bound::new(1.0, true),
             target: columns(if needs.soft { classes } else { 1 }),
             weight: columns(1),
@@ -131,7 +131,7 @@ impl<C: Real> Block<C> {
     /// Whether any pixel can be of the class.
     #[inline(always)]
     pub(crate) fn has(&self, k: usize) -> bool {
-        self.needs.soft || self.present >> ((k + usize::from(self.classes == 1)) % 32) & 1 == 1
+        self.needs.soft || self.present.may_have(k + usize::from(self.classes == 1))
     }
 
     /// y of a class.
@@ -249,28 +249,23 @@ impl<C: Real> Block<C> {
         let column = self.target.column_mut(0);
         column[labels.len()..].fill(-C::one());
         // Nearly always every label is a class: all are read without a branch, and looked at together.
-        let (mut present, mut high, mut largest) = (0, 0, 0);
         for (to, label) in column.iter_mut().zip(labels) {
             *to = C::of_class((label.low() as i32).wrapping_sub(first));
         }
-        for label in labels {
-            present |= 1u32.wrapping_shl(label.low());
-            high |= label.high();
-            largest = largest.max(label.low());
-        }
-        self.present = present;
+        let seen = L::seen(labels);
         let ignored_class = problem.ignore.iter().any(|&label| (0..count as i64).contains(&label));
-        if !ignored_class && high == 0 && (largest as usize) < count {
+        if !ignored_class && seen.are_below(count, labels) {
+            self.present = seen;
             return Ok(());
         }
-        self.present = 0;
+        self.present = Seen::default();
         for (b, (to, label)) in column.iter_mut().zip(labels).enumerate() {
             if problem.ignore.contains(&label.wide()) {
                 self.weight.column_mut(0)[b] = C::zero();
                 self.all_valid = false;
                 *to = -C::one();
-            } else if label.high() == 0 && (label.low() as usize) < count {
-                self.present |= 1u32.wrapping_shl(label.low());
+            } else if label.is_below(count) {
+                self.present.add(*label);
             } else {
                 return Err((label.wide(), b));
             }
@@ -352,8 +347,15 @@ impl<C: Real> Block<C> {
         }
         if logarithms {
             let rest = pairs_mut(simd, self.log_largest.column_mut(0));
-            for rest in rest.iter_mut() {
-                *rest = (-Lanes::<S, C>::new(simd, *rest).ln_1p(constants)).pair;
+            // Of two classes the other has no larger share than the likeliest.
+            if self.classes <= 2 {
+                for rest in rest.iter_mut() {
+                    *rest = (-Lanes::<S, C>::new(simd, *rest).ln_1p_of_share(constants)).pair;
+                }
+            } else {
+                for rest in rest.iter_mut() {
+                    *rest = (-Lanes::<S, C>::new(simd, *rest).ln_1p(constants)).pair;
+                }
             }
         }
     }
@@ -423,7 +425,7 @@ impl<C: Real> Block<C> {
                 *p = zero.if_greater(z, small, large).pair;
                 *q = zero.if_greater(z, large, small).pair;
                 if LOGARITHMS {
-                    *log = (-e.ln_1p(constants)).pair;
+                    *log = (-e.ln_1p_of_share(constants)).pair;
                 }
             }
         }

@@ -75,34 +75,87 @@ impl<S: Simd, C: Real> TargetColumn<'_, S, C> {
 pub(crate) trait Label: Copy {
     /// Its lower 32 bits: of a class, itself.
     fn low(self) -> u32;
-    /// Its higher bits: 0 for a class.
-    fn high(self) -> u32;
     /// Itself.
     fn wide(self) -> i64;
+    /// What can be said of all of them without a branch.
+    fn seen(labels: &[Self]) -> Seen;
+
+    /// Whether it is a class, of so many.
+    #[inline(always)]
+    fn is_below(self, count: usize) -> bool {
+        usize::try_from(self.wide()).is_ok_and(|label| label < count)
+    }
+}
+
+/// What has been seen of labels.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Seen {
+    /// The bits of all of them.
+    any: u64,
+    /// A bit for each, modulo 64, and modulo 32 twice where the integers are shorter.
+    set: u64,
+    /// Below how many labels the set is exact.
+    exact: u64,
+}
+
+impl Seen {
+    /// Whether all labels, of which it was made, are classes, of so many.
+    #[inline(always)]
+    pub(crate) fn are_below<L: Label>(self, count: usize, labels: &[L]) -> bool {
+        if self.any < self.exact {
+            let set = self.set & (u64::MAX >> (64 - self.exact));
+            (u64::BITS - set.leading_zeros()) as usize <= count
+        } else {
+            labels.iter().all(|label| label.is_below(count))
+        }
+    }
+
+    /// Adds a class.
+    #[inline(always)]
+    pub(crate) fn add<L: Label>(&mut self, class: L) {
+        self.set |= 1u64.wrapping_shl(class.low());
+    }
+
+    /// Whether any label can be of the class.
+    #[inline(always)]
+    pub(crate) fn may_have(self, class: usize) -> bool {
+        self.set >> (class % 64) & 1 == 1
+    }
 }
 
 macro_rules! label {
-    ($($type:ty, $high:expr;)*) => {$(
+    ($($type:ty, $bits:ty, $set:expr;)*) => {$(
         impl Label for $type {
             #[inline(always)]
             fn low(self) -> u32 {
                 self as u32
             }
             #[inline(always)]
-            fn high(self) -> u32 {
-                $high(self)
-            }
-            #[inline(always)]
             fn wide(self) -> i64 {
                 i64::from(self)
+            }
+            #[inline(always)]
+            fn seen(labels: &[Self]) -> Seen {
+                let (mut any, mut set) = (0, 0);
+                for &label in labels {
+                    // A negative one has the highest bit.
+                    any |= label as $bits;
+                    set |= (1 as $bits).wrapping_shl(label as u32);
+                }
+                Seen { any: any.into(), set: $set(set), exact: <$bits>::BITS.into() }
             }
         }
     )*};
 }
 
 label! {
-    u8, |_| 0;
-    // A negative one has a large lower half.
-    i32, |_| 0;
-    i64, |label| (label >> 32) as u32;
+    u8, u32, twice;
+    i32, u32, twice;
+    i64, u64, |set| set;
+}
+
+/// A set modulo 32 as one modulo 64.
+#[inline(always)]
+fn twice(set: u32) -> u64 {
+    u64::from(set) << 32 | u64::from(set)
 }

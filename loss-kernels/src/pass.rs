@@ -21,11 +21,11 @@ use crate::{Element, Problem, Real};
 const LARGEST_SUM: f64 = 1e299;
 
 /// Bytes of one buffer of a block: a few of them stay in the cache together.
-const BUFFER: usize = 16 * 1024;
+const BUFFER: usize = 32 * 1024;
 
 /// Pixels of a block, at least and at most: with very many classes what is done once per class and block must not outweigh them.
 const SHORTEST: usize = 64;
-pub(crate) const LONGEST: usize = 256;
+pub(crate) const LONGEST: usize = 512;
 
 /// Tasks that a pass is cut into, where it is large enough for it, and the bytes that all their sums may take together.
 const TASKS: usize = 128;
@@ -140,12 +140,14 @@ const LINE: usize = 64;
 struct Parts<'a, G>(Vec<&'a mut [G]>);
 
 impl<G: Element> Parts<'_, G> {
-    /// So many numbers of a class, from a pixel on. The block after them is prefetched.
+    /// So many numbers of a class, from a pixel on. What is written next is prefetched: the next class's, and after the last the first's.
+    /// Not all of a block at once: planes whose length is a power of two share their place in the cache.
     #[inline(always)]
     fn piece(&mut self, k: usize, from: usize, length: usize) -> &mut [G] {
-        let (now, later) = self.0[k][from..].split_at_mut(length);
+        let (next, at) = if k + 1 < self.0.len() { (k + 1, from) } else { (0, from + length) };
+        let later = &self.0[next][at..];
         prefetch::<true, _>(&later[..length.min(later.len())]);
-        now
+        &mut self.0[k][from..from + length]
     }
 }
 
@@ -418,11 +420,11 @@ mod tests {
             let width = classes * statistics;
             let cut = Cut::new::<f32>(samples, classes, pixels, width);
             let Cut { block, segment } = cut;
-            // A column per class of a block, 16 KiB together, and between 64 and 256 pixels.
-            let fits = |block: usize| block * classes * size_of::<f32>() <= 16_384;
+            // A column per class of a block, 32 KiB together, and between 64 and 512 pixels.
+            let fits = |block: usize| block * classes * size_of::<f32>() <= 32_768;
             assert!(block % PADDING == 0 && (block == 64 || fits(block)), "{samples} {classes}: {block}");
-            assert!(block == 256 || !fits(block + PADDING), "{samples} {classes}: {block}");
-            assert!((64..=256).contains(&block) && segment % block == 0);
+            assert!(block == 512 || !fits(block + PADDING), "{samples} {classes}: {block}");
+            assert!((64..=512).contains(&block) && segment % block == 0);
             // At most 128 tasks, and 256 KiB of sums.
             let allowed = |segment: usize| {
                 let tasks = samples * pixels.div_ceil(segment);

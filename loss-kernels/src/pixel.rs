@@ -158,7 +158,9 @@ fn apply<S: Simd, C: Real>(simd: S, (op, nonpositive): (Op, bool), x: Column<'_,
             let negative = zero.if_greater(x.at(i), zero - one, x.at(i));
             x.at(i).if_greater(zero, one, negative)
         }),
-        Op::Exp if nonpositive => write_column!(simd, out, |i| (zero - x.at(i)).exp_of_minus(&C::rate(simd, 1.0), &C::constants(simd))),
+        Op::Exp if nonpositive => {
+            write_column!(simd, out, |i| (zero - x.at(i)).exp_of_minus(&C::rate(simd, 1.0), &C::constants(simd)))
+        }
         Op::ExpM1 if nonpositive => write_column!(simd, out, |i| (zero - x.at(i)).exp_m1_of_minus(&C::constants(simd))),
         Op::Powf(bits) => match Power::of(f64::from_bits(bits)) {
             Some(power) => write_column!(simd, out, |i| power.apply(x.at(i))),

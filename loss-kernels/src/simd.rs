@@ -96,6 +96,10 @@ pub trait Vectors: bytemuck::Pod {
     fn exp_m1_of_minus<S: Simd>(simd: S, x: [Self::Vector<S>; 2], constants: &Self::Constants<S>) -> [Self::Vector<S>; 2];
     /// log(1 + x) for x ≥ 0.
     fn ln_1p<S: Simd>(simd: S, x: [Self::Vector<S>; 2], constants: &Self::Constants<S>) -> [Self::Vector<S>; 2];
+    /// log(1 + x) for 0 ≤ x ≤ 1.
+    fn ln_1p_of_share<S: Simd>(simd: S, x: [Self::Vector<S>; 2], constants: &Self::Constants<S>) -> [Self::Vector<S>; 2] {
+        Self::ln_1p(simd, x, constants)
+    }
 }
 
 /// The operations that pulp has, under its names: for floats, and for the integers of their bits.
@@ -186,12 +190,7 @@ impl Vectors for f32 {
     }
 
     #[inline(always)]
-    fn exp_of_minus<S: Simd>(
-        simd: S,
-        x: [S::f32s; 2],
-        rate: &Self::Rate<S>,
-        constants: &Self::Constants<S>,
-    ) -> [S::f32s; 2] {
+    fn exp_of_minus<S: Simd>(simd: S, x: [S::f32s; 2], rate: &Self::Rate<S>, constants: &Self::Constants<S>) -> [S::f32s; 2] {
         crate::functions::exp_of_minus(Lanes::<S, f32>::new(simd, x), rate, constants).pair
     }
 
@@ -203,6 +202,11 @@ impl Vectors for f32 {
     #[inline(always)]
     fn ln_1p<S: Simd>(simd: S, x: [S::f32s; 2], constants: &Self::Constants<S>) -> [S::f32s; 2] {
         crate::functions::ln_1p(Lanes::<S, f32>::new(simd, x), constants).pair
+    }
+
+    #[inline(always)]
+    fn ln_1p_of_share<S: Simd>(simd: S, x: [S::f32s; 2], constants: &Self::Constants<S>) -> [S::f32s; 2] {
+        crate::functions::ln_1p_of_share(Lanes::<S, f32>::new(simd, x), constants).pair
     }
 }
 
@@ -413,6 +417,12 @@ impl<S: Simd, C: Vectors> Lanes<S, C> {
     #[inline(always)]
     pub(crate) fn ln_1p(self, constants: &C::Constants<S>) -> Self {
         Self::new(self.simd, C::ln_1p(self.simd, self.pair, constants))
+    }
+
+    /// log(1 + self), where it is between 0 and 1.
+    #[inline(always)]
+    pub(crate) fn ln_1p_of_share(self, constants: &C::Constants<S>) -> Self {
+        Self::new(self.simd, C::ln_1p_of_share(self.simd, self.pair, constants))
     }
 }
 
