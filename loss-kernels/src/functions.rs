@@ -60,6 +60,7 @@ pub struct Constants<S: Simd> {
     round: [S::f32s; 2],
     ln2: [[S::f32s; 2]; 2],
     exp2: [[S::f32s; 2]; 6],
+    exp_m1: [[S::f32s; 2]; 6],
     ln_1p: [[S::f32s; 2]; 9],
     ln_1p_of_share: [[S::f32s; 2]; 9],
 }
@@ -67,16 +68,30 @@ pub struct Constants<S: Simd> {
 impl<S: Simd> Constants<S> {
     #[inline(always)]
     pub(crate) fn new(simd: S) -> Self {
-        let pair = |number| [simd.splat_f32s(number); 2];
-        Self {
-            one: pair(1.0),
-            unit: pair(UNIT),
-            round: pair(ROUND),
-            ln2: [pair(LN2_HIGH), pair(LN2_LOW)],
-            exp2: EXP2.map(|number| pair(UNIT * number)),
-            ln_1p: LN_1P.map(pair),
-            ln_1p_of_share: LN_1P_OF_SHARE.map(pair),
+        // Not by `map`: a closure has none of the instructions of the function around it, and would call each as a function.
+        let mut constants = Self {
+            one: [simd.splat_f32s(1.0); 2],
+            unit: [simd.splat_f32s(UNIT); 2],
+            round: [simd.splat_f32s(ROUND); 2],
+            ln2: [[simd.splat_f32s(LN2_HIGH); 2], [simd.splat_f32s(LN2_LOW); 2]],
+            exp2: [[simd.splat_f32s(0.0); 2]; 6],
+            exp_m1: [[simd.splat_f32s(0.0); 2]; 6],
+            ln_1p: [[simd.splat_f32s(0.0); 2]; 9],
+            ln_1p_of_share: [[simd.splat_f32s(0.0); 2]; 9],
+        };
+        for (pair, number) in constants.exp2.iter_mut().zip(EXP2) {
+            *pair = [simd.splat_f32s(UNIT * number); 2];
         }
+        for (pair, number) in constants.exp_m1.iter_mut().zip(EXP_M1) {
+            *pair = [simd.splat_f32s(number); 2];
+        }
+        for (pair, number) in constants.ln_1p.iter_mut().zip(LN_1P) {
+            *pair = [simd.splat_f32s(number); 2];
+        }
+        for (pair, number) in constants.ln_1p_of_share.iter_mut().zip(LN_1P_OF_SHARE) {
+            *pair = [simd.splat_f32s(number); 2];
+        }
+        constants
     }
 }
 
@@ -187,14 +202,14 @@ pub(crate) fn reciprocal<S: Simd>(x: Lanes<S, f32>, constants: &Constants<S>) ->
 /// −τx·log₂ e is a whole number n and a fraction f, |f| ≤ ½, and 2^f = 1 + f·q(f), q being [`EXP2`].
 #[inline(always)]
 pub(crate) fn exp_of_minus<S: Simd>(x: Lanes<S, f32>, rate: &Rate<S>, constants: &Constants<S>) -> Lanes<S, f32> {
-    let lanes = |pair| Lanes::new(x.simd, pair);
-    let (x, round, high) = (x.min(lanes(rate.most)), lanes(constants.round), lanes(rate.minus_high));
+    let (round, high) = (Lanes::new(x.simd, constants.round), Lanes::new(x.simd, rate.minus_high));
+    let x = x.min(Lanes::new(x.simd, rate.most));
     let biased = x.mul_add(high, round);
     let n = biased - round;
     // Of the product, of which n is nearly all, nothing may be lost.
-    let f = x.mul_add(lanes(rate.minus_low), x.fused_mul_add(high, -n));
+    let f = x.mul_add(Lanes::new(x.simd, rate.minus_low), x.fused_mul_add(high, -n));
     // The power of two from its exponent's bits.
-    polynomial(f, &constants.exp2).fused_mul_add(f, lanes(constants.unit)) * Bits::of(biased).left(23).float()
+    polynomial(f, &constants.exp2).fused_mul_add(f, Lanes::new(x.simd, constants.unit)) * Bits::of(biased).left(23).float()
 }
 
 /// e^−x − 1 for x ≥ +0: an error below 1.5 units in the last place (tested likewise).
@@ -206,7 +221,7 @@ pub(crate) fn exp_m1_of_minus<S: Simd>(x: Lanes<S, f32>, constants: &Constants<S
     let biased = x.mul_add(x.splat(-std::f32::consts::LOG2_E), round);
     let n = biased - round;
     let r = n.mul_add(x.splat(-LN2_LOW), n.mul_add(x.splat(-LN2_HIGH), -x));
-    let q = polynomial(r, &EXP_M1.map(|number| x.splat(number).pair));
+    let q = polynomial(r, &constants.exp_m1);
     let power = Bits::of(biased).left(23).float() * x.splat(UNIT);
     q.mul_add(r * r, r).mul_add(power, power - Lanes::new(x.simd, constants.one))
 }

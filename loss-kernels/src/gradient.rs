@@ -173,7 +173,7 @@ impl<C: Real> GradientColumns<C> {
     #[inline(always)]
     pub(crate) fn add_group<S: Simd>(
         &mut self,
-        simd: S,
+        (simd, constants): (S, &C::Constants<S>),
         block: &Block<C>,
         pixels: &mut PixelColumns<C>,
         plan: &Plan,
@@ -182,7 +182,7 @@ impl<C: Real> GradientColumns<C> {
         if handed.sides.iter().all(Vec::is_empty) {
             return;
         }
-        self.collect_slopes(simd, block, pixels, plan, handed);
+        self.collect_slopes((simd, constants), block, pixels, plan, handed);
         let (hard, soft) = block.targets(simd);
         match (handed.own || handed.more, handed.more, block.is_hard()) {
             (false, false, _) => self.add::<S, _, false, false>(simd, block, hard, group, handed),
@@ -198,7 +198,7 @@ impl<C: Real> GradientColumns<C> {
     #[inline(always)]
     fn collect_slopes<S: Simd>(
         &mut self,
-        simd: S,
+        (simd, constants): (S, &C::Constants<S>),
         block: &Block<C>,
         pixels: &mut PixelColumns<C>,
         plan: &Plan,
@@ -213,7 +213,8 @@ impl<C: Real> GradientColumns<C> {
             let first = if *side == Side::Background { classes } else { 0 };
             for (k, &u) in derivatives.iter().enumerate() {
                 let u = Lanes::of(simd, u);
-                let slope = pixels.of_class(simd, block, (function, *activation, *side), Wanted::Slope, (k, classes));
+                let slope =
+                    pixels.of_class((simd, constants), block, (function, *activation, *side), Wanted::Slope, (k, classes));
                 write_column!(simd, &mut self.slopes.column_mut(first + k)[..padded], |b, old| slope.at(b).mul_add(u, old));
             }
         }

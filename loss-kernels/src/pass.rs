@@ -378,10 +378,10 @@ impl<C: Real> WithSimd for Blocks<'_, C> {
                     Activation::Sigmoid => block.sigmoid((simd, constants), group.temperature, logarithms),
                 }
                 if summed {
-                    add_group(simd, (block, pixels), plan, group, &mut sums);
+                    add_group((simd, constants), (block, pixels), plan, group, &mut sums);
                 }
                 if let (Some(gradient), Some(handed)) = (&mut *gradient, handed.get(g)) {
-                    gradient.add_group(simd, block, pixels, plan, (group, handed));
+                    gradient.add_group((simd, constants), block, pixels, plan, (group, handed));
                 }
             }
             if let Some(gradient) = gradient {

@@ -100,7 +100,7 @@ impl<C: Real> PixelColumns<C> {
     #[inline(always)]
     pub(crate) fn of_class<S: Simd>(
         &mut self,
-        simd: S,
+        (simd, constants): (S, &C::Constants<S>),
         block: &Block<C>,
         (function, activation, side): OfPixel<'_>,
         wanted: Wanted,
@@ -128,7 +128,7 @@ impl<C: Real> PixelColumns<C> {
                         let x_is_log = compiled.steps[x] == PixelStep::LogProbability;
                         let (x, y) = (before.column(x), before.column(y.unwrap_or(x)));
                         let (x, y) = (Column::new(simd, &x[..padded]), Column::new(simd, &y[..padded]));
-                        apply(simd, (op, x_is_log), x, y, column);
+                        apply((simd, constants), (op, x_is_log), x, y, column);
                     }
                 }
             }
@@ -139,7 +139,13 @@ impl<C: Real> PixelColumns<C> {
 
 /// One operation on columns; as the core's own on numbers. `nonpositive`: so is x, being a logarithm of a probability.
 #[inline(always)]
-fn apply<S: Simd, C: Real>(simd: S, (op, nonpositive): (Op, bool), x: Column<'_, S, C>, y: Column<'_, S, C>, out: &mut [C]) {
+fn apply<S: Simd, C: Real>(
+    (simd, constants): (S, &C::Constants<S>),
+    (op, nonpositive): (Op, bool),
+    x: Column<'_, S, C>,
+    y: Column<'_, S, C>,
+    out: &mut [C],
+) {
     let (zero, one) = (Lanes::of(simd, C::zero()), Lanes::of(simd, C::one()));
     match op {
         Op::Neg => write_column!(simd, out, |i| zero - x.at(i)),
@@ -159,9 +165,10 @@ fn apply<S: Simd, C: Real>(simd: S, (op, nonpositive): (Op, bool), x: Column<'_,
             x.at(i).if_greater(zero, one, negative)
         }),
         Op::Exp if nonpositive => {
-            write_column!(simd, out, |i| (zero - x.at(i)).exp_of_minus(&C::rate(simd, 1.0), &C::constants(simd)))
+            let rate = &C::rate(simd, 1.0);
+            write_column!(simd, out, |i| (zero - x.at(i)).exp_of_minus(rate, constants));
         }
-        Op::ExpM1 if nonpositive => write_column!(simd, out, |i| (zero - x.at(i)).exp_m1_of_minus(&C::constants(simd))),
+        Op::ExpM1 if nonpositive => write_column!(simd, out, |i| (zero - x.at(i)).exp_m1_of_minus(constants)),
         Op::Powf(bits) => match Power::of(f64::from_bits(bits)) {
             Some(power) => write_column!(simd, out, |i| power.apply(x.at(i))),
             None => {
@@ -226,7 +233,7 @@ mod tests {
         #[inline(always)]
         fn with_simd<S: Simd>(self, simd: S) {
             let Self(op, x, y, out) = self;
-            apply(simd, (op, false), Column::new(simd, x), Column::new(simd, y), out);
+            apply((simd, &()), (op, false), Column::new(simd, x), Column::new(simd, y), out);
         }
     }
 

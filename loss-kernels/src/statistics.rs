@@ -168,7 +168,7 @@ fn add_logarithms<S: Simd, C: Real, T: Membership<S, C>, G: Logarithms<S, C>, co
 /// Adds the sums over the logits of a group, whose probabilities have been computed.
 #[inline(always)]
 pub(crate) fn add_group<S: Simd, C: Real>(
-    simd: S,
+    (simd, constants): (S, &C::Constants<S>),
     (block, pixels): (&Block<C>, &mut PixelColumns<C>),
     plan: &Plan,
     group: &Group,
@@ -201,7 +201,8 @@ pub(crate) fn add_group<S: Simd, C: Real>(
                         continue;
                     }
                     let y = block.target(simd, k);
-                    let value = pixels.of_class(simd, block, (function, *activation, *side), Wanted::Value, (k, classes));
+                    let value =
+                        pixels.of_class((simd, constants), block, (function, *activation, *side), Wanted::Value, (k, classes));
                     if !absent {
                         add_up!(simd, sums, at, count, Summands::Any, |b| y.of(*side, b, w.at(b) * value.at(b)));
                     }
