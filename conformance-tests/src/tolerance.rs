@@ -39,7 +39,7 @@ const OF_ALGEBRA: f64 = 12.0;
 /// Roundings that a probability or its logarithm goes through on its way from the logits, beside the sum over classes: the shift, the
 /// temperature, an exponential (two), a quotient or a logarithm (two), a weight; and on the way back a product with what comes from
 /// upstream, one with the probability, a difference, the temperature, and two for a sum of terms.
-const ROUNDINGS: f64 = 13.0;
+pub(crate) const ROUNDINGS: f64 = 13.0;
 
 /// The tolerance for logits of a type and of a shape `[N, K, S]`.
 ///

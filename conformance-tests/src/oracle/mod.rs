@@ -16,6 +16,8 @@ pub use options::{
 use tape::{Sum, Tape, Var};
 use terms::Made;
 
+use crate::tolerance::ROUNDINGS;
+
 /// How logits become probabilities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Activation {
@@ -127,7 +129,7 @@ pub struct Answer {
     /// ∂total/∂logits, row-major.
     pub gradient: Vec<f64>,
     /// What a pixel's gradient is made of, before it cancels over classes: the largest Σ_k τ·p_k·|∂total/∂p_k|, and
-    /// |∂total/∂log p_k|, of any pixel.
+    /// |∂total/∂log p_k|, of any pixel; a small p_k counts for as much more as it is less exact.
     pub gradient_scale: f64,
 }
 
@@ -240,8 +242,8 @@ impl<'a> World<'a> {
             for &value in &values {
                 let p = self.tape.value(value);
                 let strength = match quantity {
-                    Quantity::Mass(.., tau) | Quantity::Inside(.., tau) => f64::from_bits(tau) * p,
-                    Quantity::Squares(_) => 2.0 * p,
+                    Quantity::Mass(.., tau) | Quantity::Inside(.., tau) => f64::from_bits(tau) * p * of_exponent(p),
+                    Quantity::Squares(_) => 2.0 * p * of_exponent(p),
                     // A focal value hands on what its slope lets through: at most (1 + γ) times.
                     Quantity::Focal(_, _, gamma) => (1.0 + f64::from_bits(gamma)) * p.min(1.0),
                     Quantity::Log(..) | Quantity::LogEverywhere(..) => 1.0,
@@ -283,6 +285,12 @@ impl<'a> World<'a> {
         }
         sums.into_iter().map(|row| row.into_iter().map(Sum::value).collect()).collect()
     }
+}
+
+/// How much less exact a small probability is than the tolerance has counted: of its roundings, that of the shift and that of the
+/// temperature move an exponent −x by x units each, and so the probability.
+fn of_exponent(p: f64) -> f64 {
+    if p > 0.0 { 1.0 + 2.0 * (-p.ln() - 1.0).max(0.0) / ROUNDINGS } else { 1.0 }
 }
 
 fn logistic(x: f64) -> f64 {
