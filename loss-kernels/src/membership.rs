@@ -159,3 +159,42 @@ label! {
 fn twice(set: u32) -> u64 {
     u64::from(set) << 32 | u64::from(set)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Labels at the ends of what a set holds, alone and with another.
+    fn check<L: Label + TryFrom<i64>>(ends: &[i64]) {
+        let labels: Vec<L> = ends.iter().filter_map(|&label| L::try_from(label).ok()).collect();
+        let mut groups: Vec<Vec<L>> = vec![Vec::new()];
+        groups.extend(labels.iter().map(|&a| vec![a]));
+        groups.extend(labels.iter().flat_map(|&a| labels.iter().map(move |&b| vec![a, b])));
+        for group in groups {
+            let wide: Vec<i64> = group.iter().map(|label| label.wide()).collect();
+            let seen = L::seen(&group);
+            for count in [1, 2, 20, 31, 32, 33, 63, 64, 65, 150, 256] {
+                let all = wide.iter().all(|&label| (0..count).contains(&label));
+                assert_eq!(seen.are_below(count as usize, &group), all, "{wide:?} {count}");
+            }
+            let mut added = Seen::default();
+            group.iter().for_each(|&label| added.add(label));
+            for class in 0..32 {
+                let modulo = |by: i64| wide.iter().any(|label| label.rem_euclid(by) == class as i64 % by);
+                assert_eq!(seen.may_have(class), modulo(if size_of::<L>() == 8 { 64 } else { 32 }), "{wide:?} {class}");
+                assert_eq!(added.may_have(class), modulo(64), "{wide:?} {class}");
+            }
+            assert!(wide.iter().all(|&label| label < 0 || seen.may_have(label as usize) && added.may_have(label as usize)));
+        }
+    }
+
+    #[test]
+    fn labels_are_told_from_what_is_none() {
+        let ends = [0, 1, 2, 19, 20, 30, 31, 32, 33, 62, 63, 64, 65, 95, 96, 127, 128, 149, 150, 255];
+        let odd = [-1, -64, i64::from(i32::MAX), i64::from(i32::MIN), 1 << 32, (1 << 32) + 1, i64::MAX, i64::MIN];
+        let all: Vec<i64> = ends.iter().chain(&odd).copied().collect();
+        check::<u8>(&all);
+        check::<i32>(&all);
+        check::<i64>(&all);
+    }
+}
