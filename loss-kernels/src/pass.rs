@@ -20,7 +20,7 @@ use crate::{Element, Problem, Real};
 /// any number of samples stays finite.
 const LARGEST_SUM: f64 = 1e299;
 
-/// Bytes of one buffer of a block: a few of them stay in the cache together.
+/// Bytes of one buffer of a block: a few of them stay in the second cache together.
 const BUFFER: usize = 32 * 1024;
 
 /// Pixels of a block, at least and at most: with very many classes what is done once per class and block must not outweigh them.

@@ -83,7 +83,7 @@ pub trait Vectors: bytemuck::Pod {
     fn constants<S: Simd>(simd: S) -> Self::Constants<S>;
     /// 1/x for x > 0, neither nearly 0 nor nearly overflowing.
     fn reciprocal<S: Simd>(simd: S, x: [Self::Vector<S>; 2], constants: &Self::Constants<S>) -> [Self::Vector<S>; 2];
-    /// A rate.
+    /// τ as a rate.
     fn rate<S: Simd>(simd: S, tau: f64) -> Self::Rate<S>;
     /// e^−τx for x ≥ +0.
     fn exp_of_minus<S: Simd>(
