@@ -119,7 +119,31 @@ impl Input {
     #[must_use]
     pub fn lengths(&self) -> [usize; 3] {
         let axis = |i: usize| self.shape.get(i).copied().unwrap_or(1);
-        [axis(0), axis(1), self.shape.iter().skip(2).product()]
+        [axis(0), axis(1), self.shape.iter().skip(2).fold(1, |product, &length| product.saturating_mul(length))]
+    }
+
+    /// Checks that the numbers fill the shapes: what an adapter does before it makes tensors of them.
+    ///
+    /// # Errors
+    /// [`LossError::ShapeMismatch`] with the first numbers that do not.
+    pub fn check(&self) -> Result<(), LossError> {
+        let [samples, classes, _] = self.lengths();
+        let (what, count) = match &self.target {
+            oracle::Target::Labels(labels) => ("the numbers of the labels", labels.len()),
+            oracle::Target::Soft(shares) => ("the numbers of the soft targets", shares.len()),
+        };
+        let weights =
+            self.weights.as_ref().map(|weights| ("the numbers of the pixel weights", weights.len(), self.pixel_shape()));
+        let prior = self.prior.as_ref().map(|prior| ("the numbers of the prior", prior.len(), vec![samples, classes]));
+        let logits = ("the numbers of the logits", self.logits.len(), self.shape.clone());
+        for (what, got, shape) in [logits, (what, count, self.target_shape())].into_iter().chain(weights).chain(prior) {
+            let places = shape.iter().try_fold(1usize, |product, &length| product.checked_mul(length));
+            if places != Some(got) {
+                let logits = self.shape.clone();
+                return Err(LossError::ShapeMismatch { what, logits, expected: shape, got: vec![got] });
+            }
+        }
+        Ok(())
     }
 
     /// The given prior as a table.
@@ -143,8 +167,8 @@ pub struct Output {
 
 /// A backend under test.
 ///
-/// It is handed inputs whose numbers fill their shapes. It may panic where a backend breaks a promise (another path than the one asked
-/// for, a gradient of another type): tests and reports catch that, and name the case.
+/// An input whose numbers do not fill its shapes is an error ([`Input::check`]), and so is a backend that breaks a promise: another
+/// path than the one asked for, or a gradient of another type. Should an adapter panic all the same, tests and reports name the case.
 pub trait Adapter: Sync {
     /// Name in test names.
     fn name(&self) -> &'static str;

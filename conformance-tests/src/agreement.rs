@@ -173,7 +173,7 @@ impl<'a> Round<'a> {
 }
 
 fn output(adapter: &dyn Adapter, case: &Case, dtype: Dtype) -> Result<Output, String> {
-    guarded(|| crate::check::run(adapter, &case.loss, &case.input, dtype))
+    guarded(|| case.output(adapter, dtype))
 }
 
 /// Every pair, with nothing compared yet.

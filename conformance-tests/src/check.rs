@@ -9,19 +9,22 @@ use crate::{Adapter, Dtype, Input, Output};
 /// A named check of a backend.
 pub type Check = (&'static str, fn(&dyn Adapter) -> Result<(), String>);
 
-pub(crate) fn loss(text: &str) -> Loss {
-    text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+pub(crate) fn loss(text: &str) -> Result<Loss, String> {
+    text.parse().map_err(|error: LossError| format!("{text}: {error}"))
 }
 
-pub(crate) fn labels(input: &mut Input) -> &mut Vec<i64> {
+pub(crate) fn labels(input: &mut Input) -> Result<&mut Vec<i64>, String> {
     match &mut input.target {
-        Target::Labels(labels) => labels,
-        Target::Soft(_) => panic!("the check's input has labels"),
+        Target::Labels(labels) => Ok(labels),
+        Target::Soft(_) => Err("the check's own input has soft targets where it needs labels".to_owned()),
     }
 }
 
+/// What the adapter computes, whose gradient has a number for every logit.
 pub(crate) fn run(adapter: &dyn Adapter, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Output, String> {
-    adapter.value_and_gradient(loss, input, dtype).map_err(|error| error.to_string())
+    let out = adapter.value_and_gradient(loss, input, dtype).map_err(|error| error.to_string())?;
+    let (got, want) = (out.gradient.len(), input.logits.len());
+    if got == want { Ok(out) } else { Err(format!("the gradient has {got} numbers, the logits {want}")) }
 }
 
 pub(crate) fn same(what: &str, a: &Output, b: &Output) -> Result<(), String> {

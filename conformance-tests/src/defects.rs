@@ -51,7 +51,7 @@ fn ensure(holds: bool, otherwise: impl Fn() -> String) -> Result<(), String> {
 }
 
 fn total(adapter: &dyn Adapter, text: &str, input: &Input) -> Result<f64, String> {
-    Ok(run(adapter, &loss(text), input, widest(adapter))?.total)
+    Ok(run(adapter, &loss(text)?, input, widest(adapter))?.total)
 }
 
 fn equal(adapter: &dyn Adapter, what: &str, got: f64, want: f64) -> Result<(), String> {
@@ -72,9 +72,9 @@ fn focal_log_dice(adapter: &dyn Adapter) -> Result<(), String> {
 
 fn ignore_in_size_terms(adapter: &dyn Adapter) -> Result<(), String> {
     for text in ["l1", "kl", "db"] {
-        let loss = loss(text).with_ignore_index(7);
+        let loss = loss(text)?.with_ignore_index(7);
         let mut plain = input(&[1, 3, 10], 2);
-        labels(&mut plain)[4] = 7;
+        labels(&mut plain)?[4] = 7;
         let mut other = plain.clone();
         (0..3).for_each(|k| other.logits[k * 10 + 4] = 5.0 * k as f64);
         close(adapter, text, &run(adapter, &loss, &other, widest(adapter))?, &run(adapter, &loss, &plain, widest(adapter))?)?;
@@ -85,7 +85,7 @@ fn ignore_in_size_terms(adapter: &dyn Adapter) -> Result<(), String> {
 fn binary_ignore(adapter: &dyn Adapter) -> Result<(), String> {
     // With label 255 read as the number 255, binary Cross-Entropy falls without bound.
     let input = scene(&[&[2.0, 5.0, -1.0]], &[1, 255, 0]);
-    let loss = loss("ce").with_activation(Activation::Sigmoid).with_ignore_index(255);
+    let loss = loss("ce")?.with_activation(Activation::Sigmoid).with_ignore_index(255);
     let want = ((-2.0f64).exp().ln_1p() + (-1.0f64).exp().ln_1p()) / 2.0;
     equal(adapter, "binary Cross-Entropy", run(adapter, &loss, &input, widest(adapter))?.total, want)
 }
@@ -95,7 +95,7 @@ fn multi_label_kl(adapter: &dyn Adapter) -> Result<(), String> {
     let nine = (0.9f64 / 0.1).ln();
     let mut input = scene(&[&[nine; 10], &[nine; 10]], &[0; 10]);
     input.target = Target::Soft([vec![1.0], vec![0.0; 9], vec![1.0], vec![0.0; 9]].concat());
-    let loss = loss("kl(temperature=1, epsilon=0)").with_activation(Activation::Sigmoid);
+    let loss = loss("kl(temperature=1, epsilon=0)")?.with_activation(Activation::Sigmoid);
     let want = 2.0 * (0.1 * (0.1f64 / 0.9).ln() + 0.9 * (0.9f64 / 0.1).ln());
     equal(adapter, "KL", run(adapter, &loss, &input, widest(adapter))?.total, want)
 }
@@ -131,8 +131,8 @@ fn another(term: &str, option: &str) -> Option<&'static str> {
 fn every_option_counts(adapter: &dyn Adapter) -> Result<(), String> {
     // All classes in both samples; and class 1 absent from the second, class 2 from both. Valid pixels of different numbers.
     let [mut full, mut sparse] = [3, 4].map(|seed| input(&[2, 3, 10], seed));
-    *labels(&mut full) = vec![0, 1, 1, 2, 0, 1, 0, 255, 255, 0, 0, 1, 2, 2, 2, 0, 0, 2, 0, 0];
-    *labels(&mut sparse) = vec![0, 1, 1, 0, 0, 1, 0, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    *labels(&mut full)? = vec![0, 1, 1, 2, 0, 1, 0, 255, 255, 0, 0, 1, 2, 2, 2, 0, 0, 2, 0, 0];
+    *labels(&mut sparse)? = vec![0, 1, 1, 0, 0, 1, 0, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     for term in catalogue() {
         for option in &term.options {
             let other = another(term.name, option.name)
@@ -141,7 +141,7 @@ fn every_option_counts(adapter: &dyn Adapter) -> Result<(), String> {
             let base = if option.name == "background" { "kl(activation=sigmoid)" } else { term.name };
             let mut apart = 0.0;
             for input in [&full, &sparse] {
-                let run = |text: &str| run(adapter, &loss(text).with_ignore_index(255), input, widest(adapter));
+                let run = |text: &str| run(adapter, &loss(text)?.with_ignore_index(255), input, widest(adapter));
                 let (a, b) = (run(base)?, run(&format!("{}({other})", term.name))?);
                 apart +=
                     (a.total - b.total).abs() + a.gradient.iter().zip(&b.gradient).map(|(a, b)| (a - b).abs()).sum::<f64>();
@@ -159,8 +159,8 @@ fn volumes(adapter: &dyn Adapter) -> Result<(), String> {
         close(
             adapter,
             text,
-            &run(adapter, &loss(text), &volume, widest(adapter))?,
-            &run(adapter, &loss(text), &flat, widest(adapter))?,
+            &run(adapter, &loss(text)?, &volume, widest(adapter))?,
+            &run(adapter, &loss(text)?, &flat, widest(adapter))?,
         )?;
     }
     Ok(())
@@ -170,7 +170,7 @@ fn half_epsilon(adapter: &dyn Adapter) -> Result<(), String> {
     // 1e-10 is 0 in f16, and class 2 is predicted nowhere.
     for dtype in [Dtype::F16, Dtype::Bf16].into_iter().filter(|dtype| adapter.supports(*dtype)) {
         let input = scene(&[&[9.0; 4], &[8.0; 4], &[-9000.0; 4]], &[0, 0, 1, 2]);
-        let out = run(adapter, &loss("ce + kl + db + dice(form=log)"), &input, dtype)?;
+        let out = run(adapter, &loss("ce + kl + db + dice(form=log)")?, &input, dtype)?;
         let finite = out.total.is_finite() && out.gradient.iter().all(|g| g.is_finite());
         ensure(finite, || format!("{dtype}: {} {:?}", out.total, out.gradient))?;
     }
@@ -179,8 +179,8 @@ fn half_epsilon(adapter: &dyn Adapter) -> Result<(), String> {
 
 fn focal_gamma_zero(adapter: &dyn Adapter) -> Result<(), String> {
     let input = input(&[2, 4, 10], 5);
-    let focal = run(adapter, &loss("focal(gamma=0, activation=softmax)"), &input, widest(adapter))?;
-    close(adapter, "focal", &focal, &run(adapter, &loss("ce"), &input, widest(adapter))?)
+    let focal = run(adapter, &loss("focal(gamma=0, activation=softmax)")?, &input, widest(adapter))?;
+    close(adapter, "focal", &focal, &run(adapter, &loss("ce")?, &input, widest(adapter))?)
 }
 
 fn without_background(adapter: &dyn Adapter) -> Result<(), String> {
@@ -188,7 +188,7 @@ fn without_background(adapter: &dyn Adapter) -> Result<(), String> {
     let input = input(&[1, 2, 10], 6);
     let only = |k: usize| total(adapter, &format!("dice(classes=[{k}])"), &input);
     equal(adapter, "the mean of both", (only(0)? + only(1)?) / 2.0, total(adapter, "dice", &input)?)?;
-    let gradient = run(adapter, &loss("dice(classes=[1])"), &input, widest(adapter))?.gradient;
+    let gradient = run(adapter, &loss("dice(classes=[1])")?, &input, widest(adapter))?.gradient;
     ensure(gradient.iter().any(|g| g.abs() > 1e-6), || "no gradient".to_owned())
 }
 
@@ -196,12 +196,12 @@ fn one_activation(adapter: &dyn Adapter) -> Result<(), String> {
     let input = input(&[2, 3, 10], 7);
     for (whole, part) in [("ce + dice + l1 + log_recall", 0), ("focal(activation=model) + gdice(activation=model)", 1)] {
         for activation in [Activation::Softmax, Activation::Sigmoid] {
-            let by_loss = run(adapter, &loss(whole).with_activation(activation), &input, widest(adapter))?;
+            let by_loss = run(adapter, &loss(whole)?.with_activation(activation), &input, widest(adapter))?;
             let spelled: Vec<String> = whole
                 .split(" + ")
                 .map(|term| format!("{}(activation={activation})", term.split('(').next().unwrap_or(term)))
                 .collect();
-            let by_term = run(adapter, &loss(&spelled.join(" + ")), &input, widest(adapter))?;
+            let by_term = run(adapter, &loss(&spelled.join(" + "))?, &input, widest(adapter))?;
             close(adapter, &format!("losses {part}, {activation}"), &by_loss, &by_term)?;
         }
     }
@@ -209,11 +209,11 @@ fn one_activation(adapter: &dyn Adapter) -> Result<(), String> {
 }
 
 fn other_class_counts(adapter: &dyn Adapter) -> Result<(), String> {
-    let loss = loss("ce + focal + dice + l1 + gdice");
+    let loss = loss("ce + focal + dice + l1 + gdice")?;
     let [three, five] = [3, 5].map(|classes| input(&[2, classes, 10], 8));
     let before = run(adapter, &loss, &three, widest(adapter))?;
     let (used, fresh) =
-        (run(adapter, &loss, &five, widest(adapter))?, run(adapter, &self::loss(&loss.to_string()), &five, widest(adapter))?);
+        (run(adapter, &loss, &five, widest(adapter))?, run(adapter, &self::loss(&loss.to_string())?, &five, widest(adapter))?);
     close(adapter, "five classes after three", &used, &fresh)?;
     close(adapter, "three classes again", &run(adapter, &loss, &three, widest(adapter))?, &before)
 }
@@ -221,7 +221,7 @@ fn other_class_counts(adapter: &dyn Adapter) -> Result<(), String> {
 fn one_channel_gradient(adapter: &dyn Adapter) -> Result<(), String> {
     let input = input(&[2, 1, 10], 9);
     for (text, _) in PRESETS {
-        let loss = loss(text).with_activation(Activation::Sigmoid);
+        let loss = loss(text)?.with_activation(Activation::Sigmoid);
         let gradient = run(adapter, &loss, &input, widest(adapter))?.gradient;
         ensure(gradient.iter().any(|g| g.abs() > 1e-6), || format!("{text} has none"))?;
     }
@@ -233,7 +233,7 @@ fn perfect(adapter: &dyn Adapter) -> Result<(), String> {
     for text in PRESETS.iter().map(|(name, _)| *name).chain(fractions) {
         for dtype in Dtype::ALL.into_iter().filter(|dtype| adapter.supports(*dtype)) {
             let input = scene(&[&[100.0, 100.0, -100.0], &[-100.0, -100.0, 100.0]], &[0, 0, 1]);
-            let out = run(adapter, &loss(text), &input, dtype)?;
+            let out = run(adapter, &loss(text)?, &input, dtype)?;
             let finite = out.total.is_finite() && out.gradient.iter().all(|g| g.is_finite());
             ensure(finite, || format!("{text}, {dtype}: {} {:?}", out.total, out.gradient))?;
         }
@@ -252,7 +252,7 @@ fn generalised_dice_of_large_regions(adapter: &dyn Adapter) -> Result<(), String
 fn class_weights_of_binary(adapter: &dyn Adapter) -> Result<(), String> {
     // A weighted mean over channels; a weight on the positive side only would change one channel's value.
     let input = input(&[2, 1, 10], 10);
-    let sigmoid = |text: &str| run(adapter, &loss(text).with_activation(Activation::Sigmoid), &input, widest(adapter));
+    let sigmoid = |text: &str| run(adapter, &loss(text)?.with_activation(Activation::Sigmoid), &input, widest(adapter));
     close(adapter, "one channel", &sigmoid("ce(class_weights=[5])")?, &sigmoid("ce")?)
 }
 
@@ -267,7 +267,7 @@ fn empty_class(adapter: &dyn Adapter) -> Result<(), String> {
         "tversky(absent=count)",
         "gdice",
     ] {
-        let out = run(adapter, &loss(text), &input, widest(adapter))?;
+        let out = run(adapter, &loss(text)?, &input, widest(adapter))?;
         let finite = out.total.is_finite() && out.gradient.iter().all(|g| g.is_finite());
         ensure(finite, || format!("{text}: {} {:?}", out.total, out.gradient))?;
     }
@@ -279,7 +279,7 @@ fn other_channels(adapter: &dyn Adapter) -> Result<(), String> {
     wrong.target = Target::Soft(vec![0.5; 8]);
     wrong.target_shape = Some(vec![1, 2, 4]);
     let text = "soft targets have shape [1, 2, 4], but logits of shape [1, 3, 4] need [1, 3, 4]";
-    refused(adapter.value_and_gradient(&loss("dice"), &wrong, Dtype::F32), text)
+    refused(adapter.value_and_gradient(&loss("dice")?, &wrong, Dtype::F32), text)
 }
 
 fn focal_channels(adapter: &dyn Adapter) -> Result<(), String> {
@@ -293,9 +293,9 @@ fn valid_divisor(adapter: &dyn Adapter) -> Result<(), String> {
     let whole = input(&[1, 3, 6], 12);
     let pad = |values: &[f64]| values.chunks(6).flat_map(|row| [row, &[0.5; 9]].concat()).collect::<Vec<f64>>();
     let mut padded = Input { logits: pad(&whole.logits), ..input(&[1, 3, 15], 12) };
-    *labels(&mut padded) = [labels(&mut whole.clone()).clone(), vec![255; 9]].concat();
+    *labels(&mut padded)? = [labels(&mut whole.clone())?.clone(), vec![255; 9]].concat();
     for text in ["ce", "ce(label_smoothing=0.1)", "ce(class_weights=[1, 2, 3])", "focal", "dice", "l1", "kl", "db"] {
-        let loss = loss(text).with_ignore_index(255);
+        let loss = loss(text)?.with_ignore_index(255);
         let (a, b) =
             (run(adapter, &loss, &padded, widest(adapter))?.total, run(adapter, &loss, &whole, widest(adapter))?.total);
         equal(adapter, text, a, b)?;
@@ -309,7 +309,7 @@ fn absent_class(adapter: &dyn Adapter) -> Result<(), String> {
     for form in ["linear", "log"] {
         let gradient = |absent: &str| {
             let text = format!("dice(classes=[2], form={form}, absent={absent}, smooth_numerator=1, smooth_denominator=1)");
-            run(adapter, &loss(&text), &predicted(0.0), widest(adapter)).map(|out| out.gradient[12..].iter().sum::<f64>())
+            run(adapter, &loss(&text)?, &predicted(0.0), widest(adapter)).map(|out| out.gradient[12..].iter().sum::<f64>())
         };
         ensure(gradient("count")? > 1e-3, || format!("{form}: counted, but not pushed down"))?;
         ensure(gradient("zero")? == 0.0 && gradient("skip")? == 0.0, || format!("{form}: not counted, but pushed"))?;
@@ -323,7 +323,7 @@ fn half_sums(adapter: &dyn Adapter) -> Result<(), String> {
     for (z, u) in input.logits.iter_mut().zip(numbers(512 * 512, 14)) {
         *z = if u < 0.5 { 2.0 } else { 3.0 };
     }
-    let loss = loss("ce + dice + l1 + kl + gdice").with_activation(Activation::Sigmoid);
+    let loss = loss("ce + dice + l1 + kl + gdice")?.with_activation(Activation::Sigmoid);
     let want = run(adapter, &loss, &input, widest(adapter))?.total;
     for dtype in [Dtype::F16, Dtype::Bf16].into_iter().filter(|dtype| adapter.supports(*dtype)) {
         let got = run(adapter, &loss, &input, dtype)?.total;
@@ -337,11 +337,11 @@ fn label_k_ignored(adapter: &dyn Adapter) -> Result<(), String> {
     let mut next = input(&[2, 3, 10], 15);
     let mut far = next.clone();
     for i in [1, 8, 14] {
-        labels(&mut next)[i] = 3;
-        labels(&mut far)[i] = 255;
+        labels(&mut next)?[i] = 3;
+        labels(&mut far)?[i] = 255;
     }
     for (text, _) in PRESETS {
-        let by = |label, input| run(adapter, &loss(text).with_ignore_index(label), input, widest(adapter));
+        let by = |label, input| run(adapter, &loss(text)?.with_ignore_index(label), input, widest(adapter));
         close(adapter, text, &by(3, &next)?, &by(255, &far)?)?;
     }
     Ok(())
@@ -357,7 +357,7 @@ fn binary_scale(adapter: &dyn Adapter) -> Result<(), String> {
         ..scene(&vec![&row[..]; count], &[0; 4])
     };
     let sigmoid =
-        |input| run(adapter, &loss("ce").with_activation(Activation::Sigmoid), input, widest(adapter)).map(|out| out.total);
+        |input| run(adapter, &loss("ce")?.with_activation(Activation::Sigmoid), input, widest(adapter)).map(|out| out.total);
     equal(adapter, "three channels", sigmoid(&channels(3))?, sigmoid(&channels(1))?)
 }
 
@@ -376,9 +376,9 @@ fn range(adapter: &dyn Adapter) -> Result<(), String> {
 fn terms_reach_the_total(adapter: &dyn Adapter) -> Result<(), String> {
     let input = input(&[2, 3, 10], 20);
     for term in catalogue() {
-        let alone = run(adapter, &loss(term.name), &input, widest(adapter))?;
-        let both = run(adapter, &loss(&format!("ce + 0.5 * {}", term.name)), &input, widest(adapter))?;
-        let ce = run(adapter, &loss("ce"), &input, widest(adapter))?;
+        let alone = run(adapter, &loss(term.name)?, &input, widest(adapter))?;
+        let both = run(adapter, &loss(&format!("ce + 0.5 * {}", term.name))?, &input, widest(adapter))?;
+        let ce = run(adapter, &loss("ce")?, &input, widest(adapter))?;
         equal(adapter, term.name, both.total, ce.total + 0.5 * alone.total)?;
         let gradient = ce.gradient.iter().zip(&alone.gradient).map(|(a, b)| a + 0.5 * b).collect();
         close(adapter, term.name, &crate::Output { gradient, ..both.clone() }, &both)?;
@@ -408,7 +408,7 @@ fn independent_channels(adapter: &dyn Adapter) -> Result<(), String> {
     let mut input = scene(&[&[40.0; 3], &[40.0; 3]], &[0; 3]);
     input.target = Target::Soft(vec![1.0; 6]);
     for text in ["ce", "dice", "l1", "kl", "jaccard"] {
-        let got = run(adapter, &loss(text).with_activation(Activation::Sigmoid), &input, widest(adapter))?.total;
+        let got = run(adapter, &loss(text)?.with_activation(Activation::Sigmoid), &input, widest(adapter))?.total;
         ensure(got.abs() < slack(adapter), || format!("{text}: {got}"))?;
     }
     Ok(())
@@ -418,7 +418,7 @@ fn dice_ignores(adapter: &dyn Adapter) -> Result<(), String> {
     // The ignored pixels alone are predicted wrong.
     let input = scene(&[&[30.0, -30.0, 30.0, 30.0], &[-30.0, 30.0, -30.0, -30.0]], &[0, 1, 255, 255]);
     for text in ["dice", "jaccard", "tversky", "gdice"] {
-        let got = run(adapter, &loss(text).with_ignore_index(255), &input, widest(adapter))?.total;
+        let got = run(adapter, &loss(text)?.with_ignore_index(255), &input, widest(adapter))?.total;
         ensure(got.abs() < 1e-9, || format!("{text}: {got}"))?;
     }
     Ok(())
@@ -427,7 +427,7 @@ fn dice_ignores(adapter: &dyn Adapter) -> Result<(), String> {
 fn smoothing_by_width(adapter: &dyn Adapter) -> Result<(), String> {
     let wide = input(&[1, 1, 2, 128], 21);
     let tall = Input { shape: vec![1, 1, 128, 2], ..wide.clone() };
-    let loss = loss("ce(label_smoothing=0.1)").with_activation(Activation::Sigmoid);
+    let loss = loss("ce(label_smoothing=0.1)")?.with_activation(Activation::Sigmoid);
     close(adapter, "transposed", &run(adapter, &loss, &wide, widest(adapter))?, &run(adapter, &loss, &tall, widest(adapter))?)?;
     // Half of the smoothing goes to each side of a channel.
     let one = scene(&[&[2.0]], &[1]);
@@ -444,7 +444,7 @@ fn smoothing_saturated(adapter: &dyn Adapter) -> Result<(), String> {
         }
     }
     for dtype in Dtype::ALL.into_iter().filter(|dtype| adapter.supports(*dtype)) {
-        let loss: Loss = loss("ce(label_smoothing=0.1)");
+        let loss: Loss = loss("ce(label_smoothing=0.1)")?;
         let out = run(adapter, &loss, &input, dtype)?;
         let finite = out.total.is_finite() && out.gradient.iter().all(|g| g.is_finite());
         ensure(finite && out.total > 1000.0, || format!("{dtype}: {} {:?}", out.total, out.gradient))?;

@@ -79,7 +79,7 @@ fn composition(loss: &Loss, input: &Input, out: &Output, adapter: &dyn Adapter) 
 fn least_at_the_truth(loss: &Loss, input: &Input, value: f64, adapter: &dyn Adapter) -> Result<(), String> {
     let mut perfect = input.clone();
     let [_, classes, pixels] = input.lengths();
-    let truth = labels(&mut input.clone()).clone();
+    let truth = labels(&mut input.clone())?.clone();
     for (i, z) in perfect.logits.iter_mut().enumerate() {
         let (k, pixel) = (i / pixels % classes, i / pixels / classes * pixels + i % pixels);
         let inside = if classes == 1 { truth[pixel] == 1 } else { truth[pixel] == k as i64 };
@@ -105,7 +105,7 @@ fn sizes_alone(loss: &Loss, input: &Input, value: f64, adapter: &dyn Adapter) ->
 /// Nothing valid: 0, with zero gradient.
 fn nothing_valid(loss: &Loss, classes: usize, adapter: &dyn Adapter) -> Result<(), String> {
     let mut empty = input(&[2, classes, 12], 950);
-    labels(&mut empty).fill(255);
+    labels(&mut empty)?.fill(255);
     let out = on(adapter, loss, &empty)?;
     if out.total == 0.0 && out.gradient.iter().all(|g| *g == 0.0) {
         return Ok(());

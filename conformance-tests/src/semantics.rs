@@ -42,21 +42,21 @@ const MIXED: &str = "ce(label_smoothing=0.1) + focal + dice + 0.5 * l1 + 0.5 * k
 
 fn any_number_of_spatial_axes(adapter: &dyn Adapter) -> Result<(), String> {
     let flat = input(&[2, 3, 12], 1);
-    let want = run(adapter, &loss(MIXED), &flat, Dtype::F32)?;
+    let want = run(adapter, &loss(MIXED)?, &flat, Dtype::F32)?;
     for shape in [vec![2, 3, 4, 3], vec![2, 3, 2, 2, 3]] {
         let reshaped = Input { shape: shape.clone(), ..flat.clone() };
-        same(&format!("{shape:?}"), &run(adapter, &loss(MIXED), &reshaped, Dtype::F32)?, &want)?;
+        same(&format!("{shape:?}"), &run(adapter, &loss(MIXED)?, &reshaped, Dtype::F32)?, &want)?;
     }
     let none = input(&[4, 3], 2);
     let one = Input { shape: vec![4, 3, 1], ..none.clone() };
-    same("no spatial axis", &run(adapter, &loss(MIXED), &none, Dtype::F32)?, &run(adapter, &loss(MIXED), &one, Dtype::F32)?)
+    same("no spatial axis", &run(adapter, &loss(MIXED)?, &none, Dtype::F32)?, &run(adapter, &loss(MIXED)?, &one, Dtype::F32)?)
 }
 
 fn label_types(adapter: &dyn Adapter) -> Result<(), String> {
     let wide = input(&[2, 3, 4, 3], 3);
-    let loss = loss(MIXED).with_ignore_index(255);
+    let loss = loss(MIXED)?.with_ignore_index(255);
     let mut wide = Input { labels: Labels::I64, ..wide };
-    labels(&mut wide)[3] = 255;
+    labels(&mut wide)?[3] = 255;
     let want = run(adapter, &loss, &wide, Dtype::F32)?;
     for kind in [Labels::U8, Labels::I32] {
         same(&format!("{kind:?}"), &run(adapter, &loss, &Input { labels: kind, ..wide.clone() }, Dtype::F32)?, &want)?;
@@ -66,17 +66,17 @@ fn label_types(adapter: &dyn Adapter) -> Result<(), String> {
 
 fn strides(adapter: &dyn Adapter) -> Result<(), String> {
     let plain = input(&[2, 3, 4, 3], 4);
-    let want = run(adapter, &loss(MIXED), &plain, Dtype::F32)?;
-    same("strided", &run(adapter, &loss(MIXED), &Input { strided: true, ..plain }, Dtype::F32)?, &want)
+    let want = run(adapter, &loss(MIXED)?, &plain, Dtype::F32)?;
+    same("strided", &run(adapter, &loss(MIXED)?, &Input { strided: true, ..plain }, Dtype::F32)?, &want)
 }
 
 fn ignored_pixels(adapter: &dyn Adapter) -> Result<(), String> {
     for (text, _) in PRESETS {
-        let loss = loss(text).with_ignore_index(255);
+        let loss = loss(text)?.with_ignore_index(255);
         let mut plain = input(&[2, 3, 10], 5);
         let ignored = [3, 7, 14];
         for i in ignored {
-            labels(&mut plain)[i] = 255;
+            labels(&mut plain)?[i] = 255;
         }
         let want = run(adapter, &loss, &plain, Dtype::F32)?;
         for poison in [1e30, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
@@ -100,11 +100,11 @@ fn several_ignored_labels(adapter: &dyn Adapter) -> Result<(), String> {
     let mut one = input(&[2, 3, 10], 6);
     let mut several = one.clone();
     for (i, label) in [(2, 255), (9, 254), (15, -100)] {
-        labels(&mut one)[i] = 255;
-        labels(&mut several)[i] = label;
+        labels(&mut one)?[i] = 255;
+        labels(&mut several)?[i] = label;
     }
-    let want = run(adapter, &loss(MIXED).with_ignore_index(255), &one, widest(adapter))?;
-    let loss = loss(MIXED).with_ignore_index(255).with_ignore_index(254).with_ignore_index(-100);
+    let want = run(adapter, &loss(MIXED)?.with_ignore_index(255), &one, widest(adapter))?;
+    let loss = loss(MIXED)?.with_ignore_index(255).with_ignore_index(254).with_ignore_index(-100);
     same("255, 254, -100", &run(adapter, &loss, &several, widest(adapter))?, &want)
 }
 
@@ -113,10 +113,10 @@ fn ignored_class(adapter: &dyn Adapter) -> Result<(), String> {
         for class in 0..3 {
             let plain = input(&[2, 3, 10], 15);
             let mut outside = plain.clone();
-            for label in labels(&mut outside).iter_mut().filter(|label| **label == class) {
+            for label in labels(&mut outside)?.iter_mut().filter(|label| **label == class) {
                 *label = 255;
             }
-            let loss = loss(MIXED).with_activation(activation);
+            let loss = loss(MIXED)?.with_activation(activation);
             let want = run(adapter, &loss.clone().with_ignore_index(255), &outside, Dtype::F32)?;
             let got = run(adapter, &loss.with_ignore_index(class), &plain, Dtype::F32)?;
             same(&format!("{activation}, class {class}"), &got, &want)?;
@@ -130,8 +130,8 @@ fn masked_pixels(adapter: &dyn Adapter) -> Result<(), String> {
     let mut masked = input(&[1, 1, 1010], 7);
     let truth = |s: usize| s < 10;
     masked.logits = (0..1010).map(|s| if truth(s) { 50.0 } else { 0.0 }).collect();
-    *labels(&mut masked) = (0..1010).map(|s| if truth(s) { 1 } else { 255 }).collect();
-    let loss = loss("dice").with_activation(Activation::Sigmoid).with_ignore_index(255);
+    *labels(&mut masked)? = (0..1010).map(|s| if truth(s) { 1 } else { 255 }).collect();
+    let loss = loss("dice")?.with_activation(Activation::Sigmoid).with_ignore_index(255);
     let got = run(adapter, &loss, &masked, Dtype::F32)?.total;
     if got.abs() < 1e-6 { Ok(()) } else { Err(format!("Dice of a perfect prediction is {got}")) }
 }
@@ -142,11 +142,11 @@ fn weight_zero(adapter: &dyn Adapter) -> Result<(), String> {
         let mut ignored = plain.clone();
         let mut weights = vec![1.0; 20];
         for i in [0, 11, 19] {
-            labels(&mut ignored)[i] = 255;
+            labels(&mut ignored)?[i] = 255;
             weights[i] = 0.0;
         }
         let weighted = Input { weights: Some(weights), ..plain };
-        let loss = loss(text).with_ignore_index(255);
+        let loss = loss(text)?.with_ignore_index(255);
         let want = run(adapter, &loss, &ignored, widest(adapter))?;
         close(adapter, text, &run(adapter, &loss, &weighted, widest(adapter))?, &want)?;
     }
@@ -155,7 +155,7 @@ fn weight_zero(adapter: &dyn Adapter) -> Result<(), String> {
 
 fn common_weight(adapter: &dyn Adapter) -> Result<(), String> {
     let plain = input(&[2, 3, 10], 9);
-    let loss = loss("ce + focal + dice + l1(epsilon=0) + jaccard(pooling=sample)");
+    let loss = loss("ce + focal + dice + l1(epsilon=0) + jaccard(pooling=sample)")?;
     let weighted = |w: f64| Input { weights: Some(vec![w; 20]), ..plain.clone() };
     let want = run(adapter, &loss, &plain, widest(adapter))?;
     for weight in [1.0, 0.25, 4.0] {
@@ -173,7 +173,7 @@ fn weights_and_soft(adapter: &dyn Adapter) -> Result<(), String> {
         target: Target::Soft((0..2).flat_map(|k| of.iter().map(move |&s| shares(s)[k])).collect()),
         ..input(&[1, 2, of.len()], 0)
     };
-    let loss = loss("ce + focal + dice(squared=true) + l1 + kl");
+    let loss = loss("ce + focal + dice(squared=true) + l1 + kl")?;
     let twice = run(adapter, &loss, &soft(&[0, 0, 1, 2]), widest(adapter))?.total;
     let weighted = Input { weights: Some(vec![2.0, 1.0, 1.0]), ..soft(&[0, 1, 2]) };
     let got = run(adapter, &loss, &weighted, widest(adapter))?.total;
@@ -191,7 +191,7 @@ fn digits(adapter: &dyn Adapter) -> Result<(), String> {
     };
     let pixel = |i: usize| y[i] * (-z[i]).exp().ln_1p() + (1.0 - y[i]) * z[i].exp().ln_1p();
     let want = (w[0] * pixel(0) + w[1] * pixel(1)) / (w[0] + w[1]);
-    let got = run(adapter, &loss("ce"), &soft, widest(adapter))?.total;
+    let got = run(adapter, &loss("ce")?, &soft, widest(adapter))?.total;
     if (got - want).abs() < slack(adapter) { Ok(()) } else { Err(format!("{got}, not {want}")) }
 }
 
@@ -201,11 +201,11 @@ fn one_hot(adapter: &dyn Adapter) -> Result<(), String> {
         let mut shares = vec![0.0; 60];
         let mut own = hard.clone();
         for (i, pixel) in pixels(&hard).into_iter().enumerate() {
-            shares[logit_at(&hard, pixel, labels(&mut own)[i] as usize)] = 1.0;
+            shares[logit_at(&hard, pixel, labels(&mut own)?[i] as usize)] = 1.0;
         }
         let soft = Input { target: Target::Soft(shares), ..hard.clone() };
-        let want = run(adapter, &loss(text), &hard, widest(adapter))?;
-        close(adapter, text, &run(adapter, &loss(text), &soft, widest(adapter))?, &want)?;
+        let want = run(adapter, &loss(text)?, &hard, widest(adapter))?;
+        close(adapter, text, &run(adapter, &loss(text)?, &soft, widest(adapter))?, &want)?;
     }
     Ok(())
 }
@@ -225,11 +225,11 @@ fn invalid_sample(adapter: &dyn Adapter) -> Result<(), String> {
         "kl",
         "db",
     ] {
-        let loss = loss(text).with_ignore_index(255);
+        let loss = loss(text)?.with_ignore_index(255);
         let alone = input(&[1, 3, 10], 11);
         let mut both = Input { logits: [alone.logits.clone(), vec![f64::NAN; 30]].concat(), ..input(&[2, 3, 10], 11) };
-        let given = labels(&mut alone.clone()).clone();
-        *labels(&mut both) = [given, vec![255; 10]].concat();
+        let given = labels(&mut alone.clone())?.clone();
+        *labels(&mut both)? = [given, vec![255; 10]].concat();
         let (alone, both) = (run(adapter, &loss, &alone, widest(adapter))?, run(adapter, &loss, &both, widest(adapter))?);
         if (both.total - 0.5 * alone.total).abs() > slack(adapter) || both.gradient[30..].iter().any(|g| *g != 0.0) {
             return Err(format!("{text}: {} with an empty sample, {} without", both.total, alone.total));
@@ -242,9 +242,9 @@ fn nothing_valid(adapter: &dyn Adapter) -> Result<(), String> {
     let extra = ["l1(target=[0.2, 0.3, 0.5], pooling=batch)", "dice(absent=count, form=log)", "ce(class_weights=[1, 2, 3])"];
     for text in PRESETS.iter().map(|(name, _)| *name).chain(extra) {
         let mut empty = input(&[2, 3, 6], 12);
-        labels(&mut empty).fill(255);
+        labels(&mut empty)?.fill(255);
         empty.logits.fill(f64::NAN);
-        let out = run(adapter, &loss(text).with_ignore_index(255), &empty, Dtype::F32)?;
+        let out = run(adapter, &loss(text)?.with_ignore_index(255), &empty, Dtype::F32)?;
         if out.total != 0.0 || out.gradient.iter().any(|g| *g != 0.0) {
             return Err(format!("{text}: total {}, gradient {:?}", out.total, out.gradient));
         }
@@ -269,7 +269,7 @@ fn saturated(adapter: &dyn Adapter) -> Result<(), String> {
                             *z
                         };
                     }
-                    let out = run(adapter, &loss(text).with_activation(activation), &input, dtype)?;
+                    let out = run(adapter, &loss(text)?.with_activation(activation), &input, dtype)?;
                     if !out.total.is_finite() || out.gradient.iter().any(|g| !g.is_finite()) {
                         return Err(format!("{text}, {activation}, {dtype}, ±{size:e}: {} {:?}", out.total, out.gradient));
                     }
@@ -285,8 +285,8 @@ fn sure(adapter: &dyn Adapter) -> Result<(), String> {
     for z in [12.0, 30.0, 60.0] {
         let mut input = input(&[1, 3, 1], 0);
         input.logits = vec![z, 0.0, 0.0];
-        labels(&mut input)[0] = 0;
-        let out = run(adapter, &loss("ce"), &input, Dtype::F32)?;
+        labels(&mut input)?[0] = 0;
+        let out = run(adapter, &loss("ce")?, &input, Dtype::F32)?;
         let other = (-z).exp() / (1.0 + 2.0 * (-z).exp());
         let exact = [(2.0 * (-z).exp()).ln_1p(), -2.0 * other, other, other];
         for (got, want) in std::iter::once(&out.total).chain(&out.gradient).zip(exact) {
@@ -302,7 +302,7 @@ fn non_finite(adapter: &dyn Adapter) -> Result<(), String> {
     for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         let mut input = input(&[2, 3, 2, 2], 15);
         input.logits[17] = bad;
-        let result = adapter.value_and_gradient(&loss("ce + dice + l1"), &input, Dtype::F32);
+        let result = adapter.value_and_gradient(&loss("ce + dice + l1")?, &input, Dtype::F32);
         match (adapter.checks_values(), result) {
             (true, Err(LossError::NonFiniteLogit { value, position })) => {
                 if position != [1, 1, 0, 1] || (value - bad).abs() < 0.0 {
@@ -322,9 +322,9 @@ fn label_out_of_range(adapter: &dyn Adapter) -> Result<(), String> {
     }
     for bad in [3, -1, 255] {
         let mut input = input(&[2, 3, 2, 2], 16);
-        labels(&mut input)[5] = bad;
+        labels(&mut input)?[5] = bad;
         let text = format!("label {bad} at [1, 0, 1] is outside 0..3 and not ignored");
-        refused(adapter.value_and_gradient(&loss("ce"), &input, Dtype::F32), &text)?;
+        refused(adapter.value_and_gradient(&loss("ce")?, &input, Dtype::F32), &text)?;
     }
     Ok(())
 }
@@ -336,7 +336,7 @@ fn soft_out_of_range(adapter: &dyn Adapter) -> Result<(), String> {
     let mut soft = input(&[1, 2, 2], 17);
     soft.target = Target::Soft(vec![0.5, 0.5, 1.5, 0.5]);
     let text = "soft target 1.5 at [0, 1, 0] is outside [0, 1]";
-    refused(adapter.value_and_gradient(&loss("ce"), &soft, Dtype::F32), text)
+    refused(adapter.value_and_gradient(&loss("ce")?, &soft, Dtype::F32), text)
 }
 
 fn negative_weight(adapter: &dyn Adapter) -> Result<(), String> {
@@ -345,62 +345,66 @@ fn negative_weight(adapter: &dyn Adapter) -> Result<(), String> {
     }
     let weighted = Input { weights: Some(vec![1.0, -0.5]), ..input(&[1, 2, 2], 18) };
     let text = "pixel weight -0.5 at [0, 1] is outside finite numbers >= 0";
-    refused(adapter.value_and_gradient(&loss("ce"), &weighted, Dtype::F32), text)
+    refused(adapter.value_and_gradient(&loss("ce")?, &weighted, Dtype::F32), text)
 }
 
 fn shapes(adapter: &dyn Adapter) -> Result<(), String> {
     let mut wrong = input(&[2, 3, 4, 2], 19);
     wrong.target_shape = Some(vec![2, 2, 4]);
     let text = "labels have shape [2, 2, 4], but logits of shape [2, 3, 4, 2] need [2, 4, 2]";
-    refused(adapter.value_and_gradient(&loss("ce"), &wrong, Dtype::F32), text)?;
+    refused(adapter.value_and_gradient(&loss("ce")?, &wrong, Dtype::F32), text)?;
     let mut soft = input(&[1, 2, 4], 19);
     soft.target = Target::Soft(vec![0.5; 8]);
     soft.target_shape = Some(vec![1, 4, 2]);
     let text = "soft targets have shape [1, 4, 2], but logits of shape [1, 2, 4] need [1, 2, 4]";
-    refused(adapter.value_and_gradient(&loss("ce"), &soft, Dtype::F32), text)
+    refused(adapter.value_and_gradient(&loss("ce")?, &soft, Dtype::F32), text)
 }
 
 fn empty(adapter: &dyn Adapter) -> Result<(), String> {
     let text = "logits are empty: shape [2, 3, 0]";
-    refused(adapter.value_and_gradient(&loss("ce"), &input(&[2, 3, 0], 20), Dtype::F32), text)
+    refused(adapter.value_and_gradient(&loss("ce")?, &input(&[2, 3, 0], 20), Dtype::F32), text)
 }
 
 fn one_channel_softmax(adapter: &dyn Adapter) -> Result<(), String> {
     let text = "softmax needs at least two classes, got 1; a single channel is binary: use sigmoid";
-    refused(adapter.value_and_gradient(&loss("ce"), &input(&[2, 1, 3], 21), Dtype::F32), text)
+    refused(adapter.value_and_gradient(&loss("ce")?, &input(&[2, 1, 3], 21), Dtype::F32), text)
 }
 
 fn class_counts(adapter: &dyn Adapter) -> Result<(), String> {
     let input = input(&[2, 3, 4], 22);
-    let run = |text: &str| adapter.value_and_gradient(&loss(text), &input, Dtype::F32);
-    refused(run("ce(class_weights=[1, 2])"), "2 values given per class, but there are 3 classes")?;
-    refused(run("dice(classes=[1, 3])"), "class 3 is asked for, but there are 3 classes")?;
-    refused(run("l1(target=[0.5, 0.5, 0.5])"), "a prior for softmax must sum to 1, got 1.5")
+    for (text, message) in [
+        ("ce(class_weights=[1, 2])", "2 values given per class, but there are 3 classes"),
+        ("dice(classes=[1, 3])", "class 3 is asked for, but there are 3 classes"),
+        ("l1(target=[0.5, 0.5, 0.5])", "a prior for softmax must sum to 1, got 1.5"),
+    ] {
+        refused(adapter.value_and_gradient(&loss(text)?, &input, Dtype::F32), message)?;
+    }
+    Ok(())
 }
 
 fn given_prior(adapter: &dyn Adapter) -> Result<(), String> {
     let plain = input(&[2, 3, 4], 23);
-    let loss = loss("kl(target=given) + l1(target=given, pooling=batch)");
+    let loss = loss("kl(target=given) + l1(target=given, pooling=batch)")?;
     let text = "the loss takes a prior per sample and class (target=given), and none was given with the target";
     refused(adapter.value_and_gradient(&loss, &plain, Dtype::F32), text)?;
     // A prior that repeats what a constant one says gives the same.
     let given = Input { prior: Some([0.2, 0.3, 0.5].repeat(2)), ..plain.clone() };
-    let constant = self::loss("kl(target=[0.2, 0.3, 0.5]) + l1(target=[0.2, 0.3, 0.5], pooling=batch)");
+    let constant = self::loss("kl(target=[0.2, 0.3, 0.5]) + l1(target=[0.2, 0.3, 0.5], pooling=batch)")?;
     close(adapter, "given", &run(adapter, &loss, &given, widest(adapter))?, &run(adapter, &constant, &plain, widest(adapter))?)
 }
 
 fn report(adapter: &dyn Adapter) -> Result<(), String> {
     let mut input = input(&[2, 3, 10], 44);
-    labels(&mut input)[4] = 255;
+    labels(&mut input)?[4] = 255;
     for activation in [Activation::Softmax, Activation::Sigmoid] {
-        let loss = loss("ce").with_activation(activation).with_ignore_index(255);
+        let loss = loss("ce")?.with_activation(activation).with_ignore_index(255);
         let regions = adapter.evaluate(&loss, &input, widest(adapter)).map_err(|error| error.to_string())?.regions;
         if regions.len() != 3 {
             return Err(format!("{} classes are reported, not 3", regions.len()));
         }
         for (class, got) in regions.iter().enumerate() {
             let [mut valid, mut target, mut predicted, mut both] = [0.0; 4];
-            for (at, &label) in pixels(&input).into_iter().zip(labels(&mut input.clone()).iter()).filter(|(_, l)| **l != 255) {
+            for (at, &label) in pixels(&input).into_iter().zip(labels(&mut input.clone())?.iter()).filter(|(_, l)| **l != 255) {
                 let exp = |k: usize| input.logits[logit_at(&input, at, k)].exp();
                 let p = match activation {
                     Activation::Softmax => exp(class) / (exp(0) + exp(1) + exp(2)),
@@ -421,6 +425,6 @@ fn report(adapter: &dyn Adapter) -> Result<(), String> {
 
 fn reproducible(adapter: &dyn Adapter) -> Result<(), String> {
     let input = input(&[2, 4, 40, 50], 24);
-    let first = run(adapter, &loss(MIXED), &input, Dtype::F32)?;
-    same("again", &run(adapter, &loss(MIXED), &input, Dtype::F32)?, &first)
+    let first = run(adapter, &loss(MIXED)?, &input, Dtype::F32)?;
+    same("again", &run(adapter, &loss(MIXED)?, &input, Dtype::F32)?, &first)
 }

@@ -90,33 +90,38 @@ macro_rules! by_rank {
                 const $d: usize = 4;
                 $call
             }
-            _ => {
+            5 => {
                 const $d: usize = 5;
                 $call
             }
+            rank => Err(LossError::Unsupported {
+                what: "an input of Burn's",
+                got: format!("rank {rank}"),
+                expected: "1 to 5 axes, which is what these adapters are compiled for",
+            }),
         }
     };
 }
 
-fn target(input: &Input, device: &Device) -> BurnTarget {
+fn target(input: &Input, device: &Device) -> Result<BurnTarget, LossError> {
     let shape = input.target_shape();
     let wide = if backend_burn::supports(device, DType::F64) { DType::F64 } else { DType::F32 };
     let mut target = match &input.target {
         oracle::Target::Labels(labels) => {
-            by_rank!(shape.len(), D => BurnTarget::labels(integers::<D>(&shape, labels, input.labels, input.strided, device)))
+            by_rank!(shape.len(), D => Ok(BurnTarget::labels(integers::<D>(&shape, labels, input.labels, input.strided, device))))?
         }
         oracle::Target::Soft(shares) => {
-            by_rank!(shape.len(), D => BurnTarget::soft(tensor::<D>(&shape, shares, wide, input.strided, device)))
+            by_rank!(shape.len(), D => Ok(BurnTarget::soft(tensor::<D>(&shape, shares, wide, input.strided, device))))?
         }
     };
     if let Some(weights) = &input.weights {
         let shape = input.pixel_shape();
-        target = by_rank!(shape.len(), D => target.weights(tensor::<D>(&shape, weights, wide, input.strided, device)));
+        target = by_rank!(shape.len(), D => Ok(target.weights(tensor::<D>(&shape, weights, wide, input.strided, device))))?;
     }
-    match input.prior_table() {
+    Ok(match input.prior_table() {
         Some(prior) => target.prior(prior),
         None => target,
-    }
+    })
 }
 
 fn scalar(tensor: Tensor<1>) -> f64 {
@@ -125,11 +130,16 @@ fn scalar(tensor: Tensor<1>) -> f64 {
 
 fn forward<const D: usize>(path: Path, device: &Device, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Output, LossError> {
     let leaf = logits::<D>(input, dtype, &device.clone().autodiff()).require_grad();
-    let out = loss.forward_by(path, leaf.clone(), &target(input, device))?;
-    assert_eq!(out.path, path, "the call took the path it was asked to take");
+    let out = loss.forward_by(path, leaf.clone(), &target(input, device)?)?;
+    if out.path != path {
+        return Err(super::failed("burn", "the path asked for")(format!("{:?} was taken, not {path:?}", out.path).into()));
+    }
     let gradients = out.total.backward();
     let gradient = match leaf.grad(&gradients) {
-        Some(gradient) => gradient.into_data_as::<f64>().try_into_vec::<f64>().expect("converted to f64"),
+        Some(gradient) => gradient
+            .into_data_as::<f64>()
+            .try_into_vec::<f64>()
+            .map_err(|error| super::failed("burn", "reading the gradient")(format!("{error:?}").into()))?,
         None => vec![f64::NAN; input.logits.len()],
     };
     let terms = out.terms.into_iter().map(|t| [t.value, t.matching, t.size, t.constant].map(scalar).to_vec()).collect();
@@ -137,14 +147,16 @@ fn forward<const D: usize>(path: Path, device: &Device, loss: &Loss, input: &Inp
 }
 
 fn evaluate<const D: usize>(device: &Device, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Evaluation, LossError> {
-    loss.evaluate(logits::<D>(input, dtype, device), &target(input, device))
+    loss.evaluate(logits::<D>(input, dtype, device), &target(input, device)?)
 }
 
 fn value_and_gradient(path: Path, device: &Device, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Output, LossError> {
+    input.check()?;
     by_rank!(input.shape.len(), D => forward::<D>(path, device, loss, input, dtype))
 }
 
 fn evaluation(device: &Device, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Evaluation, LossError> {
+    input.check()?;
     by_rank!(input.shape.len(), D => evaluate::<D>(device, loss, input, dtype))
 }
 

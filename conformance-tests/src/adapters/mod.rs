@@ -14,6 +14,15 @@ pub use self::ndarray::{Ndarray, NdarrayTiled};
 #[cfg(feature = "tch")]
 pub use self::tch::Tch;
 
+/// A library failed, or a backend broke a promise.
+#[cfg(any(feature = "ndarray", feature = "burn", feature = "tch"))]
+fn failed(
+    backend: &'static str,
+    operation: &'static str,
+) -> impl Fn(Box<dyn std::error::Error + Send + Sync>) -> loss_core::LossError {
+    move |source| loss_core::LossError::Backend { backend, operation, source }
+}
+
 /// A name with the version that this crate was built with (see `build.rs`), or nothing.
 #[cfg(any(feature = "ndarray", feature = "burn", feature = "tch"))]
 fn built_on(name: &str, version: Option<&str>) -> String {

@@ -1,7 +1,7 @@
 use backend_ndarray::{Element, NdarrayLoss, NdarrayTiles, NdarrayWhole, Target};
 use half::{bf16, f16};
 use loss_core::{Evaluation, Loss, LossError};
-use ndarray::{ArrayD, ArrayViewD, IxDyn};
+use ndarray::{Array2, ArrayD, ArrayViewD, IxDyn, ShapeError};
 
 use crate::oracle;
 use crate::{Adapter, Dtype, Input, Labels, Output};
@@ -10,9 +10,13 @@ use crate::{Adapter, Dtype, Input, Labels, Output};
 pub struct Ndarray;
 
 /// An array of a shape; `strided` stores it with reversed axes, so that the view of the right shape is not row-major.
-fn array<T: Clone>(shape: &[usize], values: Vec<T>, strided: bool) -> ArrayD<T> {
-    let array = ArrayD::from_shape_vec(IxDyn(shape), values).expect("the suite's shapes fit");
-    if strided { array.reversed_axes().as_standard_layout().into_owned().reversed_axes() } else { array }
+fn array<T: Clone>(shape: &[usize], values: Vec<T>, strided: bool) -> Result<ArrayD<T>, LossError> {
+    let array = ArrayD::from_shape_vec(IxDyn(shape), values).map_err(unfit)?;
+    Ok(if strided { array.reversed_axes().as_standard_layout().into_owned().reversed_axes() } else { array })
+}
+
+fn unfit(error: ShapeError) -> LossError {
+    super::failed("ndarray", "shaping an input's numbers")(error.into())
 }
 
 /// A target's numbers, in the type they are handed over in.
@@ -23,18 +27,20 @@ enum Owned {
     Soft(ArrayD<f64>),
 }
 
-fn with_target<R>(input: &Input, f: impl FnOnce(&Target<'_>) -> R) -> R {
+fn with_target<R>(input: &Input, f: impl FnOnce(&Target<'_>) -> Result<R, LossError>) -> Result<R, LossError> {
+    input.check()?;
     let shape = input.target_shape();
     let strided = input.strided;
     let owned = match (&input.target, input.labels) {
-        (oracle::Target::Soft(shares), _) => Owned::Soft(array(&shape, shares.clone(), strided)),
-        (oracle::Target::Labels(l), Labels::U8) => Owned::U8(array(&shape, l.iter().map(|&l| l as u8).collect(), strided)),
-        (oracle::Target::Labels(l), Labels::I32) => Owned::I32(array(&shape, l.iter().map(|&l| l as i32).collect(), strided)),
-        (oracle::Target::Labels(l), Labels::I64) => Owned::I64(array(&shape, l.clone(), strided)),
+        (oracle::Target::Soft(shares), _) => Owned::Soft(array(&shape, shares.clone(), strided)?),
+        (oracle::Target::Labels(l), Labels::U8) => Owned::U8(array(&shape, l.iter().map(|&l| l as u8).collect(), strided)?),
+        (oracle::Target::Labels(l), Labels::I32) => Owned::I32(array(&shape, l.iter().map(|&l| l as i32).collect(), strided)?),
+        (oracle::Target::Labels(l), Labels::I64) => Owned::I64(array(&shape, l.clone(), strided)?),
     };
-    let weights = input.weights.as_ref().map(|w| array(&input.pixel_shape(), w.clone(), strided));
+    let weights = input.weights.as_ref().map(|w| array(&input.pixel_shape(), w.clone(), strided)).transpose()?;
     let [samples, classes, _] = input.lengths();
-    let prior = input.prior.as_ref().map(|p| ndarray::Array2::from_shape_vec((samples, classes), p.clone()).expect("fits"));
+    let prior =
+        input.prior.as_ref().map(|p| Array2::from_shape_vec((samples, classes), p.clone()).map_err(unfit)).transpose()?;
     let mut target = match &owned {
         Owned::U8(labels) => Target::labels(labels.view()),
         Owned::I32(labels) => Target::labels(labels.view()),
@@ -51,7 +57,7 @@ fn with_target<R>(input: &Input, f: impl FnOnce(&Target<'_>) -> R) -> R {
 }
 
 fn run<E: Element>(loss: &Loss, input: &Input, from: impl Fn(f64) -> E, to: impl Fn(E) -> f64) -> Result<Output, LossError> {
-    let logits = array(&input.shape, input.logits.iter().map(|&z| from(z)).collect(), input.strided);
+    let logits = array(&input.shape, input.logits.iter().map(|&z| from(z)).collect(), input.strided)?;
     let view: ArrayViewD<'_, E> = logits.view();
     with_target(input, |target| {
         let result = loss.value_and_gradient(view.clone(), target)?;
@@ -86,7 +92,7 @@ impl Adapter for Ndarray {
 
     fn evaluate(&self, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Evaluation, LossError> {
         let logits: Vec<f64> = input.logits.iter().map(|&z| dtype.round(z)).collect();
-        let logits = array(&input.shape, logits, input.strided);
+        let logits = array(&input.shape, logits, input.strided)?;
         with_target(input, |target| match dtype {
             Dtype::F64 => loss.evaluate(logits.view(), target),
             _ => loss.evaluate(logits.mapv(|z| z as f32).view(), target),
@@ -123,7 +129,7 @@ fn run_tiles<E: Element>(
     to: impl Fn(E) -> f64,
 ) -> Result<(Evaluation, Vec<f64>), LossError> {
     // Checked as a whole: tiles are made of what fits.
-    with_target(input, |target| loss.elements(array(&input.shape, input.logits.clone(), false).view(), target).map(drop))?;
+    with_target(input, |target| loss.elements(array(&input.shape, input.logits.clone(), false)?.view(), target).map(drop))?;
     let [samples, classes, pixels] = input.lengths();
     let cuts = [0, pixels / 3, pixels / 2 + 1, pixels].map(|cut| cut.min(pixels));
     let ranges = cuts.windows(2).map(|cut| cut[0]..cut[1]).filter(|range| !range.is_empty());
@@ -132,14 +138,14 @@ fn run_tiles<E: Element>(
     // Two collections, as of two machines.
     let mut sums = [loss.tiles(classes)?, loss.tiles(classes)?];
     for (i, (_, tile)) in tiles.iter().enumerate() {
-        with_target(tile, |target| sums[i % 2].add(logits(tile).view(), target))?;
+        with_target(tile, |target| sums[i % 2].add(logits(tile)?.view(), target))?;
     }
     let [mut sums, others] = sums;
     sums.merge(others)?;
     let whole = sums.whole(input.prior_table().as_ref())?;
     let mut gradient = vec![f64::NAN; samples * classes * pixels];
     for (start, tile) in &tiles {
-        let part = with_target(tile, |target| whole.gradient(logits(tile).view(), target))?;
+        let part = with_target(tile, |target| whole.gradient(logits(tile)?.view(), target))?;
         let length = tile.shape[2];
         let part: Vec<f64> = part.iter().map(|&g| to(g)).collect();
         for (to, from) in gradient.chunks_mut(pixels).zip(part.chunks(length)) {

@@ -1,6 +1,6 @@
-use backend_tch::{Path, TchLoss, TchTarget};
+use backend_tch::{Forward, Path, TchLoss, TchTarget, TermTensors};
 use loss_core::{Evaluation, Loss, LossError};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 use crate::oracle;
 use crate::{Adapter, Dtype, Input, Labels, Output};
@@ -41,20 +41,24 @@ fn float(dtype: Dtype) -> Kind {
 }
 
 /// A tensor of a shape; `strided` stores it with its first and last axis exchanged.
-fn shaped(flat: Tensor, shape: &[usize], kind: Kind, strided: bool, device: Device) -> Tensor {
+fn shaped(flat: &Tensor, shape: &[usize], kind: Kind, strided: bool, device: Device) -> Result<Tensor, TchError> {
     let shape: Vec<i64> = shape.iter().map(|&length| length as i64).collect();
-    let tensor = flat.reshape(shape).to_kind(kind).to_device(device);
-    if strided && tensor.dim() > 1 { tensor.transpose(0, -1).contiguous().transpose(0, -1) } else { tensor }
+    let tensor = flat.f_reshape(shape)?.f_to_kind(kind)?.f_to_device(device)?;
+    if strided && tensor.dim() > 1 { tensor.f_transpose(0, -1)?.f_contiguous()?.f_transpose(0, -1) } else { Ok(tensor) }
+}
+
+fn failed(operation: &'static str) -> impl Fn(TchError) -> LossError {
+    move |error| super::failed("LibTorch", operation)(error.into())
 }
 
 impl Tch {
-    fn logits(&self, input: &Input, dtype: Dtype) -> Tensor {
+    fn logits(&self, input: &Input, dtype: Dtype) -> Result<Tensor, TchError> {
         // Each rounded once: LibTorch's own conversion of `f64` to half precision goes through `f32`.
         let values: Vec<f64> = input.logits.iter().map(|&z| dtype.round(z)).collect();
-        shaped(Tensor::from_slice(&values), &input.shape, float(dtype), input.strided, self.device)
+        shaped(&Tensor::f_from_slice(&values)?, &input.shape, float(dtype), input.strided, self.device)
     }
 
-    fn target(&self, input: &Input) -> TchTarget {
+    fn target(&self, input: &Input) -> Result<TchTarget, TchError> {
         let shape = input.target_shape();
         let kind = match input.labels {
             Labels::U8 => Kind::Uint8,
@@ -62,22 +66,47 @@ impl Tch {
             Labels::I64 => Kind::Int64,
         };
         let doubles = |values: &[f64], shape: &[usize]| {
-            shaped(Tensor::from_slice(values), shape, Kind::Double, input.strided, self.device)
+            shaped(&Tensor::f_from_slice(values)?, shape, Kind::Double, input.strided, self.device)
         };
         let target = match &input.target {
             oracle::Target::Labels(labels) => {
-                TchTarget::labels(&shaped(Tensor::from_slice(labels), &shape, kind, input.strided, self.device))
+                TchTarget::labels(&shaped(&Tensor::f_from_slice(labels)?, &shape, kind, input.strided, self.device)?)
             }
-            oracle::Target::Soft(shares) => TchTarget::soft(&doubles(shares, &shape)),
+            oracle::Target::Soft(shares) => TchTarget::soft(&doubles(shares, &shape)?),
         };
         let target = match &input.weights {
-            Some(weights) => target.weights(&doubles(weights, &input.pixel_shape())),
+            Some(weights) => target.weights(&doubles(weights, &input.pixel_shape())?),
             None => target,
         };
-        match input.prior_table() {
+        Ok(match input.prior_table() {
             Some(prior) => target.prior(prior),
             None => target,
+        })
+    }
+
+    /// Logits and target on the device.
+    fn tensors(&self, input: &Input, dtype: Dtype) -> Result<(Tensor, TchTarget), LossError> {
+        input.check()?;
+        let both = || Ok((self.logits(input, dtype)?, self.target(input)?));
+        both().map_err(failed("making tensors of an input"))
+    }
+
+    /// What the call gives, after it went backward to the logits.
+    fn read(out: &Forward, logits: &Tensor, dtype: Dtype) -> Result<Output, TchError> {
+        out.total.f_backward()?;
+        let gradient = logits.f_grad()?;
+        if gradient.f_kind()? != float(dtype) {
+            return Err(TchError::Kind(format!(
+                "the gradient is of {:?}, the logits of {:?}",
+                gradient.f_kind()?,
+                float(dtype)
+            )));
         }
+        let gradient = gradient.f_to_device(Device::Cpu)?.f_to_kind(Kind::Double)?.f_contiguous()?.f_reshape([-1])?;
+        let number = |tensor: &Tensor| tensor.f_double_value(&[]);
+        let parts = |t: &TermTensors| [&t.value, &t.matching, &t.size, &t.constant].into_iter().map(number).collect();
+        let terms = out.terms.iter().map(parts).collect::<Result<_, _>>()?;
+        Ok(Output { total: number(&out.total)?, terms, gradient: Vec::<f64>::try_from(&gradient)? })
     }
 }
 
@@ -99,22 +128,18 @@ impl Adapter for Tch {
     }
 
     fn value_and_gradient(&self, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Output, LossError> {
-        let logits = self.logits(input, dtype).set_requires_grad(true);
-        let target = self.target(input);
+        let (logits, target) = self.tensors(input, dtype)?;
+        let logits = logits.f_set_requires_grad(true).map_err(failed("asking for a gradient"))?;
         let out = loss.forward_by(self.path, &logits, &target)?;
-        assert_eq!(out.path, self.path, "the call took the path it was asked to take");
-        out.total.backward();
-        let gradient = logits.grad();
-        assert_eq!(gradient.kind(), float(dtype), "the gradient has the type of the logits");
-        let gradient = gradient.to_device(Device::Cpu).to_kind(Kind::Double).contiguous().reshape([-1]);
-        let number = |tensor: &Tensor| tensor.double_value(&[]);
-        let parts = |t: &backend_tch::TermTensors| [&t.value, &t.matching, &t.size, &t.constant].map(number).to_vec();
-        let terms = out.terms.iter().map(parts).collect();
-        let gradient = Vec::<f64>::try_from(&gradient).expect("a vector of doubles");
-        Ok(Output { total: number(&out.total), terms, gradient })
+        if out.path != self.path {
+            let taken = format!("{:?} was taken, not {:?}", out.path, self.path);
+            return Err(super::failed("LibTorch", "the path asked for")(taken.into()));
+        }
+        Self::read(&out, &logits, dtype).map_err(failed("reading the loss and its gradient"))
     }
 
     fn evaluate(&self, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Evaluation, LossError> {
-        loss.evaluate(&self.logits(input, dtype), &self.target(input))
+        let (logits, target) = self.tensors(input, dtype)?;
+        loss.evaluate(&logits, &target)
     }
 }

@@ -5,7 +5,7 @@ mod losses;
 mod reference;
 mod situations;
 
-use loss_core::{Activation, Loss};
+use loss_core::{Activation, Loss, LossError};
 
 pub use large::Large;
 use losses::{Both, losses};
@@ -18,6 +18,9 @@ use crate::oracle::{self, Problem, Term};
 use crate::tolerance::{Compared, tolerance};
 use crate::{Adapter, Dtype, Input, Output};
 
+/// The label that every case ignores.
+pub const IGNORED: i64 = 255;
+
 /// A loss on an input, and what the oracle is to make of it.
 #[derive(Clone, Debug)]
 pub struct Case {
@@ -25,9 +28,9 @@ pub struct Case {
     pub text: &'static str,
     /// Activation and situation.
     pub situation: &'static str,
-    /// The loss, with activation and ignored labels.
-    pub loss: Loss,
-    /// The same for the oracle.
+    /// Activation of the model.
+    pub activation: Activation,
+    /// The loss for the oracle.
     pub terms: Vec<(f64, Term)>,
     /// Logits and target.
     pub input: Input,
@@ -42,6 +45,14 @@ impl Case {
         format!("{}/{}", self.text, self.situation)
     }
 
+    /// The loss, with the activation and with [`IGNORED`] pixels left out.
+    ///
+    /// # Errors
+    /// Where its text is none.
+    pub fn loss(&self) -> Result<Loss, LossError> {
+        Ok(self.text.parse::<Loss>()?.with_activation(self.activation).with_ignore_index(IGNORED))
+    }
+
     /// What the oracle sees: logits as the type holds them.
     #[must_use]
     pub fn problem(&self, dtype: Dtype) -> Problem {
@@ -50,13 +61,13 @@ impl Case {
             samples,
             classes,
             pixels,
-            activation: match self.loss.activation() {
+            activation: match self.activation {
                 Activation::Softmax => oracle::Activation::Softmax,
                 Activation::Sigmoid => oracle::Activation::Sigmoid,
             },
             logits: self.input.logits.iter().map(|&z| dtype.round(z)).collect(),
             target: self.input.target.clone(),
-            ignore: self.loss.ignored().to_vec(),
+            ignore: vec![IGNORED],
             weights: self.input.weights.clone(),
             prior: self.input.prior.clone(),
         }
@@ -83,7 +94,15 @@ impl Case {
     pub fn measure(&self, adapter: &dyn Adapter, dtype: Dtype) -> Result<Vec<Compared>, String> {
         let [_, classes, _] = self.input.lengths();
         let reference = self.reference(dtype).with_algebra_in(adapter.algebra(), classes);
-        reference.measure(&run(adapter, &self.loss, &self.input, dtype)?)
+        reference.measure(&self.output(adapter, dtype)?)
+    }
+
+    /// What a backend computes.
+    ///
+    /// # Errors
+    /// What the backend reports, in words.
+    pub fn output(&self, adapter: &dyn Adapter, dtype: Dtype) -> Result<Output, String> {
+        run(adapter, &self.loss().map_err(|error| error.to_string())?, &self.input, dtype)
     }
 
     /// Measures what a backend computed.
@@ -110,18 +129,7 @@ pub fn all() -> Vec<Case> {
                 input.prior = Some(priors(shape[0], shape[1]));
             }
             change(&mut input);
-            let loss: Loss = match text.parse() {
-                Ok(loss) => loss,
-                Err(error) => panic!("the suite's own loss `{text}` does not read: {error}"),
-            };
-            cases.push(Case {
-                text,
-                situation: name,
-                loss: loss.with_activation(activation).with_ignore_index(255),
-                terms: terms.clone(),
-                input,
-                only,
-            });
+            cases.push(Case { text, situation: name, activation, terms: terms.clone(), input, only });
         }
     }
     cases

@@ -2,6 +2,7 @@
 
 use loss_core::Activation;
 
+use super::IGNORED;
 use crate::inputs::numbers;
 use crate::oracle::Target;
 use crate::{Dtype, Input};
@@ -128,7 +129,7 @@ fn sure(input: &mut Input) {
 /// Spoils the logits of ignored pixels.
 fn poison(input: &mut Input) {
     let [samples, classes, pixels] = input.lengths();
-    let spoilt: Vec<usize> = (0..samples * pixels).filter(|&i| labels_of(input)[i] == 255).collect();
+    let spoilt: Vec<usize> = (0..samples * pixels).filter(|&i| labels_of(input)[i] == IGNORED).collect();
     let mut kinds = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY].into_iter().cycle();
     for i in spoilt {
         for k in 0..classes {
@@ -145,14 +146,14 @@ fn ignored_nan(input: &mut Input) {
 fn invalid_sample(input: &mut Input) {
     let [_, _, pixels] = input.lengths();
     if let Target::Labels(labels) = &mut input.target {
-        labels.iter_mut().take(pixels).for_each(|label| *label = 255);
+        labels.iter_mut().take(pixels).for_each(|label| *label = IGNORED);
     }
     poison(input);
 }
 
 fn everything_ignored(input: &mut Input) {
     if let Target::Labels(labels) = &mut input.target {
-        labels.fill(255);
+        labels.fill(IGNORED);
     }
     poison(input);
 }
@@ -161,7 +162,7 @@ fn ignored(input: &mut Input) {
     if let Target::Labels(labels) = &mut input.target {
         for (label, u) in labels.iter_mut().zip(numbers(1000, 31)) {
             if u < 0.3 {
-                *label = 255;
+                *label = IGNORED;
             }
         }
     }

@@ -1,0 +1,74 @@
+//! Adapters called directly, with inputs that nobody should make: an error each, never a panic.
+
+use conformance_tests::adapters::{BurnFused, BurnOperations, Ndarray, NdarrayTiled};
+use conformance_tests::inputs::input;
+use conformance_tests::oracle::Target;
+use conformance_tests::{Adapter, Dtype, Input};
+use loss_core::{Loss, LossError};
+
+fn adapters() -> Vec<&'static dyn Adapter> {
+    #[cfg(feature = "tch")]
+    let tch = conformance_tests::adapters::Tch::here();
+    #[cfg(not(feature = "tch"))]
+    let tch: &[&dyn Adapter] = &[];
+    [&[&Ndarray as &dyn Adapter, &NdarrayTiled, &BurnFused, &BurnOperations], tch].concat()
+}
+
+/// What each adapter says of an input, by either call.
+fn errors(input: &Input) -> Vec<(&'static str, LossError)> {
+    let loss: Loss = "ce + l1".parse().unwrap();
+    let of = |adapter: &'static dyn Adapter| {
+        let errors = [
+            adapter.value_and_gradient(&loss, input, Dtype::F32).map(|_| ()).unwrap_err(),
+            adapter.evaluate(&loss, input, Dtype::F64).map(|_| ()).unwrap_err(),
+        ];
+        errors.map(|error| (adapter.name(), error))
+    };
+    adapters().into_iter().flat_map(of).collect()
+}
+
+#[test]
+fn numbers_that_do_not_fill_their_shape_are_refused() {
+    let fine = || input(&[2, 3, 4], 1);
+    let unfit: [(Input, &str); 7] = [
+        (
+            Input { logits: vec![0.0; 23], ..fine() },
+            "the numbers of the logits have shape [23], but logits of shape [2, 3, 4] need [2, 3, 4]",
+        ),
+        (Input { shape: vec![2, 3, usize::MAX], ..fine() }, "the numbers of the logits have shape [24], "),
+        (Input { shape: vec![usize::MAX, 3, usize::MAX, 2], ..fine() }, "the numbers of the logits have shape [24], "),
+        (
+            Input { target: Target::Labels(vec![0; 9]), ..fine() },
+            "the numbers of the labels have shape [9], but logits of shape [2, 3, 4] need [2, 4]",
+        ),
+        (Input { target: Target::Soft(Vec::new()), ..fine() }, "the numbers of the soft targets have shape [0], "),
+        (Input { weights: Some(vec![1.0; 7]), ..fine() }, "the numbers of the pixel weights have shape [7], "),
+        (Input { prior: Some(vec![0.5; 4]), ..fine() }, "the numbers of the prior have shape [4], "),
+    ];
+    for (input, text) in unfit {
+        for strided in [false, true] {
+            for (adapter, error) in errors(&Input { strided, ..input.clone() }) {
+                assert!(matches!(error, LossError::ShapeMismatch { .. }), "{adapter}: {error:?}");
+                assert!(error.to_string().starts_with(text), "{adapter}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn too_few_and_too_many_axes_are_refused() {
+    for shape in [&[][..], &[3], &[0, 0], &[1; 9]] {
+        let unfit = Input { target_shape: (shape.len() > 5).then(|| vec![1; 7]), ..input(shape, 2) };
+        for (adapter, error) in errors(&unfit) {
+            let known = matches!(
+                error,
+                LossError::LogitsRank { .. }
+                    | LossError::Empty { .. }
+                    | LossError::Unsupported { .. }
+                    | LossError::ShapeMismatch { .. }
+                    | LossError::TooFewClasses { .. }
+            );
+            assert!(known, "{shape:?}, {adapter}: {error:?}");
+        }
+    }
+}
