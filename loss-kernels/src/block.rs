@@ -331,21 +331,16 @@ impl<C: Real> Block<C> {
         LossError::NonFiniteLogit { value: f64::NAN, position: problem.logit_position(sample, 0, start) }
     }
 
-    /// p(τ) by softmax, and on request what the logarithms at τ = 1 need. `precise`: whether any logarithms are asked for at all, now
-    /// or at another time; so that p is the same at both.
+    /// p(τ) by softmax, and on request what the logarithms at τ = 1 need.
     #[inline(always)]
     pub(crate) fn softmax<S: Simd>(
         &mut self,
         (simd, constants): (S, &C::Constants<S>),
         temperature: Temperature,
-        (precise, logarithms): (bool, bool),
+        logarithms: bool,
     ) {
-        if precise {
-            self.powers::<S, true>((simd, constants), temperature);
-        } else {
-            self.powers::<S, false>((simd, constants), temperature);
-        }
         if logarithms {
+            self.powers::<S, true>((simd, constants), temperature);
             let rest = pairs_mut(simd, self.log_largest.column_mut(0));
             // Of two classes the other has no larger share than the likeliest.
             if self.classes <= 2 {
@@ -357,12 +352,14 @@ impl<C: Real> Block<C> {
                     *rest = (-Lanes::<S, C>::new(simd, *rest).ln_1p(constants)).pair;
                 }
             }
+        } else {
+            self.powers::<S, false>((simd, constants), temperature);
         }
     }
 
-    /// The powers, their sum's reciprocal, and, where that is to be precise, what the sum is beyond 1 in place of its logarithm.
+    /// The powers, their sum's reciprocal, and, for its logarithm, in place of that what the sum is beyond 1.
     #[inline(always)]
-    fn powers<S: Simd, const PRECISE: bool>(&mut self, (simd, constants): (S, &C::Constants<S>), temperature: Temperature) {
+    fn powers<S: Simd, const LOGARITHMS: bool>(&mut self, (simd, constants): (S, &C::Constants<S>), temperature: Temperature) {
         let rate = &C::rate(simd, temperature.value());
         let (zero, one) = (Lanes::of(simd, C::zero()), Lanes::of(simd, C::one()));
         let (weight, weighted) = (self.weight.lanes(simd, 0), pairs_mut(simd, self.weighted_scale.column_mut(0)));
@@ -373,17 +370,17 @@ impl<C: Real> Block<C> {
         for (b, ((scale, weighted), rest)) in scale.iter_mut().zip(weighted).zip(rest).enumerate() {
             // The largest power is 1. From there on up, what each addition loses is known exactly: what the sum is beyond 1, and so its
             // logarithm, is then right however small it is.
-            let (mut sum, mut lost) = (if PRECISE { one } else { zero }, zero);
+            let (mut sum, mut lost) = (if LOGARITHMS { one } else { zero }, zero);
             for k in 0..rows {
                 let p = depth.at(k, b).exp_of_minus(rate, constants);
                 powers.set(k, b, p);
                 let before = sum;
                 sum = before + p;
-                if PRECISE {
+                if LOGARITHMS {
                     lost = lost + (p - (sum - before));
                 }
             }
-            if PRECISE {
+            if LOGARITHMS {
                 let beyond = (sum - (one + one)) + lost;
                 *rest = beyond.pair;
                 sum = beyond + one;

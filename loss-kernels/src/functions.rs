@@ -58,6 +58,8 @@ pub struct Constants<S: Simd> {
     one: [S::f32s; 2],
     unit: [S::f32s; 2],
     round: [S::f32s; 2],
+    /// The same, that either use may take it from memory.
+    round_again: [S::f32s; 2],
     ln2: [[S::f32s; 2]; 2],
     exp2: [[S::f32s; 2]; 6],
     exp_m1: [[S::f32s; 2]; 6],
@@ -73,6 +75,7 @@ impl<S: Simd> Constants<S> {
             one: [simd.splat_f32s(1.0); 2],
             unit: [simd.splat_f32s(UNIT); 2],
             round: [simd.splat_f32s(ROUND); 2],
+            round_again: [simd.splat_f32s(ROUND); 2],
             ln2: [[simd.splat_f32s(LN2_HIGH); 2], [simd.splat_f32s(LN2_LOW); 2]],
             exp2: [[simd.splat_f32s(0.0); 2]; 6],
             exp_m1: [[simd.splat_f32s(0.0); 2]; 6],
@@ -203,9 +206,10 @@ pub(crate) fn reciprocal<S: Simd>(x: Lanes<S, f32>, constants: &Constants<S>) ->
 #[inline(always)]
 pub(crate) fn exp_of_minus<S: Simd>(x: Lanes<S, f32>, rate: &Rate<S>, constants: &Constants<S>) -> Lanes<S, f32> {
     let (round, high) = (Lanes::new(x.simd, constants.round), Lanes::new(x.simd, rate.minus_high));
-    let x = x.min(Lanes::new(x.simd, rate.most));
+    // In this order a processor's instruction takes x from memory.
+    let x = Lanes::new(x.simd, rate.most).min(x);
     let biased = x.mul_add(high, round);
-    let n = biased - round;
+    let n = biased - Lanes::new(x.simd, constants.round_again);
     // Of the product, of which n is nearly all, nothing may be lost.
     let f = x.mul_add(Lanes::new(x.simd, rate.minus_low), x.fused_mul_add(high, -n));
     // The power of two from its exponent's bits.

@@ -9,11 +9,11 @@ use pulp::Simd;
 
 use crate::Real;
 use crate::block::Block;
-use crate::columns::{Columns, Grid};
+use crate::columns::{Columns, Grid, GridMut};
 use crate::groups::Group;
 use crate::membership::Membership;
 use crate::pixel::{PixelColumns, Wanted};
-use crate::simd::{Lanes, pairs_mut, write_column};
+use crate::simd::{Column, Lanes, Pair, pairs_mut, write_column};
 
 /// Buffers of the gradient of a block.
 pub(crate) struct GradientColumns<C> {
@@ -248,36 +248,20 @@ impl<C: Real> GradientColumns<C> {
         group: &Group,
         handed: &[Upstream<C>],
     ) {
-        let (zero, tau) = (Lanes::of(simd, C::zero()), Lanes::of(simd, C::of(group.temperature.value())));
+        let tau = Lanes::of(simd, C::of(group.temperature.value()));
         let excess = pairs_mut(simd, &mut self.excess.column_mut(0)[..block.padded()]);
-        let (scale, w) = (block.scale.lanes(simd, 0).first(excess.len()), block.weight.lanes(simd, 0).first(excess.len()));
-        let (powers, slopes) = (block.power.grid(simd), self.slopes.grid(simd));
-        let mut out = self.out.grid_mut(simd);
-        let (y, handed) = (y.first(excess.len()), &handed[..handed.len().min(powers.rows()).min(out.rows())]);
-        for (b, excess) in excess.iter_mut().enumerate() {
-            let (scale, weight) = (scale.at(b), tau * w.at(b));
-            // Σ_k g_k, without the weight: what the powers are multiplied by, and the rest.
-            let (mut per_power, mut rest) = (zero, zero);
-            for (k, up) in handed.iter().enumerate() {
-                let power = powers.at(k, b);
-                let (per_p, alone) = up.parts::<S, T, false, OWN, MORE>(power * scale, y, (slopes, k), (k, b));
-                per_power = power.mul_add(per_p, per_power);
-                if OWN {
-                    rest = rest + alone;
-                }
-            }
-            let (total, weighted) = (per_power.mul_add(scale, rest), scale * weight);
-            let mut sum = zero;
-            for (k, up) in handed.iter().enumerate() {
-                let power = powers.at(k, b);
-                let (per_p, alone) = up.parts::<S, T, false, OWN, MORE>(power * scale, y, (slopes, k), (k, b));
-                let value = (power * weighted) * (per_p - total);
-                let value = if OWN { alone.mul_add(weight, value) } else { value };
-                let value = if FRESH { value } else { out.at(k, b) + value };
-                sum = sum + value;
-                out.set(k, b, value);
-            }
-            *excess = sum.pair;
+        let (count, mut out) = (excess.len(), self.out.grid_mut(simd));
+        let (scale, weight) = (block.scale.lanes(simd, 0).first(count), block.weight.lanes(simd, 0).first(count));
+        let (power, slopes, y) = (block.power.grid(simd), self.slopes.grid(simd), y.first(count));
+        let rows = handed.len().min(power.rows()).min(out.rows());
+        let pairs = Softmax { tau, scale, weight, power, slopes, y, handed: &handed[..rows] };
+        // Two pairs at once: what is handed to a class is brought to all lanes once for both.
+        let (twos, rest) = excess.as_chunks_mut::<2>();
+        for (b, excess) in twos.iter_mut().enumerate() {
+            *excess = pairs.add::<OWN, MORE, FRESH, 2>(&mut out, 2 * b);
+        }
+        for excess in rest {
+            [*excess] = pairs.add::<OWN, MORE, FRESH, 1>(&mut out, count - 1);
         }
     }
 
@@ -297,7 +281,7 @@ impl<C: Real> GradientColumns<C> {
             let of_side = |side: &[Upstream<C>]| side.get(k).copied().unwrap_or(Upstream::nothing(k));
             let [region, background] = [of_side(region), of_side(background)];
             let out = &mut self.out.column_mut(k)[..block.padded()];
-            let count = out.len() / C::lanes::<S>();
+            let count = pairs_mut(simd, out).len();
             let (p, q) = (block.power.lanes(simd, k).first(count), block.complement.lanes(simd, k).first(count));
             let (w, y) = (block.weight.lanes(simd, 0).first(count), y.first(count));
             write_column!(simd, out, |b, old| {
@@ -331,7 +315,7 @@ impl<C: Real> GradientColumns<C> {
         let column = direct.unwrap_or(&mut self.stage[..padded]);
         let zero = Lanes::of(simd, C::zero());
         let (unit, least) = (Lanes::of(simd, unit), Lanes::of(simd, C::min_positive_value() / unit));
-        let out = self.out.lanes(simd, k).first(padded / C::lanes::<S>());
+        let out = self.out.lanes(simd, k).first(pairs_mut(simd, column).len());
         let (excess, w) = (self.excess.lanes(simd, 0).first(out.len()), block.weight.lanes(simd, 0).first(out.len()));
         if self.fresh {
             column.fill(C::zero());
@@ -350,6 +334,68 @@ impl<C: Real> GradientColumns<C> {
         if !is_direct {
             sink.store(k, from, &self.stage[..block.len]);
         }
+    }
+}
+
+/// What the gradient of a softmax is made of.
+struct Softmax<'a, S: Simd, C: Real, T> {
+    tau: Lanes<S, C>,
+    scale: Column<'a, S, C>,
+    weight: Column<'a, S, C>,
+    power: Grid<'a, S, C>,
+    slopes: Grid<'a, S, C>,
+    y: T,
+    handed: &'a [Upstream<C>],
+}
+
+impl<S: Simd, C: Real, T: Membership<S, C>> Softmax<'_, S, C, T> {
+    /// Adds a group's part at so many pairs, from one on; what it adds up to over the classes is returned.
+    #[inline(always)]
+    fn add<const OWN: bool, const MORE: bool, const FRESH: bool, const PAIRS: usize>(
+        &self,
+        out: &mut GridMut<'_, S, C>,
+        first: usize,
+    ) -> [Pair<S, C>; PAIRS] {
+        let &Self { tau, scale, weight, power, slopes, y, handed } = self;
+        let zero = tau.splat(C::zero());
+        let (mut scales, mut weights) = ([zero; PAIRS], [zero; PAIRS]);
+        for i in 0..PAIRS {
+            (scales[i], weights[i]) = (scale.at(first + i), tau * weight.at(first + i));
+        }
+        // Σ_k g_k, without the weight: what the powers are multiplied by, and the rest.
+        let (mut per_power, mut rest) = ([zero; PAIRS], [zero; PAIRS]);
+        for k in 0..handed.len() {
+            let up = handed[k];
+            for i in 0..PAIRS {
+                let (at, power) = ((k, first + i), power.at(k, first + i));
+                let (per_p, alone) = up.parts::<S, T, false, OWN, MORE>(power * scales[i], y, (slopes, k), at);
+                per_power[i] = power.mul_add(per_p, per_power[i]);
+                if OWN {
+                    rest[i] = rest[i] + alone;
+                }
+            }
+        }
+        let (mut totals, mut scaled, mut sums) = ([zero; PAIRS], [zero; PAIRS], [zero; PAIRS]);
+        for i in 0..PAIRS {
+            (totals[i], scaled[i]) = (per_power[i].mul_add(scales[i], rest[i]), scales[i] * weights[i]);
+        }
+        for k in 0..handed.len() {
+            let up = handed[k];
+            for i in 0..PAIRS {
+                let (at, power) = ((k, first + i), power.at(k, first + i));
+                let (per_p, alone) = up.parts::<S, T, false, OWN, MORE>(power * scales[i], y, (slopes, k), at);
+                let value = (power * scaled[i]) * (per_p - totals[i]);
+                let value = if OWN { alone.mul_add(weights[i], value) } else { value };
+                let value = if FRESH { value } else { out.at(k, first + i) + value };
+                sums[i] = sums[i] + value;
+                out.set(k, first + i, value);
+            }
+        }
+        let mut pairs = [zero.pair; PAIRS];
+        for i in 0..PAIRS {
+            pairs[i] = sums[i].pair;
+        }
+        pairs
     }
 }
 

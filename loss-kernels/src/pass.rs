@@ -374,7 +374,7 @@ impl<C: Real> WithSimd for Blocks<'_, C> {
                 // The slope of a logarithm needs none.
                 let logarithms = group.pixel_sums || (summed && group.logarithms);
                 match group.activation {
-                    Activation::Softmax => block.softmax((simd, constants), group.temperature, (group.logarithms, logarithms)),
+                    Activation::Softmax => block.softmax((simd, constants), group.temperature, logarithms),
                     Activation::Sigmoid => block.sigmoid((simd, constants), group.temperature, logarithms),
                 }
                 if summed {

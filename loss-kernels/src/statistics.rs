@@ -10,12 +10,12 @@ use crate::logarithm::{AnyLogarithms, Logarithms};
 use crate::membership::Membership;
 use crate::pixel::{PixelColumns, Wanted};
 use crate::simd::Lanes;
-use crate::sums::{Sum, Summands, Sums, add_up};
+use crate::sums::{Sum, Summands, Sums, add_up, in_runs};
 
 /// Adds the sums over the target.
 #[inline(always)]
 pub(crate) fn add_target<S: Simd, C: Real>(simd: S, block: &Block<C>, plan: &Plan, groups: &Groups, sums: &mut Sums<'_, C>) {
-    let (classes, shares) = (plan.classes(), Summands::Shares(block.bound));
+    let (classes, shares) = (plan.classes(), Summands::Exact(block.bound));
     let weights = block.bound.of_weights();
     let w = block.weight.lanes(simd, 0);
     for &i in &groups.target {
@@ -120,11 +120,16 @@ impl Usual {
                 continue;
             };
             let (mut masses, mut intersections) = (Sum::from(start), Sum::from(start));
-            for b in 0..count {
-                let share = p.at(k, b) * scaled.at(b);
-                masses.add(share);
-                intersections.add(y.of::<BACKGROUND>((k, b), class, share));
-            }
+            in_runs!(count, |from, LENGTH| {
+                let (mut mass, mut intersection) = (Sum::run(simd), Sum::run(simd));
+                for b in from..from + LENGTH {
+                    let share = p.at(k, b) * scaled.at(b);
+                    mass = mass + share;
+                    intersection = intersection + y.of::<BACKGROUND>((k, b), class, share);
+                }
+                masses.add(mass);
+                intersections.add(intersection);
+            });
             match masses.checked(start, bound, false).zip(intersections.checked(start, bound, false)) {
                 Some((masses, intersections)) => {
                     if let Some(mass) = mass {

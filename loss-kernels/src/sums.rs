@@ -30,13 +30,13 @@ impl<C: Real> Bound<C> {
 
     /// What is known of sums of weights of pixels that are or are not of a class.
     pub(crate) fn of_weights(self) -> Summands<C> {
-        if self.whole { Summands::Whole } else { Summands::Shares(self) }
+        if self.whole { Summands::Whole } else { Summands::Exact(self) }
     }
 
-    /// Where a sum of shares begins.
+    /// Where a sum of shares, or of runs of them, begins.
     #[inline(always)]
     pub(crate) fn of_shares<S: Simd>(self, simd: S) -> Lanes<S, C> {
-        Lanes::of(simd, self.weight)
+        Lanes::of(simd, self.weight * C::of(RUN as f64))
     }
 
     /// Where a sum of logarithms begins, which are all negative.
@@ -45,6 +45,29 @@ impl<C: Real> Bound<C> {
         Lanes::of(simd, -(self.weight * C::of(LOGARITHM)))
     }
 }
+
+/// How many rounded numbers are added plainly, before their sum is added with what it loses: a power of two. Each of them is off by a few
+/// roundings already, and is so by as many as these in all pixels that are alike.
+pub(crate) const RUN: usize = 4;
+
+/// Does something with every run of the pairs `0..count`, from a pair on: `LENGTH` of them, of which there are [`RUN`] or, in the end, 1.
+macro_rules! in_runs {
+    ($count:expr, |$from:ident, $length:ident| $add:block) => {
+        let count: usize = $count;
+        let mut $from = 0;
+        while $from + crate::sums::RUN <= count {
+            const $length: usize = crate::sums::RUN;
+            $add
+            $from += $length;
+        }
+        while $from < count {
+            const $length: usize = 1;
+            $add
+            $from += $length;
+        }
+    };
+}
+pub(crate) use in_runs;
 
 /// A sum in every lane, kept as a number and what its roundings have lost, each of which is known exactly: as good as a sum in twice the
 /// precision, and with no other instructions than the lanes' own. Kahan's sum, which takes from the next summand what the last has
@@ -74,6 +97,12 @@ impl<S: Simd, C: Real> Sum<S, C> {
         let (sum, lost) = slot.split_at_mut(PADDING);
         C::pairs_mut::<S>(sum)[0] = self.sum.pair;
         C::pairs_mut::<S>(lost)[0] = self.lost.pair;
+    }
+
+    /// What a run begins with: what is added to −0 stays as it is, so that it costs nothing.
+    #[inline(always)]
+    pub(crate) fn run(simd: S) -> Lanes<S, C> {
+        Lanes::of(simd, -C::zero())
     }
 
     /// Adds a whole number.
@@ -174,9 +203,11 @@ impl<C: Real> Sums<'_, C> {
 pub(crate) enum Summands<C> {
     /// 0 or 1.
     Whole,
-    /// Weights times numbers between 0 and 1.
+    /// Weights, or weights times numbers between 0 and 1, as they were given: nothing of them is to be lost.
+    Exact(Bound<C>),
+    /// Weights times probabilities, which are rounded.
     Shares(Bound<C>),
-    /// Weights times logarithms of such numbers.
+    /// Weights times logarithms of such, likewise.
     Logarithms(Bound<C>),
     /// Nothing.
     Any,
@@ -202,13 +233,25 @@ macro_rules! add_up {
                 }
                 sum.fits().then_some(sum)
             }
-            Summands::Shares(bound) | Summands::Logarithms(bound) => {
-                let logarithms = matches!(summands, Summands::Logarithms(_));
-                let start = if logarithms { bound.of_logarithms(simd) } else { bound.of_shares(simd) };
+            Summands::Exact(bound) => {
+                let start = bound.of_shares(simd);
                 let mut sum = Sum::from(start);
                 for $i in 0..count {
                     sum.add($value);
                 }
+                sum.checked(start, bound, false)
+            }
+            Summands::Shares(bound) | Summands::Logarithms(bound) => {
+                let logarithms = matches!(summands, Summands::Logarithms(_));
+                let start = if logarithms { bound.of_logarithms(simd) } else { bound.of_shares(simd) };
+                let mut sum = Sum::from(start);
+                crate::sums::in_runs!(count, |from, LENGTH| {
+                    let mut run = Sum::run(simd);
+                    for $i in from..from + LENGTH {
+                        run = run + $value;
+                    }
+                    sum.add(run);
+                });
                 sum.checked(start, bound, logarithms)
             }
         };
