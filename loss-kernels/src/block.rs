@@ -385,7 +385,7 @@ impl<C: Real> Block<C> {
                 *rest = beyond.pair;
                 sum = beyond + one;
             }
-            let inverse = sum.reciprocal(constants);
+            let inverse = one / sum;
             *scale = inverse.pair;
             *weighted = (weight.at(b) * inverse).pair;
         }
@@ -417,7 +417,7 @@ impl<C: Real> Block<C> {
                 // From the side that does not overflow: σ(τz) = 1/(1 + e^−τz), and e^−τ|z|/(1 + e^−τ|z|) for the other sign.
                 let z = z.at(i);
                 let e = z.abs().exp_of_minus(rate, constants);
-                let large = (one + e).reciprocal(constants);
+                let large = one / (one + e);
                 let small = e * large;
                 *p = zero.if_greater(z, small, large).pair;
                 *q = zero.if_greater(z, large, small).pair;

@@ -184,22 +184,6 @@ impl<S: Simd> Bits<S> {
     }
 }
 
-/// 1/x for a normal x > 0 whose reciprocal is normal too: an error below 1.25 units in the last place (tested for every float from 1
-/// to 4, and for others up to 2⁶⁴). A division takes as long as several of these.
-///
-/// The bits of a float are nearly its logarithm: taken from a constant they give a reciprocal that is right to 5 %, and each of
-/// Newton's steps squares that.
-#[inline(always)]
-pub(crate) fn reciprocal<S: Simd>(x: Lanes<S, f32>, constants: &Constants<S>) -> Lanes<S, f32> {
-    const BITS: u32 = 0x7ef3_0000;
-    let (one, minus, bits) = (Lanes::new(x.simd, constants.one), -x, Bits::of(x));
-    let mut y = bits.splat(BITS).minus(bits).float();
-    for _ in 0..3 {
-        y = y.mul_add(minus.mul_add(y, one), y);
-    }
-    y
-}
-
 /// e^−τx for x ≥ +0: an error below 1.1 units in the last place while τx ≤ 68.9 (tested for every float at τ = 1), and 0 from 99.5·ln 2 on.
 ///
 /// −τx·log₂ e is a whole number n and a fraction f, |f| ≤ ½, and 2^f = 1 + f·q(f), q being [`EXP2`].
@@ -285,7 +269,6 @@ mod tests {
         ExpM1,
         Ln1p,
         Ln1pOfShare,
-        Reciprocal,
     }
 
     struct Apply<'a>(Function, &'a [f32], &'a mut [f32]);
@@ -302,7 +285,6 @@ mod tests {
                 Function::ExpM1 => from.at(i).exp_m1_of_minus(&constants),
                 Function::Ln1p => from.at(i).ln_1p(&constants),
                 Function::Ln1pOfShare => from.at(i).ln_1p_of_share(&constants),
-                Function::Reciprocal => from.at(i).reciprocal(&constants),
             });
         }
     }
@@ -377,12 +359,6 @@ mod tests {
         let least = 2f32.powi(-26).to_bits();
         assert_below(1.75, &worst(Function::Ln1pOfShare, least..=1f32.to_bits(), 1, f64::ln_1p));
         assert_below(1.75, &worst(Function::Ln1pOfShare, 0..=least, 4099, f64::ln_1p));
-    }
-
-    #[test]
-    fn reciprocal_is_within_five_quarters_of_a_unit_in_the_last_place_for_every_float() {
-        assert_below(1.25, &worst(Function::Reciprocal, 1f32.to_bits()..=4f32.to_bits(), 1, f64::recip));
-        assert_below(1.25, &worst(Function::Reciprocal, 4f32.to_bits()..=2f32.powi(64).to_bits(), 13, f64::recip));
     }
 
     #[test]

@@ -350,6 +350,10 @@ struct Softmax<'a, S: Simd, C: Real, T> {
 
 impl<S: Simd, C: Real, T: Membership<S, C>> Softmax<'_, S, C, T> {
     /// Adds a group's part at so many pairs, from one on; what it adds up to over the classes is returned.
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "of what an iterator counts the compiler does not know that the grids have as many rows"
+    )]
     #[inline(always)]
     fn add<const OWN: bool, const MORE: bool, const FRESH: bool, const PAIRS: usize>(
         &self,

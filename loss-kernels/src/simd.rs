@@ -81,8 +81,6 @@ pub trait Vectors: bytemuck::Pod {
     fn select<S: Simd>(simd: S, mask: Self::Mask<S>, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// The constants of the functions below.
     fn constants<S: Simd>(simd: S) -> Self::Constants<S>;
-    /// 1/x for x > 0, neither nearly 0 nor nearly overflowing.
-    fn reciprocal<S: Simd>(simd: S, x: [Self::Vector<S>; 2], constants: &Self::Constants<S>) -> [Self::Vector<S>; 2];
     /// τ as a rate.
     fn rate<S: Simd>(simd: S, tau: f64) -> Self::Rate<S>;
     /// e^−τx for x ≥ +0.
@@ -180,11 +178,6 @@ impl Vectors for f32 {
     }
 
     #[inline(always)]
-    fn reciprocal<S: Simd>(simd: S, x: [S::f32s; 2], constants: &Self::Constants<S>) -> [S::f32s; 2] {
-        crate::functions::reciprocal(Lanes::<S, f32>::new(simd, x), constants).pair
-    }
-
-    #[inline(always)]
     fn rate<S: Simd>(simd: S, tau: f64) -> Self::Rate<S> {
         crate::functions::Rate::new(simd, tau)
     }
@@ -225,12 +218,6 @@ impl Vectors for f64 {
 
     #[inline(always)]
     fn constants<S: Simd>(_: S) {}
-
-    #[inline(always)]
-    fn reciprocal<S: Simd>(simd: S, x: [S::f64s; 2], (): &()) -> [S::f64s; 2] {
-        let one = simd.splat_f64s(1.0);
-        [simd.div_f64s(one, x[0]), simd.div_f64s(one, x[1])]
-    }
 
     #[inline(always)]
     fn rate<S: Simd>(_: S, tau: f64) -> f64 {
@@ -388,12 +375,6 @@ impl<S: Simd, C: Vectors> Lanes<S, C> {
     pub(crate) fn all_equal(self, other: Self) -> bool {
         let (simd, x, y) = (self.simd, self.pair, other.pair);
         C::all_equal(simd, x[0], y[0]) && C::all_equal(simd, x[1], y[1])
-    }
-
-    /// 1/self, where it is > 0, neither nearly 0 nor nearly overflowing.
-    #[inline(always)]
-    pub(crate) fn reciprocal(self, constants: &C::Constants<S>) -> Self {
-        Self::new(self.simd, C::reciprocal(self.simd, self.pair, constants))
     }
 
     /// e^−τ·self, where it is +0 or positive; 0 where that is hardly more than the least normal number.
