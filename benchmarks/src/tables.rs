@@ -129,6 +129,8 @@ impl Results {
             "PyTorch ÷ ours",
             "torch.compile ÷ ours",
             "ours, array given",
+            "PyTorch ÷ array given",
+            "torch.compile ÷ array given",
             "one copy of the logits",
             "array given ÷ copy",
         ]);
@@ -144,6 +146,8 @@ impl Results {
                 times(eager, ours),
                 times(compiled, ours),
                 time(given),
+                times(eager, given),
+                times(compiled, given),
                 time(copy),
                 times(given, copy),
             ]);
