@@ -100,10 +100,12 @@ pub trait Vectors: bytemuck::Pod {
     }
 }
 
-/// The operations that pulp has, under its names: for floats, and for the integers of their bits.
+/// The operations that pulp has, under its names: for floats, and for the integers of their bits. Signs and choices are made of others:
+/// pulp leaves it to the compiler whether its own become part of a loop, and as functions of their own they would be without its instructions.
 macro_rules! forwarded {
-    ($vector:ident, $mask:ident, $split:ident, $split_mut:ident, $splat:ident, $first_true:ident, $not:ident, $fused_mul_add:ident, $mul_add:ident, $select:ident;
-     $($unary:ident = $unary_method:ident),*; $($name:ident = $method:ident),*; $($comparison:ident = $compare:ident),*;
+    ($vector:ident, $mask:ident, $split:ident, $split_mut:ident, $splat:ident, $first_true:ident, $not:ident, $fused_mul_add:ident, $mul_add:ident, $sqrt:ident;
+     $($name:ident = $method:ident),*; $($comparison:ident = $compare:ident),*;
+     $xor:ident, $and:ident, $not_bits:ident, $select:ident, $from_bits:ident;
      $to_bits:ident, $same:ident, $to_signed:ident, $below:ident) => {
         type Vector<S: Simd> = S::$vector;
         type Mask<S: Simd> = S::$mask;
@@ -135,7 +137,7 @@ macro_rules! forwarded {
         }
         #[inline(always)]
         fn select<S: Simd>(simd: S, mask: S::$mask, a: S::$vector, b: S::$vector) -> S::$vector {
-            simd.$select(mask, a, b)
+            simd.$from_bits(simd.$select(mask, simd.$to_bits(a), simd.$to_bits(b)))
         }
         #[inline(always)]
         fn same<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$mask {
@@ -145,10 +147,18 @@ macro_rules! forwarded {
         fn below<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$mask {
             simd.$below(simd.$to_signed(b), simd.$to_signed(a))
         }
-        $(#[inline(always)]
-        fn $unary<S: Simd>(simd: S, a: S::$vector) -> S::$vector {
-            simd.$unary_method(a)
-        })*
+        #[inline(always)]
+        fn neg<S: Simd>(simd: S, a: S::$vector) -> S::$vector {
+            simd.$xor(simd.$splat(-0.0), a)
+        }
+        #[inline(always)]
+        fn abs<S: Simd>(simd: S, a: S::$vector) -> S::$vector {
+            simd.$and(simd.$not_bits(simd.$splat(-0.0)), a)
+        }
+        #[inline(always)]
+        fn sqrt<S: Simd>(simd: S, a: S::$vector) -> S::$vector {
+            simd.$sqrt(a)
+        }
         $(#[inline(always)]
         fn $name<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
             simd.$method(a, b)
@@ -162,10 +172,10 @@ macro_rules! forwarded {
 
 impl Vectors for f32 {
     forwarded! {
-        f32s, m32s, as_simd_f32s, as_mut_simd_f32s, splat_f32s, first_true_m32s, not_m32s, mul_add_f32s, mul_add_e_f32s, select_f32s;
-        neg = neg_f32s, abs = abs_f32s, sqrt = sqrt_f32s;
+        f32s, m32s, as_simd_f32s, as_mut_simd_f32s, splat_f32s, first_true_m32s, not_m32s, mul_add_f32s, mul_add_e_f32s, sqrt_f32s;
         add = add_f32s, sub = sub_f32s, mul = mul_f32s, div = div_f32s, min = min_f32s, max = max_f32s;
         equal = equal_f32s, greater = greater_than_f32s;
+        xor_f32s, and_f32s, not_f32s, select_u32s, transmute_f32s_u32s;
         transmute_u32s_f32s, equal_u32s, transmute_i32s_f32s, greater_than_i32s
     }
 
@@ -206,10 +216,10 @@ impl Vectors for f32 {
 /// In `f64` the exponential and the logarithm are the C library's, lane by lane.
 impl Vectors for f64 {
     forwarded! {
-        f64s, m64s, as_simd_f64s, as_mut_simd_f64s, splat_f64s, first_true_m64s, not_m64s, mul_add_f64s, mul_add_e_f64s, select_f64s;
-        neg = neg_f64s, abs = abs_f64s, sqrt = sqrt_f64s;
+        f64s, m64s, as_simd_f64s, as_mut_simd_f64s, splat_f64s, first_true_m64s, not_m64s, mul_add_f64s, mul_add_e_f64s, sqrt_f64s;
         add = add_f64s, sub = sub_f64s, mul = mul_f64s, div = div_f64s, min = min_f64s, max = max_f64s;
         equal = equal_f64s, greater = greater_than_f64s;
+        xor_f64s, and_f64s, not_f64s, select_u64s, transmute_f64s_u64s;
         transmute_u64s_f64s, equal_u64s, transmute_i64s_f64s, greater_than_i64s
     }
 
