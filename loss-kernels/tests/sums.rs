@@ -147,9 +147,9 @@ fn sums_of_many_blocks_may_be_beyond_the_type() {
 
 #[test]
 fn one_read_is_two() {
-    // Bit by bit: the passes differ in what they are asked for, not in what they compute.
+    // The sums bit by bit; the gradient but for how the sum of a pixel's powers was rounded, which is exact only where a logarithm is made of it.
     let pixels = 5000;
-    let logits: Vec<f32> = (0..3 * pixels).map(|i| ((i * 37 % 101) as f32 - 50.0) / 9.0).collect();
+    let logits: Vec<f32> = (0..3 * pixels).map(|i| ((i * 7919 % 10_007) as f32 - 5000.0) / 900.0).collect();
     let labels: Vec<i64> = (0..pixels).map(|i| (i * 7 % 4) as i64).collect();
     let shape = [1, pixels];
     let target = (Target::Labels(Labels::I64(&labels)), shape.as_slice());
@@ -161,7 +161,12 @@ fn one_read_is_two() {
     let together = statistics_and_gradient(&logits, &problem, &plan, &upstream, &mut one).unwrap();
     logit_gradient(&logits, &problem, &plan, &upstream, &mut two).unwrap();
     assert_eq!(together, statistics(&logits, &problem, &plan).unwrap());
-    assert_eq!(one, two);
+    let largest = one.iter().fold(0.0f32, |largest, g| largest.max(g.abs()));
+    for (a, b) in one.iter().zip(&two) {
+        assert!((a - b).abs() <= 2.0 * f32::EPSILON * largest, "{a:e} and {b:e}");
+    }
     let ignored = labels.iter().enumerate().filter(|(_, label)| **label == 3);
-    assert!(ignored.into_iter().all(|(s, _)| (0..3).all(|k| one[k * pixels + s].to_bits() == 0)));
+    assert!(
+        ignored.into_iter().all(|(s, _)| (0..3).all(|k| (one[k * pixels + s].to_bits() | two[k * pixels + s].to_bits()) == 0))
+    );
 }
