@@ -122,7 +122,7 @@ impl Parser<'_> {
         found
     }
 
-    fn expect(&mut self, sign: char, expected: &'static str) -> Result<(), LossError> {
+    fn require(&mut self, sign: char, expected: &'static str) -> Result<(), LossError> {
         if self.take(sign) { Ok(()) } else { Err(self.error(expected)) }
     }
 
@@ -194,7 +194,7 @@ impl Parser<'_> {
     fn factor(&mut self) -> Result<Factor, LossError> {
         if self.take('(') {
             let loss = self.sum()?;
-            self.expect(')', "`)`")?;
+            self.require(')', "`)`")?;
             return Ok(Factor::Loss(loss));
         }
         if matches!(self.peek(), Token::Number(_) | Token::Sign('-')) {
@@ -209,12 +209,12 @@ impl Parser<'_> {
     }
 
     fn grow(&mut self) -> Result<Schedule, LossError> {
-        self.expect('(', "`(`")?;
+        self.require('(', "`(`")?;
         let initial = self.number()?;
         let (mut factor, mut every, mut cap) = (1.0, 1.0, 100.0);
         while self.take(',') {
             let name = self.name("factor, every or cap")?;
-            self.expect('=', "`=`")?;
+            self.require('=', "`=`")?;
             let value = self.number()?;
             match name.as_str() {
                 "factor" => factor = value,
@@ -226,7 +226,7 @@ impl Parser<'_> {
                 }
             }
         }
-        self.expect(')', "`,` or `)`")?;
+        self.require(')', "`,` or `)`")?;
         Schedule::grow(initial, factor, every, cap)
     }
 
@@ -234,10 +234,10 @@ impl Parser<'_> {
         let mut options = Vec::new();
         while !self.take(')') {
             if !options.is_empty() {
-                self.expect(',', "`,` or `)`")?;
+                self.require(',', "`,` or `)`")?;
             }
             let name = self.name("the name of an option")?;
-            self.expect('=', "`=`")?;
+            self.require('=', "`=`")?;
             options.push((name, self.value()?));
         }
         Ok(options)
@@ -248,7 +248,7 @@ impl Parser<'_> {
             let mut list = Vec::new();
             while !self.take(']') {
                 if !list.is_empty() {
-                    self.expect(',', "`,` or `]`")?;
+                    self.require(',', "`,` or `]`")?;
                 }
                 list.push(self.number()?);
             }
@@ -264,7 +264,7 @@ impl Parser<'_> {
     fn settings(&mut self, mut loss: Loss) -> Result<Loss, LossError> {
         loop {
             let name = self.name("activation or ignore")?;
-            self.expect('=', "`=`")?;
+            self.require('=', "`=`")?;
             let start = self.at;
             let value = self.value()?;
             loss = match (name.as_str(), &value) {
