@@ -28,7 +28,6 @@ enum Owned {
 }
 
 fn with_target<R>(input: &Input, f: impl FnOnce(&Target<'_>) -> Result<R, LossError>) -> Result<R, LossError> {
-    input.check()?;
     let shape = input.target_shape();
     let strided = input.strided;
     let owned = match (&input.target, input.labels) {
@@ -57,6 +56,7 @@ fn with_target<R>(input: &Input, f: impl FnOnce(&Target<'_>) -> Result<R, LossEr
 }
 
 fn run<E: Element>(loss: &Loss, input: &Input, from: impl Fn(f64) -> E, to: impl Fn(E) -> f64) -> Result<Output, LossError> {
+    input.check()?;
     let logits = array(&input.shape, input.logits.iter().map(|&z| from(z)).collect(), input.strided)?;
     let view: ArrayViewD<'_, E> = logits.view();
     with_target(input, |target| {
@@ -91,6 +91,7 @@ impl Adapter for Ndarray {
     }
 
     fn evaluate(&self, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Evaluation, LossError> {
+        input.check()?;
         let logits: Vec<f64> = input.logits.iter().map(|&z| dtype.round(z)).collect();
         let logits = array(&input.shape, logits, input.strided)?;
         with_target(input, |target| match dtype {
@@ -128,6 +129,7 @@ fn run_tiles<E: Element>(
     from: impl Fn(f64) -> E,
     to: impl Fn(E) -> f64,
 ) -> Result<(Evaluation, Vec<f64>), LossError> {
+    input.check()?;
     // Checked as a whole: tiles are made of what fits.
     with_target(input, |target| loss.elements(array(&input.shape, input.logits.clone(), false)?.view(), target).map(drop))?;
     let [samples, classes, pixels] = input.lengths();
