@@ -78,10 +78,34 @@ const LINT: &[Step] = &[
     ("format", &["fmt", "--all", "--", "--check"], None),
     ("lints", &["clippy", "--workspace", "--exclude", "backend-tch", "--all-targets", "--", "-D", "warnings"], None),
     ("docs", &["doc", "--workspace", "--exclude", "backend-tch", "--no-deps"], WARNINGS),
+    ("no panics beside tests", NO_PANICS, None),
     ("the facade without a backend", &["check", "-p", "segloss", "--no-default-features"], None),
 ];
 
 const TEST: &[Step] = &[("tests and doctests", &["test", "--workspace", "--exclude", "backend-tch"], None)];
+
+/// Public functions give errors: libraries and commands are compiled without their tests, which may panic.
+const NO_PANICS: &[&str] = &[
+    "clippy",
+    "--workspace",
+    "--exclude",
+    "backend-tch",
+    "--lib",
+    "--bins",
+    "--",
+    "-D",
+    "clippy::unwrap_used",
+    "-D",
+    "clippy::expect_used",
+    "-D",
+    "clippy::panic",
+    "-D",
+    "clippy::unreachable",
+    "-D",
+    "clippy::todo",
+    "-D",
+    "clippy::unimplemented",
+];
 
 /// Run with LibTorch in place.
 const LINT_TCH: &[Step] = &[
