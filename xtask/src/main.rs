@@ -110,6 +110,23 @@ const NO_PANICS: &[&str] = &[
 /// Run with LibTorch in place.
 const LINT_TCH: &[Step] = &[
     ("lints of backend-tch", &["clippy", "-p", "backend-tch", "--all-targets", "--no-deps", "--", "-D", "warnings"], None),
+    (
+        "no panics of backend-tch beside tests",
+        &[
+            "clippy",
+            "-p",
+            "backend-tch",
+            "--lib",
+            "--",
+            "-D",
+            "clippy::unwrap_used",
+            "-D",
+            "clippy::expect_used",
+            "-D",
+            "clippy::panic",
+        ],
+        None,
+    ),
     ("docs of backend-tch", &["doc", "-p", "backend-tch", "--no-deps"], WARNINGS),
     ("the facade with tch", &["check", "-p", "segloss", "--no-default-features", "--features", "tch"], None),
 ];
