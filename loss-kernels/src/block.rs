@@ -11,6 +11,7 @@ use crate::membership::{HardTarget, Label, Seen, SoftTarget, TargetColumn};
 use crate::problem::{Labels, Target};
 use crate::simd::{Column, Lanes, PADDING, pairs_mut, write_column};
 use crate::sums::Bound;
+use crate::real::NO_CLASS;
 use crate::{Problem, Real};
 
 /// Which buffers a pass needs.
@@ -22,6 +23,11 @@ pub(crate) struct Needs {
     pub(crate) sigmoid: bool,
     /// Soft targets.
     pub(crate) soft: bool,
+}
+
+/// The label of a channel's class: a single channel is the class 1, and its background has none of its own.
+pub(crate) fn label_of(k: usize, classes: usize) -> u32 {
+    (k + usize::from(classes == 1)) as u32
 }
 
 /// Buffers of one block.
@@ -36,7 +42,7 @@ pub(crate) struct Block<C> {
     present: Seen,
     /// What no weight exceeds.
     pub(crate) bound: Bound<C>,
-    /// y per class, soft targets only; a column of labels (−1 where no channel has the pixel's class) where the target is hard.
+    /// y per class, soft targets only; a column of labels ([`NO_CLASS`] where a pixel has none) where the target is hard.
     target: Columns<C>,
     /// w; 0 where the pixel is not valid.
     pub(crate) weight: Columns<C>,
@@ -131,7 +137,7 @@ impl<C: Real> Block<C> {
     /// Whether any pixel can be of the class.
     #[inline(always)]
     pub(crate) fn has(&self, k: usize) -> bool {
-        self.needs.soft || self.present.may_have(k + usize::from(self.classes == 1))
+        self.needs.soft || self.present.may_have(label_of(k, self.classes))
     }
 
     /// y of a class.
@@ -141,7 +147,7 @@ impl<C: Real> Block<C> {
         if self.needs.soft {
             TargetColumn::Soft(soft, k)
         } else {
-            TargetColumn::Hard(hard, Lanes::of(simd, C::of_class(k as i32)))
+            TargetColumn::Hard(hard, Lanes::of(simd, C::of_class(label_of(k, self.classes))))
         }
     }
 
@@ -244,15 +250,10 @@ impl<C: Real> Block<C> {
     #[inline(always)]
     fn load_labels<L: Label>(&mut self, problem: &Problem<'_>, labels: &[L]) -> Result<(), (i64, usize)> {
         let count = problem.geometry.labels();
-        // A single channel is the class 1; its background has no channel of its own.
-        let first = i32::from(self.classes == 1);
-        let column = self.target.column_mut(0);
-        column[labels.len()..].fill(-C::one());
+        let (none, column) = (C::of_class(NO_CLASS), self.target.column_mut(0));
+        column[labels.len()..].fill(none);
         // Nearly always every label is a class: all are read without a branch, and looked at together.
-        for (to, label) in column.iter_mut().zip(labels) {
-            *to = C::of_class((label.low() as i32).wrapping_sub(first));
-        }
-        let seen = L::seen(labels);
+        let seen = Seen::of(labels, column);
         let ignored_class = problem.ignore.iter().any(|&label| (0..count as i64).contains(&label));
         if !ignored_class && seen.are_below(count, labels) {
             self.present = seen;
@@ -263,7 +264,7 @@ impl<C: Real> Block<C> {
             if problem.ignore.contains(&label.wide()) {
                 self.weight.column_mut(0)[b] = C::zero();
                 self.all_valid = false;
-                *to = -C::one();
+                *to = none;
             } else if label.is_below(count) {
                 self.present.add(*label);
             } else {

@@ -8,7 +8,7 @@ use loss_core::{Activation, Plan, Side, Statistic};
 use pulp::Simd;
 
 use crate::Real;
-use crate::block::Block;
+use crate::block::{Block, label_of};
 use crate::columns::{Columns, Grid, GridMut};
 use crate::groups::Group;
 use crate::membership::Membership;
@@ -94,10 +94,10 @@ impl<C: Real> Handed<C> {
 }
 
 impl<C: Real> Upstream<C> {
-    fn nothing(k: usize) -> Self {
+    fn nothing(class: u32) -> Self {
         let zero = C::zero();
         Self {
-            class: C::of_class(k as i32),
+            class: C::of_class(class),
             mass: zero,
             intersection: zero,
             squared: zero,
@@ -108,7 +108,7 @@ impl<C: Real> Upstream<C> {
     }
 
     fn new(plan: &Plan, group: &Group, derivative: impl Fn(usize, usize) -> Option<C>, side: Side, k: usize) -> Self {
-        let mut all = Self::nothing(k);
+        let mut all = Self::nothing(label_of(k, plan.classes()));
         for &i in &group.members {
             let statistic = &plan.statistics()[i];
             let (Some(u), Some((.., of))) = (derivative(i, k), statistic.probability()) else { continue };
@@ -255,13 +255,9 @@ impl<C: Real> GradientColumns<C> {
         let (power, slopes, y) = (block.power.grid(simd), self.slopes.grid(simd), y.first(count));
         let rows = handed.len().min(power.rows()).min(out.rows());
         let pairs = Softmax { tau, scale, weight, power, slopes, y, handed: &handed[..rows] };
-        // Two pairs at once: what is handed to a class is brought to all lanes once for both.
-        let (twos, rest) = excess.as_chunks_mut::<2>();
-        for (b, excess) in twos.iter_mut().enumerate() {
-            *excess = pairs.add::<OWN, MORE, FRESH, 2>(&mut out, 2 * b);
-        }
-        for excess in rest {
-            [*excess] = pairs.add::<OWN, MORE, FRESH, 1>(&mut out, count - 1);
+        // Two pairs at once, of which a column is full: what is handed to a class is brought to all lanes once for both.
+        for (b, excess) in excess.as_chunks_mut().0.iter_mut().enumerate() {
+            *excess = pairs.add::<OWN, MORE, FRESH>(&mut out, 2 * b);
         }
     }
 
@@ -278,7 +274,7 @@ impl<C: Real> GradientColumns<C> {
         let (slopes, fresh) = (self.slopes.grid(simd), self.fresh);
         let classes = region.len().max(background.len());
         for k in 0..classes {
-            let of_side = |side: &[Upstream<C>]| side.get(k).copied().unwrap_or(Upstream::nothing(k));
+            let of_side = |side: &[Upstream<C>]| side.get(k).copied().unwrap_or(Upstream::nothing(label_of(k, classes)));
             let [region, background] = [of_side(region), of_side(background)];
             let out = &mut self.out.column_mut(k)[..block.padded()];
             let count = pairs_mut(simd, out).len();
@@ -349,17 +345,18 @@ struct Softmax<'a, S: Simd, C: Real, T> {
 }
 
 impl<S: Simd, C: Real, T: Membership<S, C>> Softmax<'_, S, C, T> {
-    /// Adds a group's part at so many pairs, from one on; what it adds up to over the classes is returned.
+    /// Adds a group's part at two pairs, from one on; what it adds up to over the classes is returned.
     #[expect(
         clippy::needless_range_loop,
         reason = "of what an iterator counts the compiler does not know that the grids have as many rows"
     )]
     #[inline(always)]
-    fn add<const OWN: bool, const MORE: bool, const FRESH: bool, const PAIRS: usize>(
+    fn add<const OWN: bool, const MORE: bool, const FRESH: bool>(
         &self,
         out: &mut GridMut<'_, S, C>,
         first: usize,
-    ) -> [Pair<S, C>; PAIRS] {
+    ) -> [Pair<S, C>; 2] {
+        const PAIRS: usize = 2;
         let &Self { tau, scale, weight, power, slopes, y, handed } = self;
         let zero = tau.splat(C::zero());
         let (mut scales, mut weights) = ([zero; PAIRS], [zero; PAIRS]);

@@ -224,7 +224,7 @@ mod tests {
 
     use super::*;
     use crate::instructions::Instructions;
-    use crate::simd::PADDING;
+    use crate::simd::WIDEST;
 
     struct Apply<'a>(Op, &'a [f64], &'a [f64], &'a mut [f64]);
 
@@ -250,7 +250,7 @@ mod tests {
         (op, value)
     }
 
-    const INPUTS: [f64; PADDING] = [
+    const INPUTS: [f64; WIDEST] = [
         -3.0,
         -2.5,
         -1.0,
@@ -307,8 +307,8 @@ mod tests {
         ];
         for set in Instructions::available() {
             for (op, want) in &cases {
-                let mut got = [0.0; PADDING];
-                set.run(Apply(*op, &INPUTS, &[0.5; PADDING], &mut got));
+                let mut got = [0.0; WIDEST];
+                set.run(Apply(*op, &INPUTS, &[0.5; WIDEST], &mut got));
                 for ((x, got), want) in INPUTS.iter().zip(got).zip(want) {
                     let near = (got - want).abs() <= 4.0 * f64::EPSILON * want.abs();
                     assert!(near || got == *want || (got.is_nan() && want.is_nan()), "{op:?} of {x}: {got}, not {want}");
@@ -332,8 +332,8 @@ mod tests {
         let cases: [(Op, &dyn Fn(f64) -> f64); 3] = [(Op::Sign, &sign), (Op::Greater, &greater), (Op::Ln, &f64::ln)];
         for set in Instructions::available() {
             for (op, wanted) in cases {
-                let mut got = [f64::INFINITY; PADDING];
-                set.run(Apply(op, &INPUTS, &[0.5; PADDING], &mut got));
+                let mut got = [f64::INFINITY; WIDEST];
+                set.run(Apply(op, &INPUTS, &[0.5; WIDEST], &mut got));
                 for (x, got) in INPUTS.iter().zip(got) {
                     let want = wanted(*x);
                     assert!(got == want || (got.is_nan() && want.is_nan()), "{op:?} of {x}: {got}, not {want}");

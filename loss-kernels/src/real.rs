@@ -4,13 +4,19 @@ use num_traits::Float;
 
 use crate::simd::Vectors;
 
+/// What stands for the class of a pixel that has none.
+pub(crate) const NO_CLASS: u32 = u32::MAX;
+
 /// A float that the kernels compute in: `f32` or `f64`.
 pub trait Real: Float + Default + Send + Sync + Vectors {
     /// From an upstream derivative or an option.
     fn of(value: f64) -> Self;
 
-    /// From a class; exact up to 2²⁴.
-    fn of_class(class: i32) -> Self;
+    /// The number whose bits are a class's, to be compared bit by bit and not to be computed with; [`NO_CLASS`] is none.
+    fn of_class(class: u32) -> Self;
+
+    /// The class of such a number.
+    fn class(self) -> u32;
 
     /// For sums.
     fn wide(self) -> f64;
@@ -25,8 +31,13 @@ macro_rules! real {
             }
 
             #[inline(always)]
-            fn of_class(class: i32) -> Self {
-                class as Self
+            fn of_class(class: u32) -> Self {
+                Self::from_bits(class.into())
+            }
+
+            #[inline(always)]
+            fn class(self) -> u32 {
+                self.to_bits() as u32
             }
 
             #[inline(always)]

@@ -8,8 +8,11 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use pulp::Simd;
 
-/// Columns are padded to a whole number of the widest pairs of vectors: 128 bytes of `f32`, 256 of `f64`.
-pub(crate) const PADDING: usize = 32;
+/// Numbers of the widest pair of vectors: 128 bytes of `f32`. Of `f64` it is two pairs.
+pub(crate) const WIDEST: usize = 32;
+
+/// Columns are padded to an even number of pairs, so that two can be taken at once.
+pub(crate) const PADDING: usize = 2 * WIDEST;
 
 /// Two vectors.
 pub(crate) type Pair<S, C> = [<C as Vectors>::Vector<S>; 2];

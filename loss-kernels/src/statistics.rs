@@ -4,7 +4,7 @@ use loss_core::{Activation, Plan, Side, Statistic};
 use pulp::Simd;
 
 use crate::Real;
-use crate::block::Block;
+use crate::block::{Block, label_of};
 use crate::groups::{Group, Groups};
 use crate::logarithm::{AnyLogarithms, Logarithms};
 use crate::membership::Membership;
@@ -27,7 +27,7 @@ pub(crate) fn add_target<S: Simd, C: Real>(simd: S, block: &Block<C>, plan: &Pla
         let (hard, soft) = block.targets(simd);
         let hard = hard.first(w.len());
         for k in (0..classes).filter(|&k| block.has(k)) {
-            let (at, class) = (i * classes + k, Lanes::of(simd, C::of_class(k as i32)));
+            let (at, class) = (i * classes + k, Lanes::of(simd, C::of_class(label_of(k, classes))));
             if block.is_hard() {
                 add_up!(simd, sums, at, w.len(), weights, |b| hard.of::<false>((k, b), class, w.at(b)));
             } else {
@@ -109,7 +109,7 @@ impl Usual {
         let (scaled, y, bound) = (scaled.first(count), y.first(count), block.bound);
         let (classes, start) = (block.classes(), bound.of_shares(simd));
         for k in 0..classes {
-            let class = Lanes::of(simd, C::of_class(k as i32));
+            let class = Lanes::of(simd, C::of_class(label_of(k, classes)));
             let mass = self.mass.map(|i| i * classes + k);
             // Every other summand is 0 where no pixel is of the class.
             let inside = BACKGROUND || block.has(k);
@@ -163,7 +163,7 @@ fn add_logarithms<S: Simd, C: Real, T: Membership<S, C>, G: Logarithms<S, C>, co
     let count = w.len().min(log.length());
     let (classes, w, y) = (block.classes(), w.first(count), y.first(count));
     for k in (0..classes).filter(|&k| BACKGROUND || block.has(k)) {
-        let (at, class) = (place * classes + k, Lanes::of(simd, C::of_class(k as i32)));
+        let (at, class) = (place * classes + k, Lanes::of(simd, C::of_class(label_of(k, classes))));
         add_up!(simd, sums, at, count, Summands::Logarithms(block.bound), |b| {
             y.of::<BACKGROUND>((k, b), class, w.at(b) * log.at(k, b))
         });

@@ -4,7 +4,7 @@ use pulp::Simd;
 
 use crate::Real;
 use crate::pass::{FLUSH, LONGEST};
-use crate::simd::{Lanes, PADDING, Vectors, copied};
+use crate::simd::{Lanes, Vectors, WIDEST, copied};
 
 /// A power of two that no weight of a block exceeds, and so no summand that is a weight times a number between 0 and 1.
 #[derive(Clone, Copy)]
@@ -88,13 +88,13 @@ impl<S: Simd, C: Real> Sum<S, C> {
 
     #[inline(always)]
     fn load(simd: S, slot: &[C]) -> Self {
-        let (sum, lost) = slot.split_at(PADDING);
+        let (sum, lost) = slot.split_at(WIDEST);
         Self { sum: Lanes::new(simd, C::pairs::<S>(sum)[0]), lost: Lanes::new(simd, C::pairs::<S>(lost)[0]) }
     }
 
     #[inline(always)]
     fn store(self, slot: &mut [C]) {
-        let (sum, lost) = slot.split_at_mut(PADDING);
+        let (sum, lost) = slot.split_at_mut(WIDEST);
         C::pairs_mut::<S>(sum)[0] = self.sum.pair;
         C::pairs_mut::<S>(lost)[0] = self.lost.pair;
     }
@@ -163,7 +163,7 @@ impl<S: Simd, C: Real> Lanes<S, C> {
 }
 
 /// Numbers of a slot: the widest pair of vectors of sums, and what they have lost.
-const SLOT: usize = 2 * PADDING;
+const SLOT: usize = 2 * WIDEST;
 
 /// Sums over pixels: lane by lane, and brought together after a number of blocks.
 pub(crate) struct Sums<'a, C> {
@@ -191,7 +191,7 @@ impl<C: Real> Sums<'_, C> {
     /// Brings the lanes together.
     pub(crate) fn flush(&mut self) {
         for (slot, total) in self.lanes.chunks_exact_mut(SLOT).zip(self.totals.iter_mut()) {
-            let (sums, lost) = slot.split_at(PADDING);
+            let (sums, lost) = slot.split_at(WIDEST);
             *total += sums.iter().zip(lost).map(|(sum, lost)| sum.wide() + lost.wide()).sum::<f64>();
             slot.fill(C::zero());
         }
