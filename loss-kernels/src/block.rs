@@ -9,9 +9,9 @@ use crate::columns::Columns;
 use crate::logarithm::{AnyLogarithms, LogSigmoid, LogSoftmax};
 use crate::membership::{HardTarget, Label, Seen, SoftTarget, TargetColumn};
 use crate::problem::{Labels, Target};
+use crate::real::NO_CLASS;
 use crate::simd::{Column, Lanes, PADDING, pairs_mut, write_column};
 use crate::sums::Bound;
-use crate::real::NO_CLASS;
 use crate::{Problem, Real};
 
 /// Which buffers a pass needs.
@@ -52,13 +52,16 @@ pub(crate) struct Block<C> {
     pub(crate) depth: Columns<C>,
     /// p(τ) = `power · scale`; under softmax the powers are e^(τ(z − max)), under sigmoid the probabilities.
     pub(crate) power: Columns<C>,
-    /// 1/Σ_k e^(τ(z − max)), or 1.
-    pub(crate) scale: Columns<C>,
+    /// 1/Σ_k e^(τ(z − max)), softmax only.
+    scale: Columns<C>,
     /// `w · scale`, softmax only.
     weighted_scale: Columns<C>,
-    /// 1 − p(τ), sigmoid only.
+    /// 1 in every pixel, sigmoid only.
+    ones: Columns<C>,
+    /// 1 − p(τ), sigmoid only, and where it was asked for.
     pub(crate) complement: Columns<C>,
-    /// The logarithm of the largest probability: −log Σ_k e^(z − max) in one column; under sigmoid −log(1 + e^−|z|) per class.
+    /// The logarithm of the largest probability: −log Σ_k e^(z − max) in one column; under sigmoid, without its sign, log(1 + e^−|z|) per
+    /// class.
     log_largest: Columns<C>,
 }
 
@@ -79,14 +82,15 @@ impl<C: Real> Block<C> {
             logits: only(needs.sigmoid, classes),
             depth: only(needs.softmax, classes),
             power: only(any, classes),
-            scale: columns(1),
+            scale: only(needs.softmax, 1),
             weighted_scale: only(needs.softmax, 1),
+            ones: Columns::filled(C::one(), usize::from(needs.sigmoid), capacity),
             complement: only(needs.sigmoid, classes),
             log_largest: columns(if needs.sigmoid { classes.max(1) } else { 1 }),
         }
     }
 
-    fn each(&mut self) -> [&mut Columns<C>; 9] {
+    fn each(&mut self) -> [&mut Columns<C>; 10] {
         [
             &mut self.target,
             &mut self.weight,
@@ -95,6 +99,7 @@ impl<C: Real> Block<C> {
             &mut self.power,
             &mut self.scale,
             &mut self.weighted_scale,
+            &mut self.ones,
             &mut self.complement,
             &mut self.log_largest,
         ]
@@ -117,6 +122,16 @@ impl<C: Real> Block<C> {
     /// Whether there is any softmax.
     pub(crate) fn is_softmax(&self) -> bool {
         self.needs.softmax
+    }
+
+    /// What a power is to be multiplied by for p.
+    #[inline(always)]
+    pub(crate) fn scale<S: Simd>(&self, simd: S, activation: Activation) -> Column<'_, S, C> {
+        match activation {
+            Activation::Softmax => &self.scale,
+            Activation::Sigmoid => &self.ones,
+        }
+        .lanes(simd, 0)
     }
 
     /// What a power is to be multiplied by for w·p.
@@ -289,10 +304,10 @@ impl<C: Real> Block<C> {
         if self.needs.sigmoid {
             let valid = (!self.all_valid).then_some(&self.weight);
             bring(simd, &mut self.logits, valid, problem, read, (sample, start, self.len));
-            let z = self.logits.grid(simd);
             for k in 0..self.classes {
-                for b in 0..self.weight.lanes(simd, 0).len() {
-                    odd = z.at(k, b).mul_add(zero, odd);
+                let z = self.logits.lanes(simd, k);
+                for b in 0..z.len() {
+                    odd = z.at(b).mul_add(zero, odd);
                 }
             }
         }
@@ -392,25 +407,30 @@ impl<C: Real> Block<C> {
         }
     }
 
-    /// p(τ) and 1 − p(τ) by sigmoid, and on request what the logarithms at τ = 1 need.
+    /// p(τ) by sigmoid, and on request 1 − p(τ), and what the logarithms at τ = 1 need.
     #[inline(always)]
     pub(crate) fn sigmoid<S: Simd>(
         &mut self,
         (simd, constants): (S, &C::Constants<S>),
         temperature: Temperature,
-        logarithms: bool,
+        (complements, logarithms): (bool, bool),
     ) {
-        if logarithms {
-            self.sides::<S, true>((simd, constants), temperature);
-        } else {
-            self.sides::<S, false>((simd, constants), temperature);
+        match (complements, logarithms) {
+            (false, false) => self.sides::<S, false, false>((simd, constants), temperature),
+            (false, true) => self.sides::<S, false, true>((simd, constants), temperature),
+            (true, false) => self.sides::<S, true, false>((simd, constants), temperature),
+            (true, true) => self.sides::<S, true, true>((simd, constants), temperature),
         }
     }
 
     #[inline(always)]
-    fn sides<S: Simd, const LOGARITHMS: bool>(&mut self, (simd, constants): (S, &C::Constants<S>), temperature: Temperature) {
+    fn sides<S: Simd, const COMPLEMENTS: bool, const LOGARITHMS: bool>(
+        &mut self,
+        (simd, constants): (S, &C::Constants<S>),
+        temperature: Temperature,
+    ) {
         let rate = &C::rate(simd, temperature.value());
-        let (zero, one) = (Lanes::of(simd, C::zero()), Lanes::of(simd, C::one()));
+        let one = Lanes::of(simd, C::one());
         for k in 0..self.classes {
             let (p, q) = (pairs_mut(simd, self.power.column_mut(k)), pairs_mut(simd, self.complement.column_mut(k)));
             let (z, log) = (self.logits.lanes(simd, k).first(p.len()), pairs_mut(simd, self.log_largest.column_mut(k)));
@@ -420,28 +440,36 @@ impl<C: Real> Block<C> {
                 let e = z.abs().exp_of_minus(rate, constants);
                 let large = one / (one + e);
                 let small = e * large;
-                *p = zero.if_greater(z, small, large).pair;
-                *q = zero.if_greater(z, large, small).pair;
+                *p = z.if_negative(small, large).pair;
+                if COMPLEMENTS {
+                    *q = z.if_negative(large, small).pair;
+                }
                 if LOGARITHMS {
-                    *log = (-e.ln_1p_of_share(constants)).pair;
+                    *log = e.ln_1p_of_share(constants).pair;
                 }
             }
         }
-        self.scale.column_mut(0).fill(C::one());
     }
 
-    /// log p, or, on the background side of sigmoid, log(1 − p).
+    /// log p by softmax.
+    #[inline(always)]
+    pub(crate) fn log_softmax<S: Simd>(&self, simd: S) -> LogSoftmax<'_, S, C> {
+        LogSoftmax { depth: self.depth.grid(simd), largest: self.log_largest.lanes(simd, 0) }
+    }
+
+    /// log p by sigmoid, or of the background log(1 − p).
+    #[inline(always)]
+    pub(crate) fn log_sigmoid<S: Simd, const BACKGROUND: bool>(&self, simd: S) -> LogSigmoid<'_, S, C, BACKGROUND> {
+        LogSigmoid { z: self.logits.grid(simd), largest: self.log_largest.grid(simd) }
+    }
+
+    /// Either.
     #[inline(always)]
     pub(crate) fn log<S: Simd>(&self, simd: S, activation: Activation, side: Side) -> AnyLogarithms<'_, S, C> {
-        match activation {
-            Activation::Softmax => {
-                AnyLogarithms::Softmax(LogSoftmax { depth: self.depth.grid(simd), largest: self.log_largest.lanes(simd, 0) })
-            }
-            Activation::Sigmoid => {
-                let sign = Lanes::of(simd, if side == Side::Background { -C::one() } else { C::one() });
-                let (z, largest) = (self.logits.grid(simd), self.log_largest.grid(simd));
-                AnyLogarithms::Sigmoid(LogSigmoid { z, largest, sign })
-            }
+        match (activation, side) {
+            (Activation::Softmax, _) => AnyLogarithms::Softmax(self.log_softmax(simd)),
+            (Activation::Sigmoid, Side::Region) => AnyLogarithms::Region(self.log_sigmoid(simd)),
+            (Activation::Sigmoid, Side::Background) => AnyLogarithms::Background(self.log_sigmoid(simd)),
         }
     }
 }

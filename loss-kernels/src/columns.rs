@@ -24,6 +24,13 @@ impl<C: Real> Columns<C> {
         Self { data, first, stride, length: capacity }
     }
 
+    /// The same, with a number in all their pixels.
+    pub(crate) fn filled(value: C, count: usize, capacity: usize) -> Self {
+        let mut columns = Self::new(count, capacity);
+        columns.data.fill(value);
+        columns
+    }
+
     pub(crate) fn resize(&mut self, padded: usize) {
         self.length = padded;
     }

@@ -251,7 +251,7 @@ impl<C: Real> GradientColumns<C> {
         let tau = Lanes::of(simd, C::of(group.temperature.value()));
         let excess = pairs_mut(simd, &mut self.excess.column_mut(0)[..block.padded()]);
         let (count, mut out) = (excess.len(), self.out.grid_mut(simd));
-        let (scale, weight) = (block.scale.lanes(simd, 0).first(count), block.weight.lanes(simd, 0).first(count));
+        let (scale, weight) = (block.scale(simd, group.activation).first(count), block.weight.lanes(simd, 0).first(count));
         let (power, slopes, y) = (block.power.grid(simd), self.slopes.grid(simd), y.first(count));
         let rows = handed.len().min(power.rows()).min(out.rows());
         let pairs = Softmax { tau, scale, weight, power, slopes, y, handed: &handed[..rows] };

@@ -1,6 +1,6 @@
 //! The statistics of a plan by what must be computed for them.
 
-use loss_core::{Activation, Plan, Statistic, Temperature};
+use loss_core::{Activation, Plan, Side, Statistic, Temperature};
 
 use crate::block::Needs;
 
@@ -12,6 +12,8 @@ pub(crate) struct Group {
     pub(crate) members: Vec<usize>,
     /// Whether any of them sums logarithms.
     pub(crate) logarithms: bool,
+    /// Whether any of them sums probabilities of the background.
+    pub(crate) background: bool,
     /// Whether any of them is of a pixel function.
     pub(crate) pixel_sums: bool,
 }
@@ -34,12 +36,23 @@ impl Groups {
             };
             let known = all.groups.iter().position(|g| (g.activation, g.temperature) == (activation, temperature));
             let at = known.unwrap_or_else(|| {
-                all.groups.push(Group { activation, temperature, members: Vec::new(), logarithms: false, pixel_sums: false });
+                all.groups.push(Group {
+                    activation,
+                    temperature,
+                    members: Vec::new(),
+                    logarithms: false,
+                    background: false,
+                    pixel_sums: false,
+                });
                 all.groups.len() - 1
             });
             all.groups[at].members.push(i);
             let pixel_sum = matches!(statistic, Statistic::PixelSum(..));
             all.groups[at].pixel_sums |= pixel_sum;
+            all.groups[at].background |= matches!(
+                statistic,
+                Statistic::PredictedSize(.., Side::Background) | Statistic::Intersection(.., Side::Background)
+            );
             all.groups[at].logarithms |=
                 pixel_sum || matches!(statistic, Statistic::LogLikelihood(..) | Statistic::LogMass(..));
         }
@@ -60,8 +73,6 @@ impl Groups {
 
 #[cfg(test)]
 mod tests {
-    use loss_core::Side;
-
     use super::*;
 
     #[test]

@@ -4,7 +4,7 @@ use pulp::Simd;
 
 use crate::Real;
 use crate::columns::Grid;
-use crate::simd::{Column, Lanes, Vectors, copied};
+use crate::simd::{Column, Lanes, Vectors};
 
 /// Logarithms of probabilities of all classes.
 pub(crate) trait Logarithms<S: Simd, C: Real>: Copy {
@@ -14,11 +14,12 @@ pub(crate) trait Logarithms<S: Simd, C: Real>: Copy {
     fn at(self, k: usize, b: usize) -> Lanes<S, C>;
 }
 
-/// Those of an activation.
+/// Those of an activation and side.
 #[derive(Clone, Copy)]
 pub(crate) enum AnyLogarithms<'a, S: Simd, C: Vectors> {
     Softmax(LogSoftmax<'a, S, C>),
-    Sigmoid(LogSigmoid<'a, S, C>),
+    Region(LogSigmoid<'a, S, C, false>),
+    Background(LogSigmoid<'a, S, C, true>),
 }
 
 impl<S: Simd, C: Real> AnyLogarithms<'_, S, C> {
@@ -27,12 +28,14 @@ impl<S: Simd, C: Real> AnyLogarithms<'_, S, C> {
     pub(crate) fn at(self, k: usize, b: usize) -> Lanes<S, C> {
         match self {
             Self::Softmax(log) => log.at(k, b),
-            Self::Sigmoid(log) => log.at(k, b),
+            Self::Region(log) => log.at(k, b),
+            Self::Background(log) => log.at(k, b),
         }
     }
 }
 
 /// log p = −log Σ_k e^(z − max) − (max − z)
+#[derive(Clone, Copy)]
 pub(crate) struct LogSoftmax<'a, S: Simd, C: Vectors> {
     /// max − z
     pub(crate) depth: Grid<'a, S, C>,
@@ -40,15 +43,13 @@ pub(crate) struct LogSoftmax<'a, S: Simd, C: Vectors> {
     pub(crate) largest: Column<'a, S, C>,
 }
 
-/// log p or log(1 − p): ±z, where that is negative, − log(1 + e^−|z|).
-pub(crate) struct LogSigmoid<'a, S: Simd, C: Vectors> {
+/// log p, or of the background log(1 − p): z or −z, where that is negative, − log(1 + e^−|z|).
+#[derive(Clone, Copy)]
+pub(crate) struct LogSigmoid<'a, S: Simd, C: Vectors, const BACKGROUND: bool> {
     pub(crate) z: Grid<'a, S, C>,
-    /// −log(1 + e^−|z|)
+    /// log(1 + e^−|z|)
     pub(crate) largest: Grid<'a, S, C>,
-    pub(crate) sign: Lanes<S, C>,
 }
-
-copied!(LogSoftmax<'_>, LogSigmoid<'_>);
 
 impl<S: Simd, C: Real> Logarithms<S, C> for LogSoftmax<'_, S, C> {
     #[inline(always)]
@@ -62,7 +63,7 @@ impl<S: Simd, C: Real> Logarithms<S, C> for LogSoftmax<'_, S, C> {
     }
 }
 
-impl<S: Simd, C: Real> Logarithms<S, C> for LogSigmoid<'_, S, C> {
+impl<S: Simd, C: Real, const BACKGROUND: bool> Logarithms<S, C> for LogSigmoid<'_, S, C, BACKGROUND> {
     #[inline(always)]
     fn length(self) -> usize {
         self.z.stride().min(self.largest.stride())
@@ -70,6 +71,15 @@ impl<S: Simd, C: Real> Logarithms<S, C> for LogSigmoid<'_, S, C> {
 
     #[inline(always)]
     fn at(self, k: usize, b: usize) -> Lanes<S, C> {
-        (self.z.at(k, b) * self.sign).min(self.sign.splat(C::zero())) + self.largest.at(k, b)
+        let z = self.z.at(k, b);
+        self.of(if BACKGROUND { -z } else { z }, (k, b))
+    }
+}
+
+impl<S: Simd, C: Real, const BACKGROUND: bool> LogSigmoid<'_, S, C, BACKGROUND> {
+    /// The logarithm of the side whose logit this is: z or −z.
+    #[inline(always)]
+    pub(crate) fn of(self, z: Lanes<S, C>, (k, b): (usize, usize)) -> Lanes<S, C> {
+        z.min(z.splat(C::zero())) - self.largest.at(k, b)
     }
 }

@@ -23,6 +23,14 @@ pub(crate) struct SoftTarget<'a, S: Simd, C: Vectors>(pub(crate) Grid<'a, S, C>)
 
 copied!(HardTarget<'_>, SoftTarget<'_>);
 
+impl<S: Simd, C: Real> HardTarget<'_, S, C> {
+    /// x where a pixel is of the class, else −x.
+    #[inline(always)]
+    pub(crate) fn signed(self, b: usize, class: Lanes<S, C>, x: Lanes<S, C>) -> Lanes<S, C> {
+        self.0.at(b).if_same(class, x, -x)
+    }
+}
+
 impl<S: Simd, C: Real> Membership<S, C> for HardTarget<'_, S, C> {
     #[inline(always)]
     fn first(self, count: usize) -> Self {

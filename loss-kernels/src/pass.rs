@@ -375,7 +375,10 @@ impl<C: Real> WithSimd for Blocks<'_, C> {
                 let logarithms = group.pixel_sums || (summed && group.logarithms);
                 match group.activation {
                     Activation::Softmax => block.softmax((simd, constants), group.temperature, logarithms),
-                    Activation::Sigmoid => block.sigmoid((simd, constants), group.temperature, logarithms),
+                    Activation::Sigmoid => {
+                        let complements = gradient.is_some() || group.background;
+                        block.sigmoid((simd, constants), group.temperature, (complements, logarithms));
+                    }
                 }
                 if summed {
                     add_group((simd, constants), (block, pixels), plan, group, &mut sums);

@@ -76,7 +76,7 @@ pub trait Vectors: bytemuck::Pod {
     fn greater<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S>;
     /// Whether a and b are the same, bit by bit.
     fn same<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S>;
-    /// a < b of numbers that are +0 or positive, by their bits.
+    /// a < b by their bits: of numbers that are +0 or positive; or, with b = +0, whether a has a sign.
     fn below<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S>;
     /// Whether a = b in every lane.
     fn all_equal<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> bool;
@@ -108,7 +108,7 @@ pub trait Vectors: bytemuck::Pod {
 macro_rules! forwarded {
     ($vector:ident, $mask:ident, $split:ident, $split_mut:ident, $splat:ident, $first_true:ident, $not:ident, $fused_mul_add:ident, $mul_add:ident, $sqrt:ident;
      $($name:ident = $method:ident),*; $($comparison:ident = $compare:ident),*;
-     $xor:ident, $and:ident, $not_bits:ident, $select:ident, $from_bits:ident;
+     $xor:ident, $and:ident, $magnitude:expr, $select:ident, $from_bits:ident;
      $to_bits:ident, $same:ident, $to_signed:ident, $below:ident) => {
         type Vector<S: Simd> = S::$vector;
         type Mask<S: Simd> = S::$mask;
@@ -156,7 +156,7 @@ macro_rules! forwarded {
         }
         #[inline(always)]
         fn abs<S: Simd>(simd: S, a: S::$vector) -> S::$vector {
-            simd.$and(simd.$not_bits(simd.$splat(-0.0)), a)
+            simd.$and(simd.$splat($magnitude), a)
         }
         #[inline(always)]
         fn sqrt<S: Simd>(simd: S, a: S::$vector) -> S::$vector {
@@ -178,7 +178,7 @@ impl Vectors for f32 {
         f32s, m32s, as_simd_f32s, as_mut_simd_f32s, splat_f32s, first_true_m32s, not_m32s, mul_add_f32s, mul_add_e_f32s, sqrt_f32s;
         add = add_f32s, sub = sub_f32s, mul = mul_f32s, div = div_f32s, min = min_f32s, max = max_f32s;
         equal = equal_f32s, greater = greater_than_f32s;
-        xor_f32s, and_f32s, not_f32s, select_u32s, transmute_f32s_u32s;
+        xor_f32s, and_f32s, Self::from_bits(u32::MAX >> 1), select_u32s, transmute_f32s_u32s;
         transmute_u32s_f32s, equal_u32s, transmute_i32s_f32s, greater_than_i32s
     }
 
@@ -222,7 +222,7 @@ impl Vectors for f64 {
         f64s, m64s, as_simd_f64s, as_mut_simd_f64s, splat_f64s, first_true_m64s, not_m64s, mul_add_f64s, mul_add_e_f64s, sqrt_f64s;
         add = add_f64s, sub = sub_f64s, mul = mul_f64s, div = div_f64s, min = min_f64s, max = max_f64s;
         equal = equal_f64s, greater = greater_than_f64s;
-        xor_f64s, and_f64s, not_f64s, select_u64s, transmute_f64s_u64s;
+        xor_f64s, and_f64s, Self::from_bits(u64::MAX >> 1), select_u64s, transmute_f64s_u64s;
         transmute_u64s_f64s, equal_u64s, transmute_i64s_f64s, greater_than_i64s
     }
 
@@ -381,6 +381,12 @@ impl<S: Simd, C: Vectors> Lanes<S, C> {
         if_same, same;
         /// `a` where it is below `other`, else `b`: of numbers that are +0 or positive; likewise.
         if_below, below;
+    }
+
+    /// `a` where it has a sign, else `b`: a processor chooses by the sign itself.
+    #[inline(always)]
+    pub(crate) fn if_negative(self, a: Self, b: Self) -> Self {
+        self.if_below(self.splat(C::zeroed()), a, b)
     }
 
     /// Whether it equals `other` in every lane.

@@ -6,11 +6,11 @@ use pulp::Simd;
 use crate::Real;
 use crate::block::{Block, label_of};
 use crate::groups::{Group, Groups};
-use crate::logarithm::{AnyLogarithms, Logarithms};
-use crate::membership::Membership;
+use crate::logarithm::{LogSigmoid, Logarithms};
+use crate::membership::{HardTarget, Membership};
 use crate::pixel::{PixelColumns, Wanted};
 use crate::simd::Lanes;
-use crate::sums::{Sum, Summands, Sums, add_up, in_runs};
+use crate::sums::{Sum, Summands, Sums, add_up, add_up_two};
 
 /// Adds the sums over the target.
 #[inline(always)]
@@ -40,8 +40,8 @@ pub(crate) fn add_target<S: Simd, C: Real>(simd: S, block: &Block<C>, plan: &Pla
     }
 }
 
-/// Where the usual three sums of one side of a group stand in the plan: they are added up together.
-#[derive(Clone, Copy, Default, PartialEq)]
+/// Where the usual three sums of one side of a group stand in the plan.
+#[derive(Clone, Copy, Default)]
 struct Usual {
     mass: Option<usize>,
     intersection: Option<usize>,
@@ -62,40 +62,28 @@ impl Usual {
         usual
     }
 
-    /// Adds them up, of all classes. What does that is compiled for each kind of target and of logarithm, so that its loops are free of
+    /// Adds masses and intersections, of all classes. What does that is compiled for each kind of target, so that its loops are free of
     /// branches.
     #[inline(always)]
-    fn add<S: Simd, C: Real>(self, simd: S, block: &Block<C>, (activation, side): (Activation, Side), sums: &mut Sums<'_, C>) {
+    fn add_shares<S: Simd, C: Real>(
+        self,
+        simd: S,
+        block: &Block<C>,
+        (activation, side): (Activation, Side),
+        sums: &mut Sums<'_, C>,
+    ) {
         let (hard, soft) = block.targets(simd);
         match (block.is_hard(), side) {
-            (true, Side::Region) => self.add_shares::<S, C, _, false>(simd, block, activation, hard, sums),
-            (true, Side::Background) => self.add_shares::<S, C, _, true>(simd, block, activation, hard, sums),
-            (false, Side::Region) => self.add_shares::<S, C, _, false>(simd, block, activation, soft, sums),
-            (false, Side::Background) => self.add_shares::<S, C, _, true>(simd, block, activation, soft, sums),
-        }
-        let Some(likelihood) = self.likelihood else { return };
-        let to = (likelihood, sums);
-        match (block.log(simd, activation, side), block.is_hard(), side) {
-            (AnyLogarithms::Softmax(log), true, _) => add_logarithms::<S, C, _, _, false>(simd, block, hard, log, to),
-            (AnyLogarithms::Softmax(log), false, _) => add_logarithms::<S, C, _, _, false>(simd, block, soft, log, to),
-            (AnyLogarithms::Sigmoid(log), true, Side::Region) => {
-                add_logarithms::<S, C, _, _, false>(simd, block, hard, log, to)
-            }
-            (AnyLogarithms::Sigmoid(log), true, Side::Background) => {
-                add_logarithms::<S, C, _, _, true>(simd, block, hard, log, to)
-            }
-            (AnyLogarithms::Sigmoid(log), false, Side::Region) => {
-                add_logarithms::<S, C, _, _, false>(simd, block, soft, log, to)
-            }
-            (AnyLogarithms::Sigmoid(log), false, Side::Background) => {
-                add_logarithms::<S, C, _, _, true>(simd, block, soft, log, to)
-            }
+            (true, Side::Region) => self.shares::<S, C, _, false>(simd, block, activation, hard, sums),
+            (true, Side::Background) => self.shares::<S, C, _, true>(simd, block, activation, hard, sums),
+            (false, Side::Region) => self.shares::<S, C, _, false>(simd, block, activation, soft, sums),
+            (false, Side::Background) => self.shares::<S, C, _, true>(simd, block, activation, soft, sums),
         }
     }
 
-    /// Masses and intersections, in one loop where both are asked for.
+    /// In one loop where both are asked for.
     #[inline(always)]
-    fn add_shares<S: Simd, C: Real, T: Membership<S, C>, const BACKGROUND: bool>(
+    fn shares<S: Simd, C: Real, T: Membership<S, C>, const BACKGROUND: bool>(
         self,
         simd: S,
         block: &Block<C>,
@@ -107,52 +95,89 @@ impl Usual {
         let scaled = block.weighted_scale(simd, activation);
         let count = scaled.len().min(p.stride());
         let (scaled, y, bound) = (scaled.first(count), y.first(count), block.bound);
-        let (classes, start) = (block.classes(), bound.of_shares(simd));
+        let (classes, shares) = (block.classes(), Summands::Shares(bound));
         for k in 0..classes {
             let class = Lanes::of(simd, C::of_class(label_of(k, classes)));
-            let mass = self.mass.map(|i| i * classes + k);
             // Every other summand is 0 where no pixel is of the class.
             let inside = BACKGROUND || block.has(k);
-            let Some(intersection) = self.intersection.filter(|_| inside).map(|i| i * classes + k) else {
-                if let Some(mass) = mass {
-                    add_up!(simd, sums, mass, count, Summands::Shares(bound), |b| p.at(k, b) * scaled.at(b));
-                }
-                continue;
-            };
-            let (mut masses, mut intersections) = (Sum::from(start), Sum::from(start));
-            in_runs!(count, |from, LENGTH| {
-                let (mut mass, mut intersection) = (Sum::run(simd), Sum::run(simd));
-                for b in from..from + LENGTH {
-                    let share = p.at(k, b) * scaled.at(b);
-                    mass = mass + share;
-                    intersection = intersection + y.of::<BACKGROUND>((k, b), class, share);
-                }
-                masses.add(mass);
-                intersections.add(intersection);
-            });
-            match masses.checked(start, bound, false).zip(intersections.checked(start, bound, false)) {
-                Some((masses, intersections)) => {
-                    if let Some(mass) = mass {
-                        sums.join(simd, mass, masses);
-                    }
-                    sums.join(simd, intersection, intersections);
-                }
-                None => {
-                    for b in 0..count {
+            match (self.mass, self.intersection.filter(|_| inside)) {
+                (Some(mass), Some(intersection)) => {
+                    let (places, of_shares) =
+                        ([mass * classes + k, intersection * classes + k], (bound.of_shares(simd), bound, false));
+                    add_up_two!(simd, sums, places, count, of_shares, |b| {
                         let share = p.at(k, b) * scaled.at(b);
-                        if let Some(mass) = mass {
-                            sums.totals[mass] += share.total();
-                        }
-                        sums.totals[intersection] += y.of::<BACKGROUND>((k, b), class, share).total();
-                    }
+                        [share, y.of::<BACKGROUND>((k, b), class, share)]
+                    });
                 }
+                (Some(mass), None) => add_up!(simd, sums, mass * classes + k, count, shares, |b| p.at(k, b) * scaled.at(b)),
+                (None, Some(intersection)) => add_up!(simd, sums, intersection * classes + k, count, shares, |b| {
+                    y.of::<BACKGROUND>((k, b), class, p.at(k, b) * scaled.at(b))
+                }),
+                (None, None) => {}
             }
         }
     }
 }
 
+/// Adds the likelihoods that are asked for, of the region and of the background, of all classes.
 #[inline(always)]
-fn add_logarithms<S: Simd, C: Real, T: Membership<S, C>, G: Logarithms<S, C>, const BACKGROUND: bool>(
+fn add_likelihoods<S: Simd, C: Real>(
+    simd: S,
+    block: &Block<C>,
+    activation: Activation,
+    [region, background]: [Option<usize>; 2],
+    sums: &mut Sums<'_, C>,
+) {
+    let (hard, soft) = block.targets(simd);
+    let (softmax, p, q) = (block.log_softmax(simd), block.log_sigmoid::<S, false>(simd), block.log_sigmoid::<S, true>(simd));
+    if let (Activation::Sigmoid, true, Some(region), Some(background)) = (activation, block.is_hard(), region, background) {
+        return own_likelihoods(simd, block, hard, p, [region, background], sums);
+    }
+    if let Some(region) = region {
+        let to = (region, &mut *sums);
+        match (activation, block.is_hard()) {
+            (Activation::Softmax, true) => likelihood::<S, C, _, _, false>(simd, block, hard, softmax, to),
+            (Activation::Softmax, false) => likelihood::<S, C, _, _, false>(simd, block, soft, softmax, to),
+            (Activation::Sigmoid, true) => likelihood::<S, C, _, _, false>(simd, block, hard, p, to),
+            (Activation::Sigmoid, false) => likelihood::<S, C, _, _, false>(simd, block, soft, p, to),
+        }
+    }
+    if let Some(background) = background {
+        let to = (background, sums);
+        if block.is_hard() {
+            likelihood::<S, C, _, _, true>(simd, block, hard, q, to);
+        } else {
+            likelihood::<S, C, _, _, true>(simd, block, soft, q, to);
+        }
+    }
+}
+
+/// Both of a sigmoid with labels, where a pixel has the logarithm of one side.
+#[inline(always)]
+fn own_likelihoods<S: Simd, C: Real>(
+    simd: S,
+    block: &Block<C>,
+    y: HardTarget<'_, S, C>,
+    log: LogSigmoid<'_, S, C, false>,
+    [region, background]: [usize; 2],
+    sums: &mut Sums<'_, C>,
+) {
+    let (w, bound) = (block.weight.lanes(simd, 0), block.bound);
+    let count = w.len().min(log.length());
+    let (classes, w, y) = (block.classes(), w.first(count), y.first(count));
+    let of_logarithms = (bound.of_logarithms(simd), bound, true);
+    for k in 0..classes {
+        let class = Lanes::of(simd, C::of_class(label_of(k, classes)));
+        let places = [region * classes + k, background * classes + k];
+        add_up_two!(simd, sums, places, count, of_logarithms, |b| {
+            let own = w.at(b) * log.of(y.signed(b, class, log.z.at(k, b)), (k, b));
+            [y.of::<false>((k, b), class, own), y.of::<true>((k, b), class, own)]
+        });
+    }
+}
+
+#[inline(always)]
+fn likelihood<S: Simd, C: Real, T: Membership<S, C>, G: Logarithms<S, C>, const BACKGROUND: bool>(
     simd: S,
     block: &Block<C>,
     y: T,
@@ -182,14 +207,17 @@ pub(crate) fn add_group<S: Simd, C: Real>(
     let classes = plan.classes();
     let (shares, logarithms) = (Summands::Shares(block.bound), Summands::Logarithms(block.bound));
     let (scale, scaled, w) =
-        (block.scale.lanes(simd, 0), block.weighted_scale(simd, group.activation), block.weight.lanes(simd, 0));
+        (block.scale(simd, group.activation), block.weighted_scale(simd, group.activation), block.weight.lanes(simd, 0));
     let count = w.len();
-    for side in [Side::Region, Side::Background] {
+    let mut likelihoods = [None; 2];
+    for (side, likelihood) in [Side::Region, Side::Background].into_iter().zip(&mut likelihoods) {
         let usual = Usual::new(plan, group, side);
-        if usual != Usual::default() {
-            usual.add(simd, block, (group.activation, side), sums);
+        *likelihood = usual.likelihood;
+        if usual.mass.or(usual.intersection).is_some() {
+            usual.add_shares(simd, block, (group.activation, side), sums);
         }
     }
+    add_likelihoods(simd, block, group.activation, likelihoods, sums);
     for &i in &group.members {
         let statistic = &plan.statistics()[i];
         for k in 0..classes {

@@ -213,6 +213,38 @@ pub(crate) enum Summands<C> {
     Any,
 }
 
+/// What [`add_up`] does of rounded summands, for two sums whose summands are made together.
+macro_rules! add_up_two {
+    ($simd:expr, $sums:expr, $places:expr, $count:expr, $summands:expr, |$i:ident| $values:expr) => {{
+        let (simd, [first, second], count): (_, [usize; 2], usize) = ($simd, $places, $count);
+        let (start, bound, logarithms) = $summands;
+        let mut both = [Sum::from(start); 2];
+        crate::sums::in_runs!(count, |from, LENGTH| {
+            let mut runs = [Sum::run(simd); 2];
+            for $i in from..from + LENGTH {
+                let [a, b] = $values;
+                runs = [runs[0] + a, runs[1] + b];
+            }
+            both[0].add(runs[0]);
+            both[1].add(runs[1]);
+        });
+        match both[0].checked(start, bound, logarithms).zip(both[1].checked(start, bound, logarithms)) {
+            Some((a, b)) => {
+                $sums.join(simd, first, a);
+                $sums.join(simd, second, b);
+            }
+            None => {
+                for $i in 0..count {
+                    let [a, b] = $values;
+                    $sums.totals[first] += a.total();
+                    $sums.totals[second] += b.total();
+                }
+            }
+        }
+    }};
+}
+pub(crate) use add_up_two;
+
 /// Adds to a sum what is given for an index, over all lanes of the pairs `0..count`. Where the lanes' own type overflows, or would with as
 /// many more, or summands are not what they were taken to be, the block is added number by number in `f64`.
 macro_rules! add_up {
