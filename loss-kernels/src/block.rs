@@ -5,7 +5,7 @@
 use loss_core::{Activation, LossError, Side, Temperature};
 use pulp::Simd;
 
-use crate::columns::Columns;
+use crate::columns::{Columns, GridMut};
 use crate::logarithm::{AnyLogarithms, LogSigmoid, LogSoftmax};
 use crate::membership::{HardTarget, Label, Seen, SoftTarget, TargetColumn};
 use crate::problem::{Labels, Target};
@@ -314,18 +314,13 @@ impl<C: Real> Block<C> {
         if self.needs.softmax {
             let valid = (!self.all_valid).then_some(&self.weight);
             bring(simd, &mut self.depth, valid, problem, read, (sample, start, self.len));
-            let (pairs, mut z) = (self.weight.lanes(simd, 0).len(), self.depth.grid_mut(simd));
-            for b in 0..pairs {
-                let mut max = Lanes::of(simd, C::neg_infinity());
-                for k in 0..z.rows() {
-                    let z = z.at(k, b);
-                    odd = z.mul_add(zero, odd);
-                    max = max.max(z);
-                }
-                for k in 0..z.rows() {
-                    z.set(k, b, max - z.at(k, b));
-                }
-            }
+            let (pairs, z) = (self.weight.lanes(simd, 0).len(), self.depth.grid_mut(simd));
+            odd = match z.rows() {
+                2 => depths::<S, C, 2>(z, pairs, odd),
+                3 => depths::<S, C, 3>(z, pairs, odd),
+                4 => depths::<S, C, 4>(z, pairs, odd),
+                _ => depths::<S, C, MANY>(z, pairs, odd),
+            };
         }
         if odd.all_equal(zero) { Ok(()) } else { Err(self.odd(problem, read, sample, start)) }
     }
@@ -355,34 +350,67 @@ impl<C: Real> Block<C> {
         temperature: Temperature,
         logarithms: bool,
     ) {
-        if logarithms {
-            self.powers::<S, true>((simd, constants), temperature);
-            let rest = pairs_mut(simd, self.log_largest.column_mut(0));
-            // Of two classes the other has no larger share than the likeliest.
-            if self.classes <= 2 {
-                for rest in rest.iter_mut() {
-                    *rest = (-Lanes::<S, C>::new(simd, *rest).ln_1p_of_share(constants)).pair;
+        match (self.classes, logarithms) {
+            (2, false) => self.two_powers::<S, false>((simd, constants), temperature),
+            (2, true) => self.two_powers::<S, true>((simd, constants), temperature),
+            (3, false) => self.powers::<S, false, 3>((simd, constants), temperature),
+            (4, false) => self.powers::<S, false, 4>((simd, constants), temperature),
+            (_, false) => self.powers::<S, false, MANY>((simd, constants), temperature),
+            (classes, true) => {
+                match classes {
+                    3 => self.powers::<S, true, 3>((simd, constants), temperature),
+                    4 => self.powers::<S, true, 4>((simd, constants), temperature),
+                    _ => self.powers::<S, true, MANY>((simd, constants), temperature),
                 }
-            } else {
-                for rest in rest.iter_mut() {
+                for rest in pairs_mut(simd, self.log_largest.column_mut(0)) {
                     *rest = (-Lanes::<S, C>::new(simd, *rest).ln_1p(constants)).pair;
                 }
             }
-        } else {
-            self.powers::<S, false>((simd, constants), temperature);
+        }
+    }
+
+    /// Of two classes the likelier has the power 1, and the other's, e^−τ|z₁ − z₀|, is what the sum is beyond 1.
+    #[inline(always)]
+    fn two_powers<S: Simd, const LOGARITHMS: bool>(
+        &mut self,
+        (simd, constants): (S, &C::Constants<S>),
+        temperature: Temperature,
+    ) {
+        let rate = &C::rate(simd, temperature.value());
+        let (zero, one) = (Lanes::of(simd, C::zero()), Lanes::of(simd, C::one()));
+        let (weight, weighted) = (self.weight.lanes(simd, 0), pairs_mut(simd, self.weighted_scale.column_mut(0)));
+        let (scale, log) = (pairs_mut(simd, self.scale.column_mut(0)), pairs_mut(simd, self.log_largest.column_mut(0)));
+        let (depth, mut powers) = (self.depth.grid(simd), self.power.grid_mut(simd));
+        let weight = weight.first(scale.len());
+        for (b, ((scale, weighted), log)) in scale.iter_mut().zip(weighted).zip(log).enumerate() {
+            let (first, second) = (depth.at(0, b), depth.at(1, b));
+            // One of them is 0.
+            let e = (first + second).exp_of_minus(rate, constants);
+            powers.set(0, b, first.if_same(zero, one, e));
+            powers.set(1, b, second.if_same(zero, one, e));
+            if LOGARITHMS {
+                *log = (-e.ln_1p_of_share(constants)).pair;
+            }
+            let inverse = one / (one + e);
+            *scale = inverse.pair;
+            *weighted = (weight.at(b) * inverse).pair;
         }
     }
 
     /// The powers, their sum's reciprocal, and, for its logarithm, in place of that what the sum is beyond 1.
     #[inline(always)]
-    fn powers<S: Simd, const LOGARITHMS: bool>(&mut self, (simd, constants): (S, &C::Constants<S>), temperature: Temperature) {
+    fn powers<S: Simd, const LOGARITHMS: bool, const K: usize>(
+        &mut self,
+        (simd, constants): (S, &C::Constants<S>),
+        temperature: Temperature,
+    ) {
         let rate = &C::rate(simd, temperature.value());
         let (zero, one) = (Lanes::of(simd, C::zero()), Lanes::of(simd, C::one()));
         let (weight, weighted) = (self.weight.lanes(simd, 0), pairs_mut(simd, self.weighted_scale.column_mut(0)));
         let (scale, rest) = (pairs_mut(simd, self.scale.column_mut(0)), pairs_mut(simd, self.log_largest.column_mut(0)));
         let (depth, mut powers) = (self.depth.grid(simd), self.power.grid_mut(simd));
         let weight = weight.first(scale.len());
-        let rows = depth.rows().min(powers.rows());
+        let rows = if K == MANY { depth.rows().min(powers.rows()) } else { K };
         for (b, ((scale, weighted), rest)) in scale.iter_mut().zip(weighted).zip(rest).enumerate() {
             // The largest power is 1. From there on up, what each addition loses is known exactly: what the sum is beyond 1, and so its
             // logarithm, is then right however small it is.
@@ -472,6 +500,27 @@ impl<C: Real> Block<C> {
             (Activation::Sigmoid, Side::Background) => AnyLogarithms::Background(self.log_sigmoid(simd)),
         }
     }
+}
+
+/// Any number of classes, where a number would have loops over them unrolled.
+const MANY: usize = 0;
+
+/// Takes logits from the largest of their pixel, in place. `odd` becomes NaN from what is not finite.
+#[inline(always)]
+fn depths<S: Simd, C: Real, const K: usize>(mut z: GridMut<'_, S, C>, pairs: usize, mut odd: Lanes<S, C>) -> Lanes<S, C> {
+    let (classes, zero) = (if K == MANY { z.rows() } else { K }, odd.splat(C::zero()));
+    for b in 0..pairs {
+        let mut max = odd.splat(C::neg_infinity());
+        for k in 0..classes {
+            let z = z.at(k, b);
+            odd = z.mul_add(zero, odd);
+            max = max.max(z);
+        }
+        for k in 0..classes {
+            z.set(k, b, max - z.at(k, b));
+        }
+    }
+    odd
 }
 
 /// The logits of all classes of a block; 0 where `valid`, where it is given, is 0.

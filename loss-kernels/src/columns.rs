@@ -3,7 +3,7 @@
 use pulp::Simd;
 
 use crate::Real;
-use crate::simd::{Column, Lanes, PADDING, Pair, Vectors, copied};
+use crate::simd::{Column, Lanes, Pair, Vectors, WIDEST, copied};
 
 /// Columns of one length, one per class; each begins at a line of the cache.
 pub(crate) struct Columns<C> {
@@ -17,10 +17,10 @@ impl<C: Real> Columns<C> {
     /// Room for columns of up to `capacity` pixels, a multiple of the padding.
     pub(crate) fn new(count: usize, capacity: usize) -> Self {
         // A line apart: columns at multiples of 4 KiB would share their place in the cache.
-        let stride = capacity + PADDING;
-        let data = vec![C::zero(); count * stride + PADDING];
+        let stride = capacity + WIDEST;
+        let data = vec![C::zero(); count * stride + WIDEST];
         // The offset is a hint: where there is none, or a strange one, columns are only less well placed.
-        let first = data.as_ptr().align_offset(64).min(PADDING);
+        let first = data.as_ptr().align_offset(64).min(WIDEST);
         Self { data, first, stride, length: capacity }
     }
 
@@ -180,7 +180,7 @@ mod tests {
                 }
             }
             let grid = columns.grid(simd);
-            assert_eq!((grid.rows(), grid.stride()), (count, (capacity + PADDING) / 2));
+            assert_eq!((grid.rows(), grid.stride()), (count, (capacity + WIDEST) / 2));
             for k in 0..count {
                 let wanted = (0..capacity).map(|i| (k * 1000 + i / 2) as f32);
                 assert!(columns.column(k).iter().copied().eq(wanted));
