@@ -315,7 +315,7 @@ impl<C: Real> Block<C> {
             let valid = (!self.all_valid).then_some(&self.weight);
             bring(simd, &mut self.depth, valid, problem, read, (sample, start, self.len));
             let (pairs, z) = (self.weight.lanes(simd, 0).len(), self.depth.grid_mut(simd));
-            odd = match z.rows() {
+            odd = match few::<S, C>(z.rows()) {
                 2 => depths::<S, C, 2>(z, pairs, odd),
                 3 => depths::<S, C, 3>(z, pairs, odd),
                 4 => depths::<S, C, 4>(z, pairs, odd),
@@ -350,14 +350,14 @@ impl<C: Real> Block<C> {
         temperature: Temperature,
         logarithms: bool,
     ) {
-        match (self.classes, logarithms) {
+        match (if self.classes == 2 { 2 } else { few::<S, C>(self.classes) }, logarithms) {
             (2, false) => self.two_powers::<S, false>((simd, constants), temperature),
             (2, true) => self.two_powers::<S, true>((simd, constants), temperature),
             (3, false) => self.powers::<S, false, 3>((simd, constants), temperature),
             (4, false) => self.powers::<S, false, 4>((simd, constants), temperature),
             (_, false) => self.powers::<S, false, MANY>((simd, constants), temperature),
-            (classes, true) => {
-                match classes {
+            (few, true) => {
+                match few {
                     3 => self.powers::<S, true, 3>((simd, constants), temperature),
                     4 => self.powers::<S, true, 4>((simd, constants), temperature),
                     _ => self.powers::<S, true, MANY>((simd, constants), temperature),
@@ -503,7 +503,13 @@ impl<C: Real> Block<C> {
 }
 
 /// Any number of classes, where a number would have loops over them unrolled.
-const MANY: usize = 0;
+pub(crate) const MANY: usize = 0;
+
+/// The number of classes, where loops over so few have code of their own.
+#[inline(always)]
+pub(crate) fn few<S: Simd, C: Real>(classes: usize) -> usize {
+    if C::UNROLLED && !S::IS_SCALAR && classes <= 4 { classes } else { MANY }
+}
 
 /// Takes logits from the largest of their pixel, in place. `odd` becomes NaN from what is not finite.
 #[inline(always)]

@@ -8,7 +8,7 @@ use loss_core::{Activation, Plan, Side, Statistic};
 use pulp::Simd;
 
 use crate::Real;
-use crate::block::{Block, label_of};
+use crate::block::{Block, MANY, few, label_of};
 use crate::columns::{Columns, Grid, GridMut};
 use crate::groups::Group;
 use crate::membership::Membership;
@@ -255,9 +255,11 @@ impl<C: Real> GradientColumns<C> {
         let (power, slopes, y) = (block.power.grid(simd), self.slopes.grid(simd), y.first(count));
         let rows = handed.len().min(power.rows()).min(out.rows());
         let pairs = Softmax { tau, scale, weight, power, slopes, y, handed: &handed[..rows] };
-        // Two pairs at once, of which a column is full: what is handed to a class is brought to all lanes once for both.
-        for (b, excess) in excess.as_chunks_mut().0.iter_mut().enumerate() {
-            *excess = pairs.add::<OWN, MORE, FRESH>(&mut out, 2 * b);
+        match if MORE { MANY } else { few::<S, C>(rows) } {
+            2 => pairs.add::<OWN, MORE, FRESH, 2>(&mut out, excess),
+            3 => pairs.add::<OWN, MORE, FRESH, 3>(&mut out, excess),
+            4 => pairs.add::<OWN, MORE, FRESH, 4>(&mut out, excess),
+            _ => pairs.add::<OWN, MORE, FRESH, MANY>(&mut out, excess),
         }
     }
 
@@ -345,27 +347,40 @@ struct Softmax<'a, S: Simd, C: Real, T> {
 }
 
 impl<S: Simd, C: Real, T: Membership<S, C>> Softmax<'_, S, C, T> {
-    /// Adds a group's part at two pairs, from one on; what it adds up to over the classes is returned.
+    /// Adds a group's part, and writes what it adds up to over the classes. Two pairs at once, of which a column is full: what is handed to
+    /// a class is brought to all lanes once for both.
+    #[inline(always)]
+    fn add<const OWN: bool, const MORE: bool, const FRESH: bool, const K: usize>(
+        &self,
+        out: &mut GridMut<'_, S, C>,
+        excess: &mut [Pair<S, C>],
+    ) {
+        for (b, excess) in excess.as_chunks_mut().0.iter_mut().enumerate() {
+            *excess = self.at::<OWN, MORE, FRESH, K>(out, 2 * b);
+        }
+    }
+
+    /// At two pairs, from one on.
     #[expect(
         clippy::needless_range_loop,
         reason = "of what an iterator counts the compiler does not know that the grids have as many rows"
     )]
     #[inline(always)]
-    fn add<const OWN: bool, const MORE: bool, const FRESH: bool>(
+    fn at<const OWN: bool, const MORE: bool, const FRESH: bool, const K: usize>(
         &self,
         out: &mut GridMut<'_, S, C>,
         first: usize,
     ) -> [Pair<S, C>; 2] {
         const PAIRS: usize = 2;
         let &Self { tau, scale, weight, power, slopes, y, handed } = self;
-        let zero = tau.splat(C::zero());
+        let (classes, zero) = (if K == MANY { handed.len() } else { K }, tau.splat(C::zero()));
         let (mut scales, mut weights) = ([zero; PAIRS], [zero; PAIRS]);
         for i in 0..PAIRS {
             (scales[i], weights[i]) = (scale.at(first + i), tau * weight.at(first + i));
         }
         // Σ_k g_k, without the weight: what the powers are multiplied by, and the rest.
         let (mut per_power, mut rest) = ([zero; PAIRS], [zero; PAIRS]);
-        for k in 0..handed.len() {
+        for k in 0..classes {
             let up = handed[k];
             for i in 0..PAIRS {
                 let (at, power) = ((k, first + i), power.at(k, first + i));
@@ -380,7 +395,7 @@ impl<S: Simd, C: Real, T: Membership<S, C>> Softmax<'_, S, C, T> {
         for i in 0..PAIRS {
             (totals[i], scaled[i]) = (per_power[i].mul_add(scales[i], rest[i]), scales[i] * weights[i]);
         }
-        for k in 0..handed.len() {
+        for k in 0..classes {
             let up = handed[k];
             for i in 0..PAIRS {
                 let (at, power) = ((k, first + i), power.at(k, first + i));

@@ -223,7 +223,7 @@ fn pass<E: Element, G: Element<Compute = E::Compute>>(
             E::load(now, to);
         };
         let mut sink = Parts(parts);
-        instructions.run(Blocks {
+        let blocks = Blocks {
             problem,
             plan,
             groups: &groups,
@@ -235,7 +235,8 @@ fn pass<E: Element, G: Element<Compute = E::Compute>>(
             sums,
             read: &read,
             sink: &mut sink,
-        })
+        };
+        E::Compute::run(blocks, instructions)
     };
     // In order, so that the first offender is reported, whoever comes upon it.
     let done: Vec<Result<(), LossError>> = if logits.len() <= SMALL {
@@ -331,7 +332,7 @@ impl<C: Real> Buffers<C> {
 }
 
 /// The blocks of a task, one after another.
-struct Blocks<'a, C> {
+pub struct Blocks<'a, C> {
     problem: &'a Problem<'a>,
     plan: &'a Plan,
     groups: &'a Groups,
