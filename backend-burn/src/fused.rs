@@ -124,8 +124,7 @@ fn gradient(
     upstream: &[Option<Table>],
 ) -> Result<FlexTensor, LossError> {
     by_type!(logits, |values: &[E]| {
-        let mut out = E::zeros(values.len());
-        loss_kernels::logit_gradient(values, problem, plan, upstream, &mut out)?;
+        let out = loss_kernels::new_logit_gradient::<E, E>(values, problem, plan, upstream)?;
         Ok(FlexTensor::new(Bytes::from_elems(out), Layout::contiguous(logits.shape()), logits.dtype()))
     }, else unreadable_logits(logits))
 }

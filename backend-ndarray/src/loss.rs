@@ -2,7 +2,7 @@
 
 use loss_core::expr::Table;
 use loss_core::{Evaluation, Loss, LossError, Value};
-use loss_kernels::Cpu;
+use loss_kernels::{Cpu, NewGradient};
 use ndarray::{Array, ArrayView, ArrayViewMut, Dimension};
 
 use crate::target::row_major;
@@ -84,23 +84,28 @@ impl NdarrayLoss for Loss {
         logits: ArrayView<'_, E, D>,
         target: &Target<'_>,
     ) -> Result<ValueAndGradient<E, D>, LossError> {
-        let mut gradient = zeros(logits.raw_dim())?;
-        let value = self.value_and_gradient_into(logits, target, gradient.view_mut())?;
-        Ok(ValueAndGradient { value, gradient })
+        let problem = target.problem(logits.shape(), self.ignored(), self.activation())?;
+        let (values, mut out) = (row_major(&logits), Vec::new());
+        let data = (&*values, &problem);
+        let value = self.value_on(&NewGradient::default(), data, problem.geometry(), target.given_prior(), Some(&mut out))?;
+        Ok(ValueAndGradient { value, gradient: shaped(logits.raw_dim(), out)? })
     }
 
     fn value_and_gradient_into<E: Element, D: Dimension>(
         &self,
         logits: ArrayView<'_, E, D>,
         target: &Target<'_>,
-        gradient: ArrayViewMut<'_, E, D>,
+        mut gradient: ArrayViewMut<'_, E, D>,
     ) -> Result<Value, LossError> {
         let problem = target.problem(logits.shape(), self.ignored(), self.activation())?;
-        let values = row_major(&logits);
-        let data = (&*values, &problem);
-        written(logits.shape(), gradient, |out| {
-            self.value_on(&Cpu::default(), data, problem.geometry(), target.given_prior(), Some(out))
-        })
+        if let Some(out) = in_place(logits.shape(), &mut gradient)? {
+            let values = row_major(&logits);
+            let data = (&*values, &problem);
+            return self.value_on(&Cpu::default(), data, problem.geometry(), target.given_prior(), Some(out));
+        }
+        let new = self.value_and_gradient(logits, target)?;
+        gradient.assign(&new.gradient);
+        Ok(new.value)
     }
 
     fn evaluate<E: Element, D: Dimension>(
@@ -124,31 +129,23 @@ impl NdarrayLoss for Loss {
     }
 }
 
-/// Has a gradient of the logits' shape written to an array, in place where that is row-major.
-pub(crate) fn written<E: Element, D: Dimension, R>(
+/// The numbers of an array of the logits' shape, to be written; `None` where it is not row-major.
+pub(crate) fn in_place<'a, E: Element, D: Dimension>(
     logits: &[usize],
-    mut gradient: ArrayViewMut<'_, E, D>,
-    write: impl FnOnce(&mut [E]) -> Result<R, LossError>,
-) -> Result<R, LossError> {
+    gradient: &'a mut ArrayViewMut<'_, E, D>,
+) -> Result<Option<&'a mut [E]>, LossError> {
     if gradient.shape() != logits {
         let (logits, got) = (logits.to_vec(), gradient.shape().to_vec());
         return Err(LossError::ShapeMismatch { what: "gradients", expected: logits.clone(), logits, got });
     }
-    if let Some(out) = gradient.as_slice_mut() {
-        return write(out);
-    }
-    let mut out = E::zeros(gradient.len());
-    let result = write(&mut out)?;
-    gradient.iter_mut().zip(out).for_each(|(to, from)| *to = from);
-    Ok(result)
+    Ok(gradient.as_slice_mut())
 }
 
-/// An array of zeros.
-pub(crate) fn zeros<E: Element, D: Dimension>(shape: D) -> Result<Array<E, D>, LossError> {
-    let zeros = E::zeros(shape.size());
-    Array::from_shape_vec(shape, zeros).map_err(|source| LossError::Backend {
+/// A gradient as an array.
+pub(crate) fn shaped<E, D: Dimension>(shape: D, gradient: Vec<E>) -> Result<Array<E, D>, LossError> {
+    Array::from_shape_vec(shape, gradient).map_err(|source| LossError::Backend {
         backend: "ndarray",
-        operation: "making the gradient",
+        operation: "shaping the gradient",
         source: Box::new(source),
     })
 }

@@ -1,10 +1,10 @@
 //! Volumes that are fed tile by tile.
 
 use loss_core::{LossError, Tiles, Whole};
-use loss_kernels::Cpu;
+use loss_kernels::{Cpu, NewGradient};
 use ndarray::{Array, ArrayView, ArrayViewMut, Dimension};
 
-use crate::loss::{written, zeros};
+use crate::loss::{in_place, shaped};
 use crate::target::row_major;
 use crate::{Element, Target};
 
@@ -76,22 +76,25 @@ impl NdarrayWhole for Whole {
         logits: ArrayView<'_, E, D>,
         target: &Target<'_>,
     ) -> Result<Array<E, D>, LossError> {
-        let mut gradient = zeros(logits.raw_dim())?;
-        self.gradient_into(logits, target, gradient.view_mut())?;
-        Ok(gradient)
+        let loss = self.loss();
+        let problem = target.problem(logits.shape(), loss.ignored(), loss.activation())?;
+        let (values, mut out) = (row_major(&logits), Vec::new());
+        self.gradient_on(&NewGradient::default(), (&*values, &problem), problem.geometry(), &mut out)?;
+        shaped(logits.raw_dim(), out)
     }
 
     fn gradient_into<E: Element, D: Dimension>(
         &self,
         logits: ArrayView<'_, E, D>,
         target: &Target<'_>,
-        gradient: ArrayViewMut<'_, E, D>,
+        mut gradient: ArrayViewMut<'_, E, D>,
     ) -> Result<(), LossError> {
         let loss = self.loss();
         let problem = target.problem(logits.shape(), loss.ignored(), loss.activation())?;
-        let values = row_major(&logits);
-        written(logits.shape(), gradient, |out| {
-            self.gradient_on(&Cpu::default(), (&*values, &problem), problem.geometry(), out)
-        })
+        if let Some(out) = in_place(logits.shape(), &mut gradient)? {
+            return self.gradient_on(&Cpu::default(), (&*row_major(&logits), &problem), problem.geometry(), out);
+        }
+        gradient.assign(&self.gradient(logits, target)?);
+        Ok(())
     }
 }

@@ -60,3 +60,53 @@ impl<E: Element, G: Element<Compute = E::Compute>> LogitGradient for Cpu<'_, E, 
         crate::statistics_and_gradient(logits, target, plan, upstream, gradient)
     }
 }
+
+/// [`Cpu`] with its gradient in a new array, which is not cleared before it is written.
+pub struct NewGradient<'a, E>(PhantomData<(&'a (), E)>);
+
+impl<E> Default for NewGradient<'_, E> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<E> OnHost for NewGradient<'_, E> {}
+
+impl<'a, E: Element> Backend for NewGradient<'a, E> {
+    type Logits = [E];
+    type Target = Problem<'a>;
+
+    fn statistics(&self, logits: &[E], target: &Problem<'a>, plan: &Plan) -> Result<Vec<Table>, LossError> {
+        crate::statistics(logits, target, plan)
+    }
+}
+
+impl<E: Element> LogitGradient for NewGradient<'_, E> {
+    /// What was there is dropped.
+    type Gradient = Vec<E>;
+
+    fn logit_gradient(
+        &self,
+        logits: &[E],
+        target: &Self::Target,
+        plan: &Plan,
+        upstream: &[Option<Table>],
+        gradient: &mut Vec<E>,
+    ) -> Result<(), LossError> {
+        *gradient = crate::new_logit_gradient(logits, target, plan, upstream)?;
+        Ok(())
+    }
+
+    fn statistics_and_gradient(
+        &self,
+        logits: &[E],
+        target: &Self::Target,
+        plan: &Plan,
+        upstream: &[Option<Table>],
+        gradient: &mut Vec<E>,
+    ) -> Result<Vec<Table>, LossError> {
+        let (statistics, new) = crate::statistics_and_new_gradient(logits, target, plan, upstream)?;
+        *gradient = new;
+        Ok(statistics)
+    }
+}

@@ -18,46 +18,7 @@ pub trait Element: bytemuck::Zeroable + Copy + Send + Sync + 'static {
 
     /// The numbers themselves, where they are stored as they are computed.
     fn computed(values: &mut [Self]) -> Option<&mut [Self::Compute]>;
-
-    /// As many zeros, fresh from the system where they are many, and then asked for by all threads at once.
-    #[must_use]
-    fn zeros(length: usize) -> Vec<Self> {
-        let mut zeros = bytemuck::zeroed_vec(length);
-        populate(&mut zeros);
-        zeros
-    }
 }
-
-/// Has the system bring all pages of an array now, some megabytes a call: one by one, each at its first write, takes twice as long.
-#[cfg(target_os = "linux")]
-fn populate<T: Send>(values: &mut [T]) {
-    use rayon::prelude::*;
-    const PIECE: usize = 4 << 20;
-    if size_of_val(values) < 2 * PIECE {
-        return;
-    }
-    values.par_chunks_mut(PIECE / size_of::<T>()).for_each(|piece| {
-        let Some((inner, bytes)) = pages(piece) else { return };
-        // SAFETY: the pages lie within memory that is borrowed for writing; they are mapped, and what is in them stays as it is. Where
-        // the system does not know the advice it changes nothing, and pages come at their first write.
-        #[allow(unsafe_code, reason = "a call of the system for which there is no safe function")]
-        let _ = unsafe { libc::madvise(inner.as_mut_ptr().cast(), bytes, libc::MADV_POPULATE_WRITE) };
-    });
-}
-
-/// What begins at a page, and the bytes of the whole pages in it; `None` where no page begins.
-#[cfg(target_os = "linux")]
-fn pages<T>(piece: &mut [T]) -> Option<(&mut [T], usize)> {
-    // A multiple of every page's size.
-    const PAGE: usize = 64 << 10;
-    let before = piece.as_ptr().align_offset(PAGE);
-    let inner = piece.get_mut(before..)?;
-    let bytes = size_of_val(inner) / PAGE * PAGE;
-    Some((inner, bytes))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn populate<T>(_: &mut [T]) {}
 
 macro_rules! element {
     ($($type:ty, $compute:ty, $load:expr, $store:expr, $computed:expr;)*) => {$(
@@ -133,22 +94,6 @@ macro_rules! by_type {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn pages_are_whole() {
-        const PAGE: usize = 65_536;
-        let mut values = vec![0f32; 5 * PAGE / 4];
-        for (from, to) in [(0, 5 * PAGE / 4), (1, 3 * PAGE / 4), (7, 2 * PAGE / 4 + 3)] {
-            let piece = &mut values[from..to];
-            let end = piece.as_ptr_range().end as usize;
-            let (inner, bytes) = pages(piece).unwrap();
-            let first = inner.as_ptr() as usize;
-            assert!(first.is_multiple_of(PAGE) && bytes.is_multiple_of(PAGE), "{first} {bytes}");
-            assert!(bytes > 0 && (first + bytes..first + bytes + PAGE).contains(&end), "{first} {bytes} {end}");
-        }
-        assert!(pages(&mut [0u8]).is_none_or(|(_, bytes)| bytes == 0));
-    }
 
     #[test]
     fn bf16_is_what_half_makes_of_it() {

@@ -15,6 +15,7 @@ mod groups;
 mod instructions;
 mod logarithm;
 mod membership;
+mod memory;
 mod pass;
 mod pixel;
 mod problem;
@@ -23,10 +24,12 @@ mod simd;
 mod statistics;
 mod sums;
 
-pub use backend::Cpu;
+pub use backend::{Cpu, NewGradient};
 pub use element::Element;
 pub use half::{bf16, f16};
 pub use instructions::{INSTRUCTIONS_VARIABLE, Instructions};
-pub use pass::{logit_gradient, statistics, statistics_and_gradient, validate};
+pub use pass::{
+    logit_gradient, new_logit_gradient, statistics, statistics_and_gradient, statistics_and_new_gradient, validate,
+};
 pub use problem::{Labels, Problem, Shares, Target};
 pub use real::Real;

@@ -9,6 +9,7 @@ use crate::block::Block;
 use crate::gradient::{GradientColumns, Handed, Sink};
 use crate::groups::Groups;
 use crate::instructions::Instructions;
+use crate::memory::{self, Output, Part};
 use crate::pixel::PixelColumns;
 use crate::problem::Target;
 use crate::simd::PADDING;
@@ -93,7 +94,21 @@ pub fn logit_gradient<E: Element, G: Element<Compute = E::Compute>>(
     upstream: &[Option<Table>],
     gradient: &mut [G],
 ) -> Result<(), LossError> {
-    pass(logits, problem, plan, false, Some((upstream, gradient))).map(|_| ())
+    pass(logits, problem, plan, false, Some((upstream, Output::of(gradient)))).map(|_| ())
+}
+
+/// As [`logit_gradient`], to a new array, which is not cleared before it is written.
+///
+/// # Errors
+/// As [`statistics`].
+pub fn new_logit_gradient<E: Element, G: Element<Compute = E::Compute>>(
+    logits: &[E],
+    problem: &Problem<'_>,
+    plan: &Plan,
+    upstream: &[Option<Table>],
+) -> Result<Vec<G>, LossError> {
+    let (gradient, _) = memory::new(logits.len(), |output| pass(logits, problem, plan, false, Some((upstream, output))))?;
+    Ok(gradient)
 }
 
 /// Both in one read, for losses whose derivatives do not depend on the logits' own statistics: a mean over pixels, such as
@@ -108,7 +123,21 @@ pub fn statistics_and_gradient<E: Element, G: Element<Compute = E::Compute>>(
     upstream: &[Option<Table>],
     gradient: &mut [G],
 ) -> Result<Vec<Table>, LossError> {
-    pass(logits, problem, plan, true, Some((upstream, gradient)))
+    pass(logits, problem, plan, true, Some((upstream, Output::of(gradient))))
+}
+
+/// As [`statistics_and_gradient`], with the gradient in a new array, which is not cleared before it is written.
+///
+/// # Errors
+/// As [`statistics`].
+pub fn statistics_and_new_gradient<E: Element, G: Element<Compute = E::Compute>>(
+    logits: &[E],
+    problem: &Problem<'_>,
+    plan: &Plan,
+    upstream: &[Option<Table>],
+) -> Result<(Vec<Table>, Vec<G>), LossError> {
+    let (gradient, sums) = memory::new(logits.len(), |output| pass(logits, problem, plan, true, Some((upstream, output))))?;
+    Ok((sums, gradient))
 }
 
 /// Asks for memory that will be read soon, or, `WRITE`, written.
@@ -137,7 +166,7 @@ fn prefetch<const WRITE: bool, T>(values: &[T]) {
 const LINE: usize = 64;
 
 /// A task's part of the gradient, class by class.
-struct Parts<'a, G>(Vec<&'a mut [G]>);
+struct Parts<'a, G>(Vec<Part<'a, G>>);
 
 impl<G: Element> Parts<'_, G> {
     /// So many numbers of a class, from a pixel on. What is written next is prefetched: the next class's, and after the last the first's.
@@ -145,9 +174,9 @@ impl<G: Element> Parts<'_, G> {
     #[inline(always)]
     fn piece(&mut self, k: usize, from: usize, length: usize) -> &mut [G] {
         let (next, at) = if k + 1 < self.0.len() { (k + 1, from) } else { (0, from + length) };
-        let later = &self.0[next][at..];
+        let later = &self.0[next].memory()[at..];
         prefetch::<true, _>(&later[..length.min(later.len())]);
-        &mut self.0[k][from..from + length]
+        self.0[k].piece(from, length)
     }
 }
 
@@ -163,7 +192,7 @@ impl<G: Element> Sink<G::Compute> for Parts<'_, G> {
     }
 }
 
-type Backward<'a, G> = (&'a [Option<Table>], &'a mut [G]);
+type Backward<'a, G> = (&'a [Option<Table>], Output<'a, G>);
 
 /// What one task does: pixels of one sample.
 struct Task<'a, G> {
@@ -173,7 +202,7 @@ struct Task<'a, G> {
     /// Where its sums go; empty where none are asked for.
     sums: &'a mut [f64],
     /// Its part of the gradient, class by class; empty likewise.
-    parts: Vec<&'a mut [G]>,
+    parts: Vec<Part<'a, G>>,
 }
 
 fn pass<E: Element, G: Element<Compute = E::Compute>>(
@@ -277,10 +306,10 @@ fn unit(upstream: Option<&[Option<Table>]>) -> f64 {
 }
 
 /// Segments of samples, each with its sums and with what it writes of every class's plane.
-fn tasks<'a, G>(
+fn tasks<'a, G: Element>(
     sums: &'a mut [f64],
     width: usize,
-    gradient: Option<&'a mut [G]>,
+    gradient: Option<Output<'a, G>>,
     (samples, classes, pixels): (usize, usize, usize),
     cut: Cut,
 ) -> Vec<Task<'a, G>> {
@@ -296,11 +325,9 @@ fn tasks<'a, G>(
         })
         .collect();
     let segments = pixels.div_ceil(cut.segment);
-    for (plane, values) in gradient.into_iter().flat_map(|gradient| gradient.chunks_mut(pixels.max(1)).enumerate()) {
-        for (segment, part) in values.chunks_mut(cut.segment).enumerate() {
-            if let Some(task) = tasks.get_mut(plane / classes * segments + segment) {
-                task.parts.push(part);
-            }
+    for (plane, segment, part) in gradient.into_iter().flat_map(|gradient| gradient.parts(pixels, cut.segment)) {
+        if let Some(task) = tasks.get_mut(plane / classes * segments + segment) {
+            task.parts.push(part);
         }
     }
     tasks
