@@ -10,7 +10,7 @@ use crate::logarithm::{AnyLogarithms, LogSigmoid, LogSoftmax};
 use crate::membership::{HardTarget, Label, Seen, SoftTarget, TargetColumn};
 use crate::problem::{Labels, Target};
 use crate::real::NO_CLASS;
-use crate::simd::{Column, Lanes, PADDING, pairs_mut, write_column};
+use crate::simd::{Column, Lanes, PADDING, apart, pairs_mut, write_column};
 use crate::sums::Bound;
 use crate::{Problem, Real};
 
@@ -316,10 +316,10 @@ impl<C: Real> Block<C> {
             bring(simd, &mut self.depth, valid, problem, read, (sample, start, self.len));
             let (pairs, z) = (self.weight.lanes(simd, 0).len(), self.depth.grid_mut(simd));
             odd = match few::<S, C>(z.rows()) {
-                2 => depths::<S, C, 2>(z, pairs, odd),
-                3 => depths::<S, C, 3>(z, pairs, odd),
-                4 => depths::<S, C, 4>(z, pairs, odd),
-                _ => depths::<S, C, MANY>(z, pairs, odd),
+                2 => apart!(simd, depths::<S, C, 2>(z, pairs, odd)),
+                3 => apart!(simd, depths::<S, C, 3>(z, pairs, odd)),
+                4 => apart!(simd, depths::<S, C, 4>(z, pairs, odd)),
+                _ => apart!(simd, depths::<S, C, MANY>(z, pairs, odd)),
             };
         }
         if odd.all_equal(zero) { Ok(()) } else { Err(self.odd(problem, read, sample, start)) }
@@ -351,20 +351,19 @@ impl<C: Real> Block<C> {
         logarithms: bool,
     ) {
         match (if self.classes == 2 { 2 } else { few::<S, C>(self.classes) }, logarithms) {
-            (2, false) => self.two_powers::<S, false>((simd, constants), temperature),
-            (2, true) => self.two_powers::<S, true>((simd, constants), temperature),
-            (3, false) => self.powers::<S, false, 3>((simd, constants), temperature),
-            (4, false) => self.powers::<S, false, 4>((simd, constants), temperature),
-            (_, false) => self.powers::<S, false, MANY>((simd, constants), temperature),
+            (2, false) => apart!(simd, self.two_powers::<S, false>((simd, constants), temperature)),
+            (2, true) => apart!(simd, self.two_powers::<S, true>((simd, constants), temperature)),
+            (3, false) => apart!(simd, self.powers::<S, false, 3>((simd, constants), temperature)),
+            (4, false) => apart!(simd, self.powers::<S, false, 4>((simd, constants), temperature)),
+            (_, false) => apart!(simd, self.powers::<S, false, MANY>((simd, constants), temperature)),
             (few, true) => {
                 match few {
-                    3 => self.powers::<S, true, 3>((simd, constants), temperature),
-                    4 => self.powers::<S, true, 4>((simd, constants), temperature),
-                    _ => self.powers::<S, true, MANY>((simd, constants), temperature),
+                    3 => apart!(simd, self.powers::<S, true, 3>((simd, constants), temperature)),
+                    4 => apart!(simd, self.powers::<S, true, 4>((simd, constants), temperature)),
+                    _ => apart!(simd, self.powers::<S, true, MANY>((simd, constants), temperature)),
                 }
-                for rest in pairs_mut(simd, self.log_largest.column_mut(0)) {
-                    *rest = (-Lanes::<S, C>::new(simd, *rest).ln_1p(constants)).pair;
-                }
+                let largest = self.log_largest.column_mut(0);
+                apart!(simd, write_column!(simd, largest, |_b, rest| -Lanes::<S, C>::ln_1p(rest, constants)));
             }
         }
     }
@@ -444,10 +443,10 @@ impl<C: Real> Block<C> {
         (complements, logarithms): (bool, bool),
     ) {
         match (complements, logarithms) {
-            (false, false) => self.sides::<S, false, false>((simd, constants), temperature),
-            (false, true) => self.sides::<S, false, true>((simd, constants), temperature),
-            (true, false) => self.sides::<S, true, false>((simd, constants), temperature),
-            (true, true) => self.sides::<S, true, true>((simd, constants), temperature),
+            (false, false) => apart!(simd, self.sides::<S, false, false>((simd, constants), temperature)),
+            (false, true) => apart!(simd, self.sides::<S, false, true>((simd, constants), temperature)),
+            (true, false) => apart!(simd, self.sides::<S, true, false>((simd, constants), temperature)),
+            (true, true) => apart!(simd, self.sides::<S, true, true>((simd, constants), temperature)),
         }
     }
 

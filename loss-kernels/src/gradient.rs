@@ -13,7 +13,7 @@ use crate::columns::{Columns, Grid, GridMut};
 use crate::groups::Group;
 use crate::membership::Membership;
 use crate::pixel::{PixelColumns, Wanted};
-use crate::simd::{Column, Lanes, Pair, pairs_mut, write_column};
+use crate::simd::{Column, Lanes, Pair, apart, pairs_mut, write_column};
 
 /// Buffers of the gradient of a block.
 pub(crate) struct GradientColumns<C> {
@@ -185,11 +185,11 @@ impl<C: Real> GradientColumns<C> {
         self.collect_slopes((simd, constants), block, pixels, plan, handed);
         let (hard, soft) = block.targets(simd);
         match (handed.own || handed.more, handed.more, block.is_hard()) {
-            (false, false, _) => self.add::<S, _, false, false>(simd, block, hard, group, handed),
-            (true, false, true) => self.add::<S, _, true, false>(simd, block, hard, group, handed),
-            (_, false, false) => self.add::<S, _, true, false>(simd, block, soft, group, handed),
-            (_, true, true) => self.add::<S, _, true, true>(simd, block, hard, group, handed),
-            (_, true, false) => self.add::<S, _, true, true>(simd, block, soft, group, handed),
+            (false, false, _) => apart!(simd, self.add::<S, _, false, false>(simd, block, hard, group, handed)),
+            (true, false, true) => apart!(simd, self.add::<S, _, true, false>(simd, block, hard, group, handed)),
+            (_, false, false) => apart!(simd, self.add::<S, _, true, false>(simd, block, soft, group, handed)),
+            (_, true, true) => apart!(simd, self.add::<S, _, true, true>(simd, block, hard, group, handed)),
+            (_, true, false) => apart!(simd, self.add::<S, _, true, true>(simd, block, soft, group, handed)),
         }
         self.fresh = false;
     }
@@ -256,10 +256,10 @@ impl<C: Real> GradientColumns<C> {
         let rows = handed.len().min(power.rows()).min(out.rows());
         let pairs = Softmax { tau, scale, weight, power, slopes, y, handed: &handed[..rows] };
         match if MORE { MANY } else { few::<S, C>(rows) } {
-            2 => pairs.add::<OWN, MORE, FRESH, 2>(&mut out, excess),
-            3 => pairs.add::<OWN, MORE, FRESH, 3>(&mut out, excess),
-            4 => pairs.add::<OWN, MORE, FRESH, 4>(&mut out, excess),
-            _ => pairs.add::<OWN, MORE, FRESH, MANY>(&mut out, excess),
+            2 => apart!(simd, pairs.add::<OWN, MORE, FRESH, 2>(&mut out, excess)),
+            3 => apart!(simd, pairs.add::<OWN, MORE, FRESH, 3>(&mut out, excess)),
+            4 => apart!(simd, pairs.add::<OWN, MORE, FRESH, 4>(&mut out, excess)),
+            _ => apart!(simd, pairs.add::<OWN, MORE, FRESH, MANY>(&mut out, excess)),
         }
     }
 
@@ -295,17 +295,16 @@ impl<C: Real> GradientColumns<C> {
         }
     }
 
-    /// Stores the gradient of a class: exactly 0 where a pixel is not valid, and where it is below the least normal number.
+    /// Stores the gradient of a block: exactly 0 where a pixel is not valid, and where it is below the least normal number.
     #[inline(always)]
-    pub(crate) fn finish<S: Simd>(
-        &mut self,
-        simd: S,
-        block: &Block<C>,
-        k: usize,
-        unit: C,
-        sink: &mut dyn Sink<C>,
-        from: usize,
-    ) {
+    pub(crate) fn finish<S: Simd>(&mut self, simd: S, block: &Block<C>, unit: C, sink: &mut dyn Sink<C>, from: usize) {
+        for k in 0..block.classes() {
+            self.finish_class(simd, block, k, unit, sink, from);
+        }
+    }
+
+    #[inline(always)]
+    fn finish_class<S: Simd>(&mut self, simd: S, block: &Block<C>, k: usize, unit: C, sink: &mut dyn Sink<C>, from: usize) {
         let padded = block.padded();
         // A column of the block is either all of the sink's own, or stands on the stage first.
         let direct = (padded == block.len).then(|| sink.own(k, from, padded)).flatten();

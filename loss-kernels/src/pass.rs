@@ -12,7 +12,7 @@ use crate::instructions::Instructions;
 use crate::memory::{self, Output, Part};
 use crate::pixel::PixelColumns;
 use crate::problem::Target;
-use crate::simd::PADDING;
+use crate::simd::{PADDING, apart};
 use crate::statistics::{add_group, add_target};
 use crate::sums::Sums;
 use crate::{Element, Problem, Real};
@@ -391,9 +391,9 @@ impl<C: Real> WithSimd for Blocks<'_, C> {
         let constants = std::hint::black_box(&constants);
         let mut sums = Sums { lanes, totals: sums };
         for (i, start) in (first..end).step_by(step).enumerate() {
-            block.load(simd, problem, read, (sample, start, step.min(end - start)))?;
+            apart!(simd, block.load(simd, problem, read, (sample, start, step.min(end - start))))?;
             if summed {
-                add_target(simd, block, plan, groups, &mut sums);
+                apart!(simd, add_target(simd, block, plan, groups, &mut sums));
             }
             if let Some(gradient) = gradient {
                 gradient.begin(block.padded());
@@ -409,16 +409,14 @@ impl<C: Real> WithSimd for Blocks<'_, C> {
                     }
                 }
                 if summed {
-                    add_group((simd, constants), (block, pixels), plan, group, &mut sums);
+                    apart!(simd, add_group((simd, constants), (block, pixels), plan, group, &mut sums));
                 }
                 if let (Some(gradient), Some(handed)) = (&mut *gradient, handed.get(g)) {
-                    gradient.add_group((simd, constants), block, pixels, plan, (group, handed));
+                    apart!(simd, gradient.add_group((simd, constants), block, pixels, plan, (group, handed)));
                 }
             }
             if let Some(gradient) = gradient {
-                for k in 0..plan.classes() {
-                    gradient.finish(simd, block, k, unit, sink, start - first);
-                }
+                apart!(simd, gradient.finish(simd, block, unit, sink, start - first));
             }
             if i % FLUSH == FLUSH - 1 {
                 sums.flush();

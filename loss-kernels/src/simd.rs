@@ -6,7 +6,7 @@
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-use pulp::Simd;
+use pulp::{Simd, WithSimd};
 
 /// Numbers of the widest pair of vectors: 128 bytes of `f32`. Of `f64` it is two pairs.
 pub(crate) const WIDEST: usize = 32;
@@ -479,6 +479,34 @@ macro_rules! write_column {
     };
 }
 pub(crate) use write_column;
+
+/// Runs loops as a function of their own. All loops of a pass in one would ask for more stack than a thread has, where nothing is
+/// optimised.
+macro_rules! apart {
+    ($simd:expr, $loops:expr) => {
+        // Inlined, so that it is compiled for the instructions of that function.
+        crate::simd::run_apart(
+            $simd,
+            #[inline(always)]
+            || $loops,
+        )
+    };
+}
+pub(crate) use apart;
+
+/// See [`apart`].
+#[inline(always)]
+pub(crate) fn run_apart<S: Simd, R>(simd: S, loops: impl FnOnce() -> R) -> R {
+    struct Apart<F>(F);
+    impl<R, F: FnOnce() -> R> WithSimd for Apart<F> {
+        type Output = R;
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) -> R {
+            (self.0)()
+        }
+    }
+    simd.vectorize(Apart(loops))
+}
 
 /// The pairs of a column, to be written.
 #[inline(always)]

@@ -9,7 +9,7 @@ use crate::groups::{Group, Groups};
 use crate::logarithm::{LogSigmoid, Logarithms};
 use crate::membership::{HardTarget, Membership};
 use crate::pixel::{PixelColumns, Wanted};
-use crate::simd::Lanes;
+use crate::simd::{Lanes, apart};
 use crate::sums::{Sum, Summands, Sums, add_up, add_up_two};
 
 /// Adds the sums over the target.
@@ -74,10 +74,10 @@ impl Usual {
     ) {
         let (hard, soft) = block.targets(simd);
         match (block.is_hard(), side) {
-            (true, Side::Region) => self.shares::<S, C, _, false>(simd, block, activation, hard, sums),
-            (true, Side::Background) => self.shares::<S, C, _, true>(simd, block, activation, hard, sums),
-            (false, Side::Region) => self.shares::<S, C, _, false>(simd, block, activation, soft, sums),
-            (false, Side::Background) => self.shares::<S, C, _, true>(simd, block, activation, soft, sums),
+            (true, Side::Region) => apart!(simd, self.shares::<S, C, _, false>(simd, block, activation, hard, sums)),
+            (true, Side::Background) => apart!(simd, self.shares::<S, C, _, true>(simd, block, activation, hard, sums)),
+            (false, Side::Region) => apart!(simd, self.shares::<S, C, _, false>(simd, block, activation, soft, sums)),
+            (false, Side::Background) => apart!(simd, self.shares::<S, C, _, true>(simd, block, activation, soft, sums)),
         }
     }
 
@@ -131,23 +131,23 @@ fn add_likelihoods<S: Simd, C: Real>(
     let (hard, soft) = block.targets(simd);
     let (softmax, p, q) = (block.log_softmax(simd), block.log_sigmoid::<S, false>(simd), block.log_sigmoid::<S, true>(simd));
     if let (Activation::Sigmoid, true, Some(region), Some(background)) = (activation, block.is_hard(), region, background) {
-        return own_likelihoods(simd, block, hard, p, [region, background], sums);
+        return apart!(simd, own_likelihoods(simd, block, hard, p, [region, background], sums));
     }
     if let Some(region) = region {
         let to = (region, &mut *sums);
         match (activation, block.is_hard()) {
-            (Activation::Softmax, true) => likelihood::<S, C, _, _, false>(simd, block, hard, softmax, to),
-            (Activation::Softmax, false) => likelihood::<S, C, _, _, false>(simd, block, soft, softmax, to),
-            (Activation::Sigmoid, true) => likelihood::<S, C, _, _, false>(simd, block, hard, p, to),
-            (Activation::Sigmoid, false) => likelihood::<S, C, _, _, false>(simd, block, soft, p, to),
+            (Activation::Softmax, true) => apart!(simd, likelihood::<S, C, _, _, false>(simd, block, hard, softmax, to)),
+            (Activation::Softmax, false) => apart!(simd, likelihood::<S, C, _, _, false>(simd, block, soft, softmax, to)),
+            (Activation::Sigmoid, true) => apart!(simd, likelihood::<S, C, _, _, false>(simd, block, hard, p, to)),
+            (Activation::Sigmoid, false) => apart!(simd, likelihood::<S, C, _, _, false>(simd, block, soft, p, to)),
         }
     }
     if let Some(background) = background {
         let to = (background, sums);
         if block.is_hard() {
-            likelihood::<S, C, _, _, true>(simd, block, hard, q, to);
+            apart!(simd, likelihood::<S, C, _, _, true>(simd, block, hard, q, to));
         } else {
-            likelihood::<S, C, _, _, true>(simd, block, soft, q, to);
+            apart!(simd, likelihood::<S, C, _, _, true>(simd, block, soft, q, to));
         }
     }
 }
@@ -225,7 +225,10 @@ pub(crate) fn add_group<S: Simd, C: Real>(
             match statistic {
                 Statistic::SquaredMass(..) => {
                     let p = block.power.lanes(simd, k);
-                    add_up!(simd, sums, at, count, shares, |b| (p.at(b) * scaled.at(b)) * (p.at(b) * scale.at(b)));
+                    apart!(
+                        simd,
+                        add_up!(simd, sums, at, count, shares, |b| (p.at(b) * scaled.at(b)) * (p.at(b) * scale.at(b)))
+                    );
                 }
                 Statistic::PixelSum(activation, side, function) => {
                     let absent = *side == Side::Region && !block.has(k);
@@ -237,12 +240,12 @@ pub(crate) fn add_group<S: Simd, C: Real>(
                     let value =
                         pixels.of_class((simd, constants), block, (function, *activation, *side), Wanted::Value, (k, classes));
                     if !absent {
-                        add_up!(simd, sums, at, count, Summands::Any, |b| y.of(*side, b, w.at(b) * value.at(b)));
+                        apart!(simd, add_up!(simd, sums, at, count, Summands::Any, |b| y.of(*side, b, w.at(b) * value.at(b))));
                     }
                 }
                 Statistic::LogMass(activation, side) => {
                     let log = block.log(simd, *activation, *side);
-                    add_up!(simd, sums, at, count, logarithms, |b| w.at(b) * log.at(k, b));
+                    apart!(simd, add_up!(simd, sums, at, count, logarithms, |b| w.at(b) * log.at(k, b)));
                 }
                 _ => {}
             }

@@ -1,4 +1,5 @@
-//! The kernels under other conditions than those they are used in: with each set of instructions, and under the address sanitizer.
+//! The kernels under other conditions than those they are used in: with each set of instructions, not optimised, and under the address
+//! sanitizer.
 
 use std::process::Command;
 
@@ -20,6 +21,22 @@ pub(crate) fn each_instruction_set() -> Result<(), String> {
             .map_err(|error| format!("the suite on {set} instructions: {error}"))?;
     }
     Ok(())
+}
+
+/// The tests of the kernels, and the suite on them. The exhaustive tests of functions and the largest case are of no other loops than the
+/// rest.
+const TESTS: [&str; 7] = ["test", "-p", "loss-kernels", "-p", "backend-ndarray", "--lib", "--tests"];
+const REST: [&str; 6] = ["--", "--quiet", "--skip", "is_within", "--skip", "large"];
+
+/// The kernels as a program in development has them, unless it says otherwise: their functions then need the most stack.
+///
+/// # Errors
+/// What failed.
+pub(crate) fn not_optimised() -> Result<(), String> {
+    let profile = ["--config", "profile.dev.package.loss-kernels.opt-level=0"];
+    let arguments = [&TESTS[..], &profile, &REST].concat();
+    eprintln!("xtask: the kernels, not optimised: cargo {}", arguments.join(" "));
+    crate::cargo(&arguments, None, crate::Needs::Nothing).map_err(|error| format!("the kernels, not optimised: {error}"))
 }
 
 /// Whether there is a nightly toolchain, which alone knows sanitizers.
@@ -46,13 +63,11 @@ pub(crate) fn sanitize() -> Result<bool, String> {
         return Ok(false);
     }
     let host = host()?;
-    // The exhaustive tests of functions and the largest case read no other memory than the rest.
-    let arguments = "test -p loss-kernels -p backend-ndarray --lib --tests --target-dir target/sanitized --target";
-    let rest = "-- --quiet --skip is_within --skip large";
+    let arguments = [&TESTS[..], &["--target-dir", "target/sanitized", "--target", &host], &REST].concat();
     let mut command = Command::new("rustup");
-    command.args(["run", "nightly", "cargo"]).args(arguments.split(' ')).arg(&host).args(rest.split(' '));
+    command.args(["run", "nightly", "cargo"]).args(&arguments);
     command.env("RUSTFLAGS", "-Zsanitizer=address").env_remove("CARGO").env_remove("RUSTUP_TOOLCHAIN");
-    eprintln!("xtask: the kernels under the address sanitizer: cargo +nightly {arguments} {host} {rest}");
+    eprintln!("xtask: the kernels under the address sanitizer: cargo +nightly {}", arguments.join(" "));
     match command.status() {
         Ok(status) if status.success() => Ok(true),
         Ok(_) => Err("the kernels under the address sanitizer: failed".to_owned()),

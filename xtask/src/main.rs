@@ -211,6 +211,7 @@ fn check([plain, wgpu, tch]: [&[&[Step]]; 3], tested: bool, scope: &Scope) -> Re
     run(plain, Needs::Nothing)?;
     if tested {
         kernels::each_instruction_set()?;
+        kernels::not_optimised()?;
         if !kernels::sanitize()? {
             left_out.push("the address sanitizer: there is no nightly toolchain");
         }
