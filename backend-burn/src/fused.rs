@@ -17,7 +17,7 @@ use burn::backend::{Autodiff, AutodiffBackend, Backend, Dispatch, Flex, TensorMe
 use burn::tensor::{Bytes, DType, FloatDType, IntDType, Shape, Tensor};
 use loss_core::expr::{HostAlgebra, Table};
 use loss_core::{Activation, Detail, Inputs, Loss, LossError, Outputs, Plan, Program};
-use loss_kernels::{Element, Labels, Problem, Shares, Target, by_type};
+use loss_kernels::{Labels, Problem, Shares, Target, by_type};
 
 use crate::BurnTarget;
 use crate::loss::{no_kernel, result_type};

@@ -18,7 +18,7 @@ pub trait Real: Float + Default + Send + Sync + Vectors {
     /// From an upstream derivative or an option.
     fn of(value: f64) -> Self;
 
-    /// The number whose bits are a class's, to be compared bit by bit and not to be computed with; [`NO_CLASS`] is none.
+    /// The number whose bits are a class's, to be compared bit by bit and not to be computed with; `u32::MAX` is none.
     fn of_class(class: u32) -> Self;
 
     /// The class of such a number.
