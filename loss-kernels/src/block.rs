@@ -356,8 +356,8 @@ impl<C: Real> Block<C> {
             (3, false) => apart!(simd, self.powers::<S, false, 3>((simd, constants), temperature)),
             (4, false) => apart!(simd, self.powers::<S, false, 4>((simd, constants), temperature)),
             (_, false) => apart!(simd, self.powers::<S, false, MANY>((simd, constants), temperature)),
-            (few, true) => {
-                match few {
+            (classes, true) => {
+                match classes {
                     3 => apart!(simd, self.powers::<S, true, 3>((simd, constants), temperature)),
                     4 => apart!(simd, self.powers::<S, true, 4>((simd, constants), temperature)),
                     _ => apart!(simd, self.powers::<S, true, MANY>((simd, constants), temperature)),

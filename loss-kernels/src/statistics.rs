@@ -102,9 +102,8 @@ impl Usual {
             let inside = BACKGROUND || block.has(k);
             match (self.mass, self.intersection.filter(|_| inside)) {
                 (Some(mass), Some(intersection)) => {
-                    let (places, of_shares) =
-                        ([mass * classes + k, intersection * classes + k], (bound.of_shares(simd), bound, false));
-                    add_up_two!(simd, sums, places, count, of_shares, |b| {
+                    let places = [mass * classes + k, intersection * classes + k];
+                    add_up_two!(simd, sums, places, count, (bound, false), |b| {
                         let share = p.at(k, b) * scaled.at(b);
                         [share, y.of::<BACKGROUND>((k, b), class, share)]
                     });
@@ -165,11 +164,10 @@ fn own_likelihoods<S: Simd, C: Real>(
     let (w, bound) = (block.weight.lanes(simd, 0), block.bound);
     let count = w.len().min(log.length());
     let (classes, w, y) = (block.classes(), w.first(count), y.first(count));
-    let of_logarithms = (bound.of_logarithms(simd), bound, true);
     for k in 0..classes {
         let class = Lanes::of(simd, C::of_class(label_of(k, classes)));
         let places = [region * classes + k, background * classes + k];
-        add_up_two!(simd, sums, places, count, of_logarithms, |b| {
+        add_up_two!(simd, sums, places, count, (bound, true), |b| {
             let own = w.at(b) * log.of(y.signed(b, class, log.z.at(k, b)), (k, b));
             [y.of::<false>((k, b), class, own), y.of::<true>((k, b), class, own)]
         });

@@ -33,16 +33,10 @@ impl<C: Real> Bound<C> {
         if self.whole { Summands::Whole } else { Summands::Exact(self) }
     }
 
-    /// Where a sum of shares, or of runs of them, begins.
+    /// Where a sum of shares, or of runs of them, begins; or one of logarithms, which are all negative.
     #[inline(always)]
-    pub(crate) fn of_shares<S: Simd>(self, simd: S) -> Lanes<S, C> {
-        Lanes::of(simd, self.weight * C::of(RUN as f64))
-    }
-
-    /// Where a sum of logarithms begins, which are all negative.
-    #[inline(always)]
-    pub(crate) fn of_logarithms<S: Simd>(self, simd: S) -> Lanes<S, C> {
-        Lanes::of(simd, -(self.weight * C::of(LOGARITHM)))
+    pub(crate) fn start<S: Simd>(self, simd: S, logarithms: bool) -> Lanes<S, C> {
+        Lanes::of(simd, if logarithms { -(self.weight * C::of(LOGARITHM)) } else { self.weight * C::of(RUN as f64) })
     }
 }
 
@@ -213,11 +207,12 @@ pub(crate) enum Summands<C> {
     Any,
 }
 
-/// What [`add_up`] does of rounded summands, for two sums whose summands are made together.
+/// What [`add_up`] does of shares or logarithms, for two sums whose summands are made together.
 macro_rules! add_up_two {
-    ($simd:expr, $sums:expr, $places:expr, $count:expr, $summands:expr, |$i:ident| $values:expr) => {{
+    ($simd:expr, $sums:expr, $places:expr, $count:expr, $rounded:expr, |$i:ident| $values:expr) => {{
         let (simd, [first, second], count): (_, [usize; 2], usize) = ($simd, $places, $count);
-        let (start, bound, logarithms) = $summands;
+        let (bound, logarithms): (crate::sums::Bound<C>, bool) = $rounded;
+        let start = bound.start(simd, logarithms);
         let mut both = [Sum::from(start); 2];
         crate::sums::in_runs!(count, |from, LENGTH| {
             let mut runs = [Sum::run(simd); 2];
@@ -266,7 +261,7 @@ macro_rules! add_up {
                 sum.fits().then_some(sum)
             }
             Summands::Exact(bound) => {
-                let start = bound.of_shares(simd);
+                let start = bound.start(simd, false);
                 let mut sum = Sum::from(start);
                 for $i in 0..count {
                     sum.add($value);
@@ -275,7 +270,7 @@ macro_rules! add_up {
             }
             Summands::Shares(bound) | Summands::Logarithms(bound) => {
                 let logarithms = matches!(summands, Summands::Logarithms(_));
-                let start = if logarithms { bound.of_logarithms(simd) } else { bound.of_shares(simd) };
+                let start = bound.start(simd, logarithms);
                 let mut sum = Sum::from(start);
                 crate::sums::in_runs!(count, |from, LENGTH| {
                     let mut run = Sum::run(simd);
