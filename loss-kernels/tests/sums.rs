@@ -170,3 +170,48 @@ fn one_read_is_two() {
         ignored.into_iter().all(|(s, _)| (0..3).all(|k| (one[k * pixels + s].to_bits() | two[k * pixels + s].to_bits()) == 0))
     );
 }
+
+#[test]
+fn sides_of_a_sigmoid_are_summed_apart() {
+    let (activation, tau, pixels) = (Activation::Sigmoid, Temperature::ONE, 700);
+    for classes in [1, 3] {
+        let logits: Vec<f32> = (0..classes * pixels).map(|i| ((i * 7919 % 10_007) as f32 - 5000.0) / 400.0).collect();
+        let labels: Vec<u8> = (0..pixels).map(|i| (i * 5 % classes.max(2)) as u8).collect();
+        let weights: Vec<f32> = (0..pixels).map(|i| (i % 5) as f32 / 2.0).collect();
+        let shape = [1, pixels];
+        let (target, given) = (Target::Labels(Labels::U8(&labels)), Some((Shares::F32(&weights), &shape[..])));
+        let problem = Problem::new(&[1, classes, pixels], (target, &shape), given, &[], activation).unwrap();
+        let of_side = |side| {
+            [
+                Statistic::LogLikelihood(activation, side),
+                Statistic::PredictedSize(activation, tau, side),
+                Statistic::Intersection(activation, tau, side),
+            ]
+        };
+        let all = [of_side(Side::Region), of_side(Side::Background)].concat();
+        let plan = Plan::new(classes, all.clone()).unwrap();
+        let together = statistics(&logits, &problem, &plan).unwrap();
+        for statistic in all {
+            let place = plan.statistics().iter().position(|known| *known == statistic).unwrap();
+            let alone = Plan::new(classes, [statistic.clone()]).unwrap();
+            let alone = statistics(&logits, &problem, &alone).unwrap();
+            for k in 0..classes {
+                let summand = |s: usize| {
+                    let is_inside = usize::from(labels[s]) == if classes == 1 { 1 } else { k };
+                    let Some((.., side)) = statistic.probability() else { return f64::NAN };
+                    let z = f64::from(logits[k * pixels + s]) * if side == Side::Region { 1.0 } else { -1.0 };
+                    let value = match statistic {
+                        Statistic::LogLikelihood(..) => -(-z).exp().ln_1p(),
+                        _ => 1.0 / (1.0 + (-z).exp()),
+                    };
+                    let counts = matches!(statistic, Statistic::PredictedSize(..)) || is_inside == (side == Side::Region);
+                    if counts { f64::from(weights[s]) * value } else { 0.0 }
+                };
+                let exact: f64 = (0..pixels).map(summand).sum();
+                for got in [&together[place], &alone[0]].map(|table| table.values()[k]) {
+                    assert!((got / exact - 1.0).abs() < 1e-6, "{statistic}, class {k} of {classes}: {got} for {exact}");
+                }
+            }
+        }
+    }
+}
