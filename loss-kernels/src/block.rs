@@ -351,8 +351,8 @@ impl<C: Real> Block<C> {
         logarithms: bool,
     ) {
         match (if self.classes == 2 { 2 } else { few::<S, C>(self.classes) }, logarithms) {
-            (2, false) => apart!(simd, self.two_powers::<S, false>((simd, constants), temperature)),
-            (2, true) => apart!(simd, self.two_powers::<S, true>((simd, constants), temperature)),
+            (2, false) => apart!(simd, self.powers::<S, false, 2>((simd, constants), temperature)),
+            (2, true) => apart!(simd, self.powers::<S, true, 2>((simd, constants), temperature)),
             (3, false) => apart!(simd, self.powers::<S, false, 3>((simd, constants), temperature)),
             (4, false) => apart!(simd, self.powers::<S, false, 4>((simd, constants), temperature)),
             (_, false) => apart!(simd, self.powers::<S, false, MANY>((simd, constants), temperature)),
@@ -368,9 +368,9 @@ impl<C: Real> Block<C> {
         }
     }
 
-    /// Of two classes the likelier has the power 1, and the other's, e^−τ|z₁ − z₀|, is what the sum is beyond 1.
+    /// The powers, their sum's reciprocal, and in place of its logarithm what the sum is beyond 1; of two classes the logarithm itself.
     #[inline(always)]
-    fn two_powers<S: Simd, const LOGARITHMS: bool>(
+    fn powers<S: Simd, const LOGARITHMS: bool, const K: usize>(
         &mut self,
         (simd, constants): (S, &C::Constants<S>),
         temperature: Temperature,
@@ -381,53 +381,38 @@ impl<C: Real> Block<C> {
         let (scale, log) = (pairs_mut(simd, self.scale.column_mut(0)), pairs_mut(simd, self.log_largest.column_mut(0)));
         let (depth, mut powers) = (self.depth.grid(simd), self.power.grid_mut(simd));
         let weight = weight.first(scale.len());
-        for (b, ((scale, weighted), log)) in scale.iter_mut().zip(weighted).zip(log).enumerate() {
-            let (first, second) = (depth.at(0, b), depth.at(1, b));
-            // One of them is 0.
-            let e = (first + second).exp_of_minus(rate, constants);
-            powers.set(0, b, first.if_same(zero, one, e));
-            powers.set(1, b, second.if_same(zero, one, e));
-            if LOGARITHMS {
-                *log = (-e.ln_1p_of_share(constants)).pair;
-            }
-            let inverse = one / (one + e);
-            *scale = inverse.pair;
-            *weighted = (weight.at(b) * inverse).pair;
-        }
-    }
-
-    /// The powers, their sum's reciprocal, and, for its logarithm, in place of that what the sum is beyond 1.
-    #[inline(always)]
-    fn powers<S: Simd, const LOGARITHMS: bool, const K: usize>(
-        &mut self,
-        (simd, constants): (S, &C::Constants<S>),
-        temperature: Temperature,
-    ) {
-        let rate = &C::rate(simd, temperature.value());
-        let (zero, one) = (Lanes::of(simd, C::zero()), Lanes::of(simd, C::one()));
-        let (weight, weighted) = (self.weight.lanes(simd, 0), pairs_mut(simd, self.weighted_scale.column_mut(0)));
-        let (scale, rest) = (pairs_mut(simd, self.scale.column_mut(0)), pairs_mut(simd, self.log_largest.column_mut(0)));
-        let (depth, mut powers) = (self.depth.grid(simd), self.power.grid_mut(simd));
-        let weight = weight.first(scale.len());
         let rows = if K == MANY { depth.rows().min(powers.rows()) } else { K };
-        for (b, ((scale, weighted), rest)) in scale.iter_mut().zip(weighted).zip(rest).enumerate() {
-            // The largest power is 1. From there on up, what each addition loses is known exactly: what the sum is beyond 1, and so its
-            // logarithm, is then right however small it is.
-            let (mut sum, mut lost) = (if LOGARITHMS { one } else { zero }, zero);
-            for k in 0..rows {
-                let p = depth.at(k, b).exp_of_minus(rate, constants);
-                powers.set(k, b, p);
-                let before = sum;
-                sum = before + p;
+        for (b, ((scale, weighted), log)) in scale.iter_mut().zip(weighted).zip(log).enumerate() {
+            let sum = if K == 2 {
+                // The likelier has the power 1, and the other's, e^−τ|z₁ − z₀|, is what the sum is beyond it: one of the two depths is 0.
+                let (first, second) = (depth.at(0, b), depth.at(1, b));
+                let beyond = (first + second).exp_of_minus(rate, constants);
+                powers.set(0, b, first.if_same(zero, one, beyond));
+                powers.set(1, b, second.if_same(zero, one, beyond));
                 if LOGARITHMS {
-                    lost = lost + (p - (sum - before));
+                    *log = (-beyond.ln_1p_of_share(constants)).pair;
                 }
-            }
-            if LOGARITHMS {
-                let beyond = (sum - (one + one)) + lost;
-                *rest = beyond.pair;
-                sum = beyond + one;
-            }
+                one + beyond
+            } else {
+                // The largest power is 1. From there on up, what each addition loses is known exactly: what the sum is beyond 1, and so its
+                // logarithm, is then right however small it is.
+                let (mut sum, mut lost) = (if LOGARITHMS { one } else { zero }, zero);
+                for k in 0..rows {
+                    let p = depth.at(k, b).exp_of_minus(rate, constants);
+                    powers.set(k, b, p);
+                    let before = sum;
+                    sum = before + p;
+                    if LOGARITHMS {
+                        lost = lost + (p - (sum - before));
+                    }
+                }
+                if LOGARITHMS {
+                    let beyond = (sum - (one + one)) + lost;
+                    *log = beyond.pair;
+                    sum = beyond + one;
+                }
+                sum
+            };
             let inverse = one / sum;
             *scale = inverse.pair;
             *weighted = (weight.at(b) * inverse).pair;
