@@ -124,7 +124,8 @@ fn gradient(
     upstream: &[Option<Table>],
 ) -> Result<FlexTensor, LossError> {
     by_type!(logits, |values: &[E]| {
-        let out = loss_kernels::new_logit_gradient::<E, E>(values, problem, plan, upstream)?;
+        let mut out = Vec::<E>::new();
+        loss_kernels::logit_gradient(values, problem, plan, upstream, &mut out)?;
         Ok(FlexTensor::new(Bytes::from_elems(out), Layout::contiguous(logits.shape()), logits.dtype()))
     }, else unreadable_logits(logits))
 }

@@ -2,7 +2,7 @@
 
 use loss_core::expr::Table;
 use loss_core::{Evaluation, Loss, LossError, Value};
-use loss_kernels::{Cpu, NewGradient};
+use loss_kernels::Cpu;
 use ndarray::{Array, ArrayView, ArrayViewMut, Dimension};
 
 use crate::target::row_major;
@@ -87,7 +87,7 @@ impl NdarrayLoss for Loss {
         let problem = target.problem(logits.shape(), self.ignored(), self.activation())?;
         let (values, mut out) = (row_major(&logits), Vec::new());
         let data = (&*values, &problem);
-        let value = self.value_on(&NewGradient::default(), data, problem.geometry(), target.given_prior(), Some(&mut out))?;
+        let value = self.value_on(&Cpu::with_gradient(), data, problem.geometry(), target.given_prior(), Some(&mut out))?;
         Ok(ValueAndGradient { value, gradient: shaped(logits.raw_dim(), out)? })
     }
 

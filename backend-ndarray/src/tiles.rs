@@ -1,7 +1,7 @@
 //! Volumes that are fed tile by tile.
 
 use loss_core::{LossError, Tiles, Whole};
-use loss_kernels::{Cpu, NewGradient};
+use loss_kernels::Cpu;
 use ndarray::{Array, ArrayView, ArrayViewMut, Dimension};
 
 use crate::loss::{in_place, shaped};
@@ -79,7 +79,7 @@ impl NdarrayWhole for Whole {
         let loss = self.loss();
         let problem = target.problem(logits.shape(), loss.ignored(), loss.activation())?;
         let (values, mut out) = (row_major(&logits), Vec::new());
-        self.gradient_on(&NewGradient::default(), (&*values, &problem), problem.geometry(), &mut out)?;
+        self.gradient_on(&Cpu::with_gradient(), (&*values, &problem), problem.geometry(), &mut out)?;
         shaped(logits.raw_dim(), out)
     }
 

@@ -108,7 +108,7 @@ fn with_gradient(
     let size: Vec<i64> = checked.logits.iter().map(|&length| length as i64).collect();
     by_type!(logits.0, |values: &[E]| {
         let write = |out: &mut [<E as Element>::Compute]| {
-            let backend = Cpu::<E, <E as Element>::Compute>::with_gradient_type();
+            let backend = Cpu::<E, [<E as Element>::Compute]>::with_gradient();
             program.read_on(&backend, (values, problem), plan, inputs, Some(out))
         };
         memory::written(&size, checked.compute(), write)

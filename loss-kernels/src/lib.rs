@@ -24,12 +24,11 @@ mod simd;
 mod statistics;
 mod sums;
 
-pub use backend::{Cpu, NewGradient};
+pub use backend::Cpu;
 pub use element::Element;
 pub use half::{bf16, f16};
 pub use instructions::{INSTRUCTIONS_VARIABLE, Instructions};
-pub use pass::{
-    logit_gradient, new_logit_gradient, statistics, statistics_and_gradient, statistics_and_new_gradient, validate,
-};
+pub use memory::Gradient;
+pub use pass::{logit_gradient, statistics, statistics_and_gradient, validate};
 pub use problem::{Labels, Problem, Shares, Target};
 pub use real::Real;

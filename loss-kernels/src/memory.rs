@@ -7,8 +7,46 @@ use loss_core::LossError;
 
 use crate::Element;
 
-/// Where a gradient is written to.
-pub(crate) struct Output<'a, G> {
+/// Where a gradient is put: numbers that are there, as many as the logits; or a `Vec`, which is written in place where it is as long, and
+/// replaced by a new array where it is not. A new array is not cleared before it is written.
+pub trait Gradient {
+    /// What its numbers are stored as.
+    type Element: Element;
+
+    /// Has so many numbers written. Where that fails, those that are there may have been written in part.
+    ///
+    /// # Errors
+    /// What `write` returns.
+    fn put<R>(
+        &mut self,
+        length: usize,
+        write: impl FnOnce(Output<'_, Self::Element>) -> Result<R, LossError>,
+    ) -> Result<R, LossError>;
+}
+
+impl<G: Element> Gradient for [G] {
+    type Element = G;
+
+    fn put<R>(&mut self, _: usize, write: impl FnOnce(Output<'_, G>) -> Result<R, LossError>) -> Result<R, LossError> {
+        write(Output::of(self))
+    }
+}
+
+impl<G: Element> Gradient for Vec<G> {
+    type Element = G;
+
+    fn put<R>(&mut self, length: usize, write: impl FnOnce(Output<'_, G>) -> Result<R, LossError>) -> Result<R, LossError> {
+        if self.len() == length {
+            return write(Output::of(self));
+        }
+        let (new, result) = new(length, write)?;
+        *self = new;
+        Ok(result)
+    }
+}
+
+/// Memory that a gradient is written to.
+pub struct Output<'a, G> {
     numbers: &'a mut [MaybeUninit<G>],
     /// Of new memory: how many numbers have been written.
     written: Option<&'a AtomicUsize>,
@@ -83,7 +121,7 @@ impl<G> Drop for Part<'_, G> {
 }
 
 /// A new array of so many numbers, all of which `write` writes.
-pub(crate) fn new<G: Element, R>(
+fn new<G: Element, R>(
     length: usize,
     write: impl FnOnce(Output<'_, G>) -> Result<R, LossError>,
 ) -> Result<(Vec<G>, R), LossError> {
@@ -175,6 +213,23 @@ mod tests {
             let refused = all(skipped, from).unwrap_err();
             assert!(matches!(&refused, LossError::ShapeMismatch { got, .. } if *got == [wanted]), "{refused}");
         }
+    }
+
+    #[test]
+    fn a_vec_is_written_in_place_where_it_is_as_long() {
+        let fill = |output: Output<'_, f32>| {
+            output.parts(6, 6).for_each(|(_, _, mut part)| part.piece(0, part.memory().len()).fill(1.0));
+            Ok(())
+        };
+        let refuse = |_: Output<'_, f32>| Err::<(), _>(LossError::NonFiniteLogit { value: f64::NAN, position: Vec::new() });
+        let mut vec = vec![0.0; 6];
+        let at = vec.as_ptr();
+        vec.put(6, fill).unwrap();
+        assert_eq!((vec.as_ptr(), &vec[..]), (at, &[1.0; 6][..]));
+        assert!(vec.put(4, refuse).is_err());
+        assert_eq!(vec, [1.0; 6]);
+        vec.put(4, fill).unwrap();
+        assert_eq!(vec, [1.0; 4]);
     }
 
     #[test]

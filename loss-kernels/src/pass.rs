@@ -9,7 +9,7 @@ use crate::block::Block;
 use crate::gradient::{GradientColumns, Handed, Sink};
 use crate::groups::Groups;
 use crate::instructions::Instructions;
-use crate::memory::{self, Output, Part};
+use crate::memory::{Gradient, Output, Part};
 use crate::pixel::PixelColumns;
 use crate::problem::Target;
 use crate::simd::{PADDING, apart};
@@ -80,35 +80,21 @@ pub fn validate<E: Element>(logits: &[E], problem: &Problem<'_>) -> Result<(), L
     statistics(logits, problem, &Plan::new(problem.geometry().classes, [size])?).map(|_| ())
 }
 
-/// Writes ∂loss/∂logits into `gradient`, reading the logits once more, given the loss's derivative for each statistic of the plan
+/// Writes ∂loss/∂logits to a [`Gradient`], reading the logits once more, given the loss's derivative for each statistic of the plan
 /// (`None` where it is zero).
 ///
 /// The gradient is stored as the logits are, or as they are computed in: what scales it further rounds it once, at the end.
 ///
 /// # Errors
 /// As [`statistics`]; the gradient may have been written in part.
-pub fn logit_gradient<E: Element, G: Element<Compute = E::Compute>>(
+pub fn logit_gradient<E: Element, G: Gradient<Element: Element<Compute = E::Compute>> + ?Sized>(
     logits: &[E],
     problem: &Problem<'_>,
     plan: &Plan,
     upstream: &[Option<Table>],
-    gradient: &mut [G],
+    gradient: &mut G,
 ) -> Result<(), LossError> {
-    pass(logits, problem, plan, false, Some((upstream, Output::of(gradient)))).map(|_| ())
-}
-
-/// As [`logit_gradient`], to a new array, which is not cleared before it is written.
-///
-/// # Errors
-/// As [`statistics`].
-pub fn new_logit_gradient<E: Element, G: Element<Compute = E::Compute>>(
-    logits: &[E],
-    problem: &Problem<'_>,
-    plan: &Plan,
-    upstream: &[Option<Table>],
-) -> Result<Vec<G>, LossError> {
-    let (gradient, _) = memory::new(logits.len(), |output| pass(logits, problem, plan, false, Some((upstream, output))))?;
-    Ok(gradient)
+    gradient.put(logits.len(), |output| pass(logits, problem, plan, false, Some((upstream, output))).map(|_| ()))
 }
 
 /// Both in one read, for losses whose derivatives do not depend on the logits' own statistics: a mean over pixels, such as
@@ -116,28 +102,14 @@ pub fn new_logit_gradient<E: Element, G: Element<Compute = E::Compute>>(
 ///
 /// # Errors
 /// As [`logit_gradient`].
-pub fn statistics_and_gradient<E: Element, G: Element<Compute = E::Compute>>(
+pub fn statistics_and_gradient<E: Element, G: Gradient<Element: Element<Compute = E::Compute>> + ?Sized>(
     logits: &[E],
     problem: &Problem<'_>,
     plan: &Plan,
     upstream: &[Option<Table>],
-    gradient: &mut [G],
+    gradient: &mut G,
 ) -> Result<Vec<Table>, LossError> {
-    pass(logits, problem, plan, true, Some((upstream, Output::of(gradient))))
-}
-
-/// As [`statistics_and_gradient`], with the gradient in a new array, which is not cleared before it is written.
-///
-/// # Errors
-/// As [`statistics`].
-pub fn statistics_and_new_gradient<E: Element, G: Element<Compute = E::Compute>>(
-    logits: &[E],
-    problem: &Problem<'_>,
-    plan: &Plan,
-    upstream: &[Option<Table>],
-) -> Result<(Vec<Table>, Vec<G>), LossError> {
-    let (gradient, sums) = memory::new(logits.len(), |output| pass(logits, problem, plan, true, Some((upstream, output))))?;
-    Ok((sums, gradient))
+    gradient.put(logits.len(), |output| pass(logits, problem, plan, true, Some((upstream, output))))
 }
 
 /// Asks for memory that will be read soon, or, `WRITE`, written.

@@ -59,7 +59,8 @@ fn an_ignored_pixel_has_no_gradient_whatever_the_derivative() {
         let plan = Plan::new(2, [Statistic::PredictedSize(activation, Temperature::ONE, Side::Region)]).unwrap();
         let mut gradient = [f32::NAN; 6];
         let upstream = Some(Table::filled(1, 2, f64::INFINITY));
-        logit_gradient(&[0.5, f32::NAN, 1.0, -0.25, f32::INFINITY, 2.0], &problem, &plan, &[upstream], &mut gradient).unwrap();
+        logit_gradient(&[0.5, f32::NAN, 1.0, -0.25, f32::INFINITY, 2.0], &problem, &plan, &[upstream], &mut gradient[..])
+            .unwrap();
         assert_eq!([gradient[1].to_bits(), gradient[4].to_bits()], [0; 2], "{gradient:?}");
         assert!(!gradient[0].is_finite() && !gradient[5].is_finite(), "{gradient:?}");
     }
@@ -121,8 +122,9 @@ fn few_classes_are_as_many() {
                     assert!((a - b).abs() <= 1e-6 * b.abs(), "{statistic} of {classes} classes: {a} for {b}");
                 }
             }
-            let gradient: Vec<f32> = loss_kernels::new_logit_gradient(&logits, &problem, &plan, &upstream).unwrap();
-            let exact: Vec<f64> = loss_kernels::new_logit_gradient(&wide, &problem, &plan, &upstream).unwrap();
+            let (mut gradient, mut exact) = (Vec::<f32>::new(), Vec::<f64>::new());
+            logit_gradient(&logits, &problem, &plan, &upstream, &mut gradient).unwrap();
+            logit_gradient(&wide, &problem, &plan, &upstream, &mut exact).unwrap();
             for (a, b) in gradient.iter().zip(&exact) {
                 assert!((f64::from(*a) - b).abs() <= 2e-5, "{activation:?}, {classes} classes: {a} for {b}");
             }

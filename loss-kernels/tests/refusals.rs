@@ -44,7 +44,7 @@ fn a_plan_for_another_number_of_classes_is_refused() {
             let plan = Plan::new(classes, [wanted]).unwrap();
             let got = statistics(&[0f32; 6], &problem, &plan);
             assert!(matches!(got, Err(LossError::ShapeMismatch { what: "plan's classes", .. })), "{classes}: {got:?}");
-            let got = logit_gradient(&[0f32; 6], &problem, &plan, &[], &mut [0f32; 6]);
+            let got = logit_gradient(&[0f32; 6], &problem, &plan, &[], &mut [0f32; 6][..]);
             assert!(matches!(got, Err(LossError::ShapeMismatch { what: "plan's classes", .. })), "{classes}: {got:?}");
         }
     }
