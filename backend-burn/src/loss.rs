@@ -10,7 +10,7 @@ use loss_core::{Detail, Evaluation, Inputs, Loss, LossError, Outputs, Plan, Prog
 use crate::cube;
 use crate::operations::Operations;
 use crate::target::flatten;
-use crate::{BurnTarget, device, operations};
+use crate::{BurnTarget, operations};
 
 /// How a loss was, or is to be, computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,11 +104,10 @@ impl BurnLoss for Loss {
     }
 
     fn forward_by<const D: usize>(&self, path: Path, logits: Tensor<D>, target: &BurnTarget) -> Result<Forward, LossError> {
-        device::check(&logits.device(), logits.dtype())?;
         match (path, kernel(&logits)) {
             #[cfg(feature = "flex")]
             (Path::Fused, Some(Kernel::Flex)) => {
-                target.geometry(&logits.dims(), self.activation())?;
+                target.geometry(&logits, self.activation())?;
                 Ok(name(self, path, crate::fused::forward(self, logits, target)?))
             }
             #[cfg(feature = "cube")]
@@ -134,8 +133,7 @@ impl BurnLoss for Loss {
     }
 
     fn validate<const D: usize>(&self, logits: Tensor<D>, target: &BurnTarget) -> Result<(), LossError> {
-        device::check(&logits.device(), logits.dtype())?;
-        target.geometry(&logits.dims(), self.activation())?;
+        target.geometry(&logits, self.activation())?;
         operations::validate(logits, target, self.ignored(), self.activation())
     }
 }
@@ -146,8 +144,7 @@ fn on_host<const D: usize>(
     logits: &Tensor<D>,
     target: &BurnTarget,
 ) -> Result<(Arc<Program>, Vec<Table>, Inputs), LossError> {
-    device::check(&logits.device(), logits.dtype())?;
-    let geometry = target.geometry(&logits.dims(), loss.activation())?;
+    let geometry = target.geometry(logits, loss.activation())?;
     let program = loss.program(geometry.classes, Detail::Parts)?;
     let statistics = tables(loss, logits, target, program.plan())?;
     Ok((program, statistics, loss.inputs(geometry.samples, target.prior.clone())))
@@ -192,8 +189,7 @@ fn interpret<const D: usize>(
     target: &BurnTarget,
     statistics: impl FnOnce(&Plan) -> Result<(Path, Vec<Tensor<2>>), LossError>,
 ) -> Result<Forward, LossError> {
-    device::check(&logits.device(), logits.dtype())?;
-    let geometry = target.geometry(&logits.dims(), loss.activation())?;
+    let geometry = target.geometry(logits, loss.activation())?;
     let program = loss.program(geometry.classes, Detail::Terms)?;
     let (path, statistics) = statistics(program.plan())?;
     let inputs = loss.inputs(geometry.samples, target.prior.clone());

@@ -45,7 +45,7 @@ impl RegionCounts {
     /// # Errors
     /// As [`BurnLoss::evaluate`](crate::BurnLoss::evaluate).
     pub fn new<const D: usize>(loss: &Loss, logits: &Tensor<D>, target: &BurnTarget) -> Result<Self, LossError> {
-        let geometry = target.geometry(&logits.dims(), loss.activation())?;
+        let geometry = target.geometry(logits, loss.activation())?;
         // So high a temperature that a probability is 0 or 1: the same sums count pixels.
         let (activation, hard) = (loss.activation(), Temperature::new(1e6)?);
         let wanted = [

@@ -1,8 +1,11 @@
 //! Targets from Burn tensors.
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::kind::Basic;
+use burn::tensor::{Device, Int, Tensor};
 use loss_core::expr::Table;
 use loss_core::{Activation, Geometry, LossError, TargetKind};
+
+use crate::device;
 
 /// What logits are compared with: labels or soft targets, and on request pixel weights and a prior. No gradient flows into it.
 ///
@@ -42,9 +45,15 @@ fn flattened<const R: usize>(shape: &[usize]) -> [usize; R] {
     out
 }
 
+/// With all axes from the last of `R` on as one. One number stands for a tensor that has none, whose shape is refused later: to Burn a
+/// length of 0 means the length that was there.
+fn reshaped<const D: usize, const R: usize, K: Basic>(tensor: Tensor<D, K>) -> Tensor<R, K> {
+    let shape = flattened::<R>(&tensor.dims());
+    if shape.contains(&0) { Tensor::zeros([1; R], &tensor.device()) } else { tensor.reshape(shape) }
+}
+
 pub(crate) fn flatten<const D: usize>(logits: Tensor<D>) -> Tensor<3> {
-    let shape = flattened::<3>(&logits.dims());
-    logits.reshape(shape)
+    reshaped(logits)
 }
 
 impl BurnTarget {
@@ -52,7 +61,7 @@ impl BurnTarget {
     #[must_use]
     pub fn labels<const L: usize>(labels: Tensor<L, Int>) -> Self {
         let shape = labels.dims().to_vec();
-        let values = Values::Labels(labels.without_autodiff().reshape(flattened::<2>(&shape)));
+        let values = Values::Labels(reshaped(labels.without_autodiff()));
         Self { values, shape, weights: None, weights_shape: Vec::new(), prior: None }
     }
 
@@ -60,7 +69,7 @@ impl BurnTarget {
     #[must_use]
     pub fn soft<const D: usize>(shares: Tensor<D>) -> Self {
         let shape = shares.dims().to_vec();
-        let values = Values::Soft(shares.without_autodiff().reshape(flattened::<3>(&shape)));
+        let values = Values::Soft(reshaped(shares.without_autodiff()));
         Self { values, shape, weights: None, weights_shape: Vec::new(), prior: None }
     }
 
@@ -68,7 +77,7 @@ impl BurnTarget {
     #[must_use]
     pub fn weights<const L: usize>(self, weights: Tensor<L>) -> Self {
         let weights_shape = weights.dims().to_vec();
-        let weights = weights.without_autodiff().reshape(flattened::<2>(&weights_shape));
+        let weights = reshaped(weights.without_autodiff());
         Self { weights: Some(weights), weights_shape, ..self }
     }
 
@@ -93,7 +102,20 @@ impl BurnTarget {
         self.weights.as_ref().map(|_| self.weights_shape.as_slice())
     }
 
-    pub(crate) fn geometry(&self, logits: &[usize], activation: Activation) -> Result<Geometry, LossError> {
-        Geometry::new(logits, (self.kind(), &self.shape), self.weights_shape(), activation)
+    /// Refuses logits of a type that their device does not compute in, a target on another device, and shapes that do not fit.
+    pub(crate) fn geometry<const D: usize>(&self, logits: &Tensor<D>, activation: Activation) -> Result<Geometry, LossError> {
+        let device = logits.clone().without_autodiff().device();
+        device::check(&device, logits.dtype())?;
+        let beside = |what, other: Device| {
+            let got = format!("a tensor on {other:?}, with logits on {device:?},");
+            let expected = "the device of the logits";
+            if other == device { Ok(()) } else { Err(LossError::Unsupported { what, got, expected }) }
+        };
+        match &self.values {
+            Values::Labels(labels) => beside("labels", labels.device())?,
+            Values::Soft(shares) => beside("soft targets", shares.device())?,
+        }
+        self.weights.as_ref().map_or(Ok(()), |weights| beside("pixel weights", weights.device()))?;
+        Geometry::new(&logits.dims(), (self.kind(), &self.shape), self.weights_shape(), activation)
     }
 }

@@ -136,10 +136,15 @@ fn a_label_outside_the_classes_is_none_of_them() {
 #[test]
 fn tensors_of_two_devices_are_refused() {
     let loss = loss("ce");
-    let refused = loss.forward(logits(&wgpu()), &target(&Device::flex())).unwrap_err();
-    assert!(matches!(refused, LossError::Unsupported { what: "the fused path", .. }), "{refused}");
-    let refused = loss.forward(logits(&Device::flex()), &target(&wgpu())).unwrap_err();
-    assert!(matches!(refused, LossError::Unsupported { what: "the fused path", .. }), "{refused}");
+    let (wgpu, flex) = (wgpu(), Device::flex());
+    for (here, there) in [(&wgpu, &flex), (&flex, &wgpu)] {
+        for path in [Path::Fused, Path::Operations] {
+            let refused = loss.forward_by(path, logits(here), &target(there)).unwrap_err();
+            assert!(matches!(refused, LossError::Unsupported { what: "labels", .. }), "{refused}");
+        }
+        let refused = loss.evaluate(logits(here), &target(there)).unwrap_err();
+        assert!(matches!(refused, LossError::Unsupported { what: "labels", .. }), "{refused}");
+    }
 }
 
 /// Σ y·min(−log p, 10³⁰⁰) / T: with a number that single precision does not have.

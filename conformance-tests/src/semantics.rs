@@ -361,8 +361,11 @@ fn shapes(adapter: &dyn Adapter) -> Result<(), String> {
 }
 
 fn empty(adapter: &dyn Adapter) -> Result<(), String> {
-    let text = "logits are empty: shape [2, 3, 0]";
-    refused(adapter.value_and_gradient(&loss("ce")?, &input(&[2, 3, 0], 20), Dtype::F32), text)
+    for shape in [&[2, 3, 0][..], &[2, 3, 4, 0], &[2, 3, 0, 4], &[0, 3, 4, 5]] {
+        let text = format!("logits are empty: shape {shape:?}");
+        refused(adapter.value_and_gradient(&loss("ce")?, &input(shape, 20), Dtype::F32), &text)?;
+    }
+    Ok(())
 }
 
 fn one_channel_softmax(adapter: &dyn Adapter) -> Result<(), String> {

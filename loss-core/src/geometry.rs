@@ -26,7 +26,8 @@ impl Geometry {
     /// Checks shapes and the activation, and returns the three lengths.
     ///
     /// # Errors
-    /// [`LossError::LogitsRank`], [`LossError::Empty`], [`LossError::TooFewClasses`], [`LossError::ShapeMismatch`].
+    /// [`LossError::LogitsRank`], [`LossError::Empty`], [`LossError::TooFewClasses`], [`LossError::ShapeMismatch`], and
+    /// [`LossError::Unsupported`] for more numbers than can be counted.
     pub fn new(
         logits: &[usize],
         target: (TargetKind, &[usize]),
@@ -49,6 +50,13 @@ impl Geometry {
         }
         if activation == Activation::Softmax && *classes < 2 {
             return Err(LossError::TooFewClasses { classes: *classes });
+        }
+        if logits.iter().try_fold(1usize, |all, &length| all.checked_mul(length)).is_none() {
+            return Err(LossError::Unsupported {
+                what: "logits",
+                got: format!("shape {logits:?}"),
+                expected: "no more numbers than can be counted",
+            });
         }
         Ok(Self { samples: *samples, classes: *classes, pixels: spatial.iter().product() })
     }

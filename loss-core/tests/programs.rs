@@ -3,8 +3,8 @@
 use loss_core::expr::{Expr, HostAlgebra, OnHost, Scalar, Table};
 use loss_core::{
     Activation, AllRegions, Backend, Decomposition, Detail, Geometry, GroundTruthMatching, Inputs, InsideTruth, Loss,
-    LossError, Overlap, Plan, Program, RegionSizePenalty, RegionSizes, Side, SplitOf, Statistic, Temperature, matching,
-    overlap, penalty,
+    LossError, Overlap, Plan, Program, RegionSizePenalty, RegionSizes, Side, SplitOf, Statistic, TargetKind, Temperature,
+    matching, overlap, penalty,
 };
 
 const SAMPLES: usize = 2;
@@ -205,6 +205,23 @@ fn tables_are_read_with_broadcasting() {
     let message = "values of a table have shape [5], but logits of shape [2, 3] need [6]";
     assert_eq!(Table::new(2, 3, vec![0.0; 5]).unwrap_err().to_string(), message);
     assert_eq!(Table::filled(2, 2, 7.0).values(), [7.0; 4]);
+}
+
+#[test]
+fn arrays_that_do_not_fit_are_refused() {
+    let program = program("ce + dice", Detail::Total);
+    let wrong: Vec<Table> = (2..).take(program.plan().statistics().len()).map(|rows| Table::filled(rows, 3, 1.0)).collect();
+    let refused = program.outputs(&HostAlgebra, &wrong, &inputs(&parse("ce + dice"))).unwrap_err();
+    assert!(matches!(refused, LossError::Unsupported { what: "operation", .. }), "{refused}");
+    // No samples.
+    let refused = program.upstream(&wrong, &Inputs::default(), &[1.0]);
+    assert!(matches!(refused, Err(LossError::Unsupported { what: "operation", .. })), "{refused:?}");
+    // Twice half of all addresses.
+    assert!(matches!(Table::new(usize::MAX / 2 + 1, 2, Vec::new()), Err(LossError::ShapeMismatch { .. })));
+    let shape = [1, 2, 1 << 32, 1 << 32];
+    let refused = Geometry::new(&shape, (TargetKind::Labels, &[1, 1 << 32, 1 << 32]), None, Activation::Softmax).unwrap_err();
+    let text = "logits: shape [1, 2, 4294967296, 4294967296] is not supported; expected no more numbers than can be counted";
+    assert_eq!(refused.to_string(), text);
 }
 
 #[test]

@@ -131,6 +131,18 @@ fn mistakes_are_named() {
         ("l1(temperature 10)", "at column 16 of `l1(temperature 10)`: expected `=`, found `10`"),
         ("ce & dice", "at column 4 of `ce & dice`: expected a name, a number or one of + - * ( ) [ ] , =, found `&`"),
         ("1e999 * ce", "at column 1 of `1e999 * ce`: expected a finite number, found `1e999`"),
+        (
+            "dice(smooth=1, smooth=2)",
+            "at column 16 of `dice(smooth=1, smooth=2)`: expected what was not given before, found `smooth`",
+        ),
+        (
+            "ce with ignore=1, ignore=2",
+            "at column 19 of `ce with ignore=1, ignore=2`: expected what was not given before, found `ignore`",
+        ),
+        (
+            "grow(1, cap=2, cap=3) * ce",
+            "at column 16 of `grow(1, cap=2, cap=3) * ce`: expected what was not given before, found `cap`",
+        ),
         ("ce with ignore=1.5", "at column 16 of `ce with ignore=1.5`: expected whole numbers, found `1.5`"),
         ("ce with é=1", "with has no option `é`"),
         ("ce with actuation=softmax", "with has no option `actuation`; did you mean `activation`?"),

@@ -211,7 +211,8 @@ impl<C: Real> Block<C> {
             Some(weights) => {
                 for (b, to) in weight[..len].iter_mut().enumerate() {
                     let value = weights.at(first + b);
-                    if !(value >= 0.0 && value.is_finite()) {
+                    *to = C::of(value);
+                    if !(value >= 0.0 && to.is_finite()) {
                         return Err(LossError::ValueOutOfRange {
                             what: "pixel weight",
                             value,
@@ -219,7 +220,6 @@ impl<C: Real> Block<C> {
                             position: problem.pixel_position(sample, start + b),
                         });
                     }
-                    *to = C::of(value);
                     largest = largest.max(to.wide());
                     self.all_valid &= *to != C::zero();
                 }

@@ -119,6 +119,13 @@ fn offenders_are_named_wherever_they_are() {
             matches!(&got, Err(LossError::ValueOutOfRange { what: "pixel weight", position, .. }) if position[..] == AT);
         assert!(is_named, "{got:?}");
     }
+    // Finite, but not in the type that these logits are computed in.
+    let mut wide = vec![1.0f64; weights.len()];
+    wide[PIXEL] = 1e39;
+    let pixels = [SHAPE[0], SHAPE[2]];
+    let shares = Some((Shares::F64(&wide), &pixels[..]));
+    let problem = Problem::new(&SHAPE, (hard(), &pixels), shares, &[], Activation::Softmax).unwrap();
+    assert!(matches!(validate(&logits, &problem), Err(LossError::ValueOutOfRange { value: 1e39, .. })));
     for value in [-0.5, 1.5, f32::NAN] {
         let mut odd = vec![0.25f32; 6000];
         odd[3000 + 2 * 1000 + AT[1]] = value;

@@ -67,31 +67,32 @@ struct Scope {
     with_wgpu: bool,
 }
 
-/// A step: what it is, the arguments of cargo, and an environment variable.
-type Step = (&'static str, &'static [&'static str], Option<(&'static str, &'static str)>);
+/// A step: what it is, the arguments of cargo, and what is added to them.
+type Step = (&'static str, &'static [&'static str], With);
 
-const WARNINGS: Option<(&str, &str)> = Some(("RUSTDOCFLAGS", "-D warnings"));
+#[derive(Clone, Copy)]
+enum With {
+    Nothing,
+    /// Warnings of rustdoc are errors.
+    Warnings,
+    /// To clippy: no panics.
+    NoPanics,
+}
 
 // backend-tch is a member, so that it shares the lock file and the lints, but what cargo does to the whole workspace leaves it out:
 // it cannot be built without LibTorch.
 const LINT: &[Step] = &[
-    ("format", &["fmt", "--all", "--", "--check"], None),
-    ("lints", &["clippy", "--workspace", "--exclude", "backend-tch", "--all-targets", "--", "-D", "warnings"], None),
-    ("docs", &["doc", "--workspace", "--exclude", "backend-tch", "--no-deps"], WARNINGS),
-    ("no panics beside tests", NO_PANICS, None),
-    ("the facade without a backend", &["check", "-p", "segloss", "--no-default-features"], None),
+    ("format", &["fmt", "--all", "--", "--check"], With::Nothing),
+    ("lints", &["clippy", "--workspace", "--exclude", "backend-tch", "--all-targets", "--", "-D", "warnings"], With::Nothing),
+    ("docs", &["doc", "--workspace", "--exclude", "backend-tch", "--no-deps"], With::Warnings),
+    ("no panics beside tests", &["clippy", "--workspace", "--exclude", "backend-tch", "--lib", "--bins"], With::NoPanics),
+    ("the facade without a backend", &["check", "-p", "segloss", "--no-default-features"], With::Nothing),
 ];
 
-const TEST: &[Step] = &[("tests and doctests", &["test", "--workspace", "--exclude", "backend-tch"], None)];
+const TEST: &[Step] = &[("tests and doctests", &["test", "--workspace", "--exclude", "backend-tch"], With::Nothing)];
 
 /// Public functions give errors: libraries and commands are compiled without their tests, which may panic.
 const NO_PANICS: &[&str] = &[
-    "clippy",
-    "--workspace",
-    "--exclude",
-    "backend-tch",
-    "--lib",
-    "--bins",
     "--",
     "-D",
     "clippy::unwrap_used",
@@ -109,30 +110,18 @@ const NO_PANICS: &[&str] = &[
 
 /// Run with LibTorch in place.
 const LINT_TCH: &[Step] = &[
-    ("lints of backend-tch", &["clippy", "-p", "backend-tch", "--all-targets", "--no-deps", "--", "-D", "warnings"], None),
     (
-        "no panics of backend-tch beside tests",
-        &[
-            "clippy",
-            "-p",
-            "backend-tch",
-            "--lib",
-            "--",
-            "-D",
-            "clippy::unwrap_used",
-            "-D",
-            "clippy::expect_used",
-            "-D",
-            "clippy::panic",
-        ],
-        None,
+        "lints of backend-tch",
+        &["clippy", "-p", "backend-tch", "--all-targets", "--no-deps", "--", "-D", "warnings"],
+        With::Nothing,
     ),
-    ("docs of backend-tch", &["doc", "-p", "backend-tch", "--no-deps"], WARNINGS),
-    ("the facade with tch", &["check", "-p", "segloss", "--no-default-features", "--features", "tch"], None),
+    ("no panics of backend-tch beside tests", &["clippy", "-p", "backend-tch", "--lib"], With::NoPanics),
+    ("docs of backend-tch", &["doc", "-p", "backend-tch", "--no-deps"], With::Warnings),
+    ("the facade with tch", &["check", "-p", "segloss", "--no-default-features", "--features", "tch"], With::Nothing),
 ];
 
 const TEST_TCH: &[Step] = &[
-    ("tests and doctests of backend-tch", &["test", "-p", "backend-tch"], None),
+    ("tests and doctests of backend-tch", &["test", "-p", "backend-tch"], With::Nothing),
     // The whole workspace is named so that Burn is built with the features it has been built with.
     (
         "segloss with tch, and every pair of backends",
@@ -148,22 +137,25 @@ const TEST_TCH: &[Step] = &[
             "--test",
             "agreement",
         ],
-        None,
+        With::Nothing,
     ),
 ];
 
 /// Checked beside the rest, as they build Burn anew: with wgpu and fusion.
-const LINT_WGPU: &[Step] = &[(
-    "lints of backend-burn with wgpu",
-    &["clippy", "-p", "backend-burn", "--features", "wgpu", "--all-targets", "--no-deps", "--", "-D", "warnings"],
-    None,
-)];
+const LINT_WGPU: &[Step] = &[
+    (
+        "lints of backend-burn with wgpu",
+        &["clippy", "-p", "backend-burn", "--features", "wgpu", "--all-targets", "--no-deps", "--", "-D", "warnings"],
+        With::Nothing,
+    ),
+    ("no panics of it beside tests", &["clippy", "-p", "backend-burn", "--features", "wgpu", "--lib"], With::NoPanics),
+];
 
 /// Run with a Vulkan driver in place.
 const TEST_WGPU: &[Step] = &[(
     "the suite on wgpu",
     &["test", "-p", "backend-burn", "--features", "wgpu", "--lib", "--test", "cube", "--test", "cube_autodiff"],
-    None,
+    With::Nothing,
 )];
 
 /// What the commands of a step need beside cargo.
@@ -234,10 +226,16 @@ fn check([plain, wgpu, tch]: [&[&[Step]]; 3], tested: bool, scope: &Scope) -> Re
 }
 
 fn run(steps: &[&[Step]], needs: Needs) -> Result<(), String> {
-    for (what, arguments, variable) in steps.iter().copied().flatten() {
+    for (what, arguments, with) in steps.iter().copied().flatten() {
         let start = Instant::now();
+        let (mut arguments, mut variable) = (arguments.to_vec(), None);
+        match with {
+            With::Nothing => {}
+            With::Warnings => variable = Some(("RUSTDOCFLAGS", "-D warnings")),
+            With::NoPanics => arguments.extend_from_slice(NO_PANICS),
+        }
         eprintln!("xtask: {what}: cargo {}", arguments.join(" "));
-        cargo(arguments, *variable, needs).map_err(|error| format!("{what}: {error}"))?;
+        cargo(&arguments, variable, needs).map_err(|error| format!("{what}: {error}"))?;
         eprintln!("xtask: {what}: passed in {:.0} s", start.elapsed().as_secs_f64());
     }
     Ok(())

@@ -227,10 +227,11 @@ impl<B: RegionStatistics, C: CheckpointStrategy> RegionStatistics for Autodiff<B
     }
 }
 
-/// The statistics of a plan, each `[N, K]` or `[N, 1]`, of logits `[N, K, S]`. `None` where the kernels cannot compute one.
+/// The statistics of a plan, each `[N, K]` or `[N, 1]`, of logits `[N, K, S]` and a target on the same device. `None` where the kernels
+/// cannot compute one.
 ///
 /// # Errors
-/// [`LossError::Unsupported`] for logits that the kernels do not read, and where the target is on another device.
+/// [`LossError::Unsupported`] for logits that the kernels do not read.
 pub(crate) fn statistics(
     logits: &Tensor<3>,
     target: &BurnTarget,
@@ -242,17 +243,12 @@ pub(crate) fn statistics(
     }
     let device = logits.clone().without_autodiff().device();
     let nothing = || Tensor::<1>::empty([1], (&device, DType::F32));
-    let floats =
-        |tensor: Tensor<1>| if tensor.device() == device { Ok(tensor.cast(DType::F32)) } else { Err(no_kernel(&tensor)) };
+    let floats = |tensor: Tensor<1>| tensor.cast(DType::F32);
     let (labels, shares): (Tensor<1, Int>, Tensor<1>) = match &target.values {
-        Values::Labels(labels) if labels.device() == device => (labels.clone().flatten(0, 1), nothing()),
-        Values::Labels(labels) => return Err(no_kernel(&labels.clone().float())),
-        Values::Soft(shares) => (Tensor::<1, Int>::empty([1], &device), floats(shares.clone().flatten(0, 2))?),
+        Values::Labels(labels) => (labels.clone().flatten(0, 1), nothing()),
+        Values::Soft(shares) => (Tensor::<1, Int>::empty([1], &device), floats(shares.clone().flatten(0, 2))),
     };
-    let weights = match &target.weights {
-        Some(weights) => floats(weights.clone().flatten(0, 1))?,
-        None => nothing(),
-    };
+    let weights = target.weights.as_ref().map_or_else(nothing, |weights| floats(weights.clone().flatten(0, 1)));
     let wide_labels = matches!(labels.dtype(), DType::I64 | DType::U64);
     let soft = matches!(target.values, Values::Soft(_));
     let held = |label: &&i64| !soft && (wide_labels || i32::try_from(**label).is_ok());

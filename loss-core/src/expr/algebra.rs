@@ -43,11 +43,11 @@ impl Table {
     /// # Errors
     /// [`LossError::ShapeMismatch`] where the number of values is not `rows · columns`.
     pub fn new(rows: usize, columns: usize, values: Vec<f64>) -> Result<Self, LossError> {
-        if values.len() != rows * columns {
+        if rows.checked_mul(columns) != Some(values.len()) {
             return Err(LossError::ShapeMismatch {
                 what: "values of a table",
                 logits: vec![rows, columns],
-                expected: vec![rows * columns],
+                expected: vec![rows.saturating_mul(columns)],
                 got: vec![values.len()],
             });
         }
@@ -57,7 +57,7 @@ impl Table {
     /// One value everywhere.
     #[must_use]
     pub fn filled(rows: usize, columns: usize, value: f64) -> Self {
-        Self { rows, columns, values: vec![value; rows * columns] }
+        Self { rows, columns, values: vec![value; rows.saturating_mul(columns)] }
     }
 
     /// The sum with another of the same shape.
@@ -152,6 +152,14 @@ pub(crate) fn elementwise<F: Float>(op: Op, x: F, y: F) -> F {
     }
 }
 
+/// The length that two come to, where one can be repeated for the other.
+fn broadcast([a, b]: [usize; 2]) -> Option<usize> {
+    match (a, b) {
+        (1, length) | (length, 1) => Some(length),
+        _ => (a == b).then_some(a),
+    }
+}
+
 /// The host's algebra, in `f64`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HostAlgebra;
@@ -184,7 +192,14 @@ impl<T: OnHost> Algebra for T {
             }
             _ => {
                 let y = rest.first().map_or_else(|| Cow::Owned(Table::scalar(0.0)), |y| Cow::Borrowed(*y));
-                let (rows, columns) = (x.rows.max(y.rows), x.columns.max(y.columns));
+                let (rows, columns) = (broadcast([x.rows, y.rows]), broadcast([x.columns, y.columns]));
+                let (Some(rows), Some(columns)) = (rows, columns) else {
+                    return Err(LossError::Unsupported {
+                        what: "operation",
+                        got: format!("{op:?} of {}×{} and {}×{} numbers", x.rows, x.columns, y.rows, y.columns),
+                        expected: "arrays of one shape, or of length one where they differ",
+                    });
+                };
                 let at = |t: &Table, r: usize, c: usize| {
                     t.values[(if t.rows == 1 { 0 } else { r }) * t.columns + if t.columns == 1 { 0 } else { c }]
                 };

@@ -211,10 +211,9 @@ impl Parser<'_> {
     fn grow(&mut self) -> Result<Schedule, LossError> {
         self.require('(', "`(`")?;
         let initial = self.number()?;
-        let (mut factor, mut every, mut cap) = (1.0, 1.0, 100.0);
+        let (mut factor, mut every, mut cap, mut given) = (1.0, 1.0, 100.0, Vec::new());
         while self.take(',') {
-            let name = self.name("factor, every or cap")?;
-            self.require('=', "`=`")?;
+            let name = self.key("factor, every or cap", &mut given)?;
             let value = self.number()?;
             match name.as_str() {
                 "factor" => factor = value,
@@ -230,14 +229,25 @@ impl Parser<'_> {
         Schedule::grow(initial, factor, every, cap)
     }
 
+    /// The name of what a value is given for, which stands in no other place of a list, with the `=` after it.
+    fn key(&mut self, expected: &'static str, given: &mut Vec<String>) -> Result<String, LossError> {
+        let start = self.at;
+        let name = self.name(expected)?;
+        if given.contains(&name) {
+            return Err(self.error_at(start, "what was not given before"));
+        }
+        given.push(name.clone());
+        self.require('=', "`=`")?;
+        Ok(name)
+    }
+
     fn options(&mut self) -> Result<Vec<(String, Value)>, LossError> {
-        let mut options = Vec::new();
+        let (mut options, mut given) = (Vec::new(), Vec::new());
         while !self.take(')') {
             if !options.is_empty() {
                 self.require(',', "`,` or `)`")?;
             }
-            let name = self.name("the name of an option")?;
-            self.require('=', "`=`")?;
+            let name = self.key("the name of an option", &mut given)?;
             options.push((name, self.value()?));
         }
         Ok(options)
@@ -262,9 +272,9 @@ impl Parser<'_> {
     }
 
     fn settings(&mut self, mut loss: Loss) -> Result<Loss, LossError> {
+        let mut given = Vec::new();
         loop {
-            let name = self.name("activation or ignore")?;
-            self.require('=', "`=`")?;
+            let name = self.key("activation or ignore", &mut given)?;
             let start = self.at;
             let value = self.value()?;
             loss = match (name.as_str(), &value) {

@@ -52,7 +52,7 @@ impl Visitor<'_> {
             }
             Mode::Read { term, given, known } => {
                 known.push(name);
-                while let Some(at) = given.iter().position(|(given, _)| given == name) {
+                if let Some(at) = given.iter().position(|(given, _)| given == name) {
                     let (_, value) = given.swap_remove(at);
                     *slot = T::read(&value).ok_or_else(|| out_of_range(term, name, value.to_string(), T::EXPECTED))?;
                 }
