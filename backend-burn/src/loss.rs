@@ -58,7 +58,7 @@ pub struct TermTensors {
 /// Logits have the shape `[N, K, *spatial]` and a type that [`supports`](crate::supports) knows of their device; half precision is
 /// computed in `f32`. Results are `f64` for `f64`
 /// logits, else `f32`. Every method returns a [`LossError`] for shapes, types and devices that do not fit. On the CPU labels and
-/// logits are checked too; elsewhere nothing waits for the device: a NaN logit makes the total NaN, and labels outside the classes
+/// logits are checked too; elsewhere `forward` does not wait for the device: a NaN logit makes the total NaN, and labels outside the classes
 /// count as none of them, unless [`BurnLoss::validate`] is called.
 pub trait BurnLoss {
     /// Total and parts, ready for `.backward()`.

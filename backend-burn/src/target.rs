@@ -81,7 +81,7 @@ impl BurnTarget {
         Self { weights: Some(weights), weights_shape, ..self }
     }
 
-    /// Proportions per sample and class, for penalties with `target=given`.
+    /// Proportions for penalties with `target=given`: per sample and class, `[N, K]`, or per class for all samples, `[1, K]`.
     #[must_use]
     pub fn prior(self, prior: Table) -> Self {
         Self { prior: Some(prior), ..self }

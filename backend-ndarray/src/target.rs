@@ -116,7 +116,7 @@ impl<'a> Target<'a> {
         Self { weights: Some((S::own(row_major(&weights)), shape)), ..self }
     }
 
-    /// Proportions per sample and class, `[N, K]`, for penalties with `target=given`.
+    /// Proportions for penalties with `target=given`: per sample and class, `[N, K]`, or per class for all samples, `[1, K]`.
     #[must_use]
     pub fn prior(self, prior: ArrayView2<'_, f64>) -> Self {
         let (rows, columns) = prior.dim();

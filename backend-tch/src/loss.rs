@@ -62,7 +62,7 @@ pub struct TermTensors {
 /// (`create_graph`) does not see the logits. Terms and parts are values; to differentiate one, call `forward` on a loss of that term
 /// alone. Where the logits need no gradient, or inside `tch::no_grad`, the total has none either, and its cost is saved.
 ///
-/// **Labels and logits** are checked on the CPU. Elsewhere nothing waits for the device: a logit that is not finite makes the total
+/// **Labels and logits** are checked on the CPU. Elsewhere `forward` does not wait for the device: a logit that is not finite makes the total
 /// NaN, and labels outside the classes count as none of them, unless [`TchLoss::validate`] is called.
 pub trait TchLoss {
     /// Total and parts: by [`Path::Fused`] where the logits are contiguous in CPU memory (no copy of them is made), else by

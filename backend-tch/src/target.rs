@@ -50,7 +50,7 @@ impl TchTarget {
         Self { weights: Some(weights.shallow_clone()), ..self }
     }
 
-    /// Proportions per sample and class, for penalties with `target=given`.
+    /// Proportions for penalties with `target=given`: per sample and class, `[N, K]`, or per class for all samples, `[1, K]`.
     #[must_use]
     pub fn prior(self, prior: Table) -> Self {
         Self { prior: Some(prior), ..self }

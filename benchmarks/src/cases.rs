@@ -39,7 +39,7 @@ pub const MAIN: &[Case] = &[
 /// The one of them that takes no time.
 pub const SMALL: Case = case(&[8, 4, 256, 256], SOFTMAX);
 
-/// For Cross-Entropy alone: four decades.
+/// For Cross-Entropy alone: from 4096 to 21 million logits.
 pub const CROSS_ENTROPY: &[Case] = &[
     case(&[1, 4, 32, 32], SOFTMAX),
     case(&[1, 4, 64, 64], SOFTMAX),

@@ -276,7 +276,7 @@ impl Results {
 
     fn growth(&self) -> Option<String> {
         let mut table =
-            Table::new(&["what grows", "logits", "time per logit at the most", "exponent from 10⁵ logits on", "over all"]);
+            Table::new(&["what grows", "logits", "time per logit, largest size", "exponent from 10⁵ logits on", "over all"]);
         for axis in [Axis::Pixels, Axis::Samples, Axis::Classes] {
             let points = self.points(Section::Growth, |s| s.case == axis.name());
             let (Some(first), Some(last)) = (points.first(), points.last()) else { continue };

@@ -15,7 +15,7 @@ use crate::error::CliError;
 use crate::output::{self, Console};
 use crate::table::Table;
 
-/// Check every backend against the oracle and against each other
+/// Check the backends that were built in against the oracle and against each other
 ///
 /// Each loss is computed in many situations and types by every backend and by a scalar oracle in double
 /// precision. Errors are printed in units of what is allowed: above 1 a backend is wrong, which ends in

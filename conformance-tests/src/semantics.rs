@@ -1,4 +1,4 @@
-//! The semantics table of `docs/design.md`: each row a named check that every backend must pass.
+//! The semantics table of `docs/design.md` as named checks that every backend must pass, for what can be asked of any backend.
 
 use loss_core::{Activation, LossError, PRESETS};
 

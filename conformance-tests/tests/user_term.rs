@@ -1,4 +1,4 @@
-//! The term of `examples/size_cap.rs`, written outside of the library, on every backend.
+//! The term of `examples/size_cap.rs`, written outside of the library, on ndarray and on both paths of Burn.
 
 #[path = "../examples/size_cap.rs"]
 #[allow(dead_code, unreachable_pub)]

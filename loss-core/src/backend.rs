@@ -24,7 +24,8 @@ pub trait Backend: Algebra {
 /// A backend that takes the gradient by hand, for libraries without autodiff of their own.
 ///
 /// # Laws
-/// Linear in `upstream`; exactly zero at pixels that are not valid; under softmax it sums to zero over classes at every pixel.
+/// Linear in `upstream`; exactly zero at pixels that are not valid. What statistics of softmax probabilities contribute sums to zero over
+/// the classes at every pixel; what those of sigmoid probabilities contribute does not.
 pub trait LogitGradient: Backend {
     /// Where the gradient is put.
     type Gradient: ?Sized;

@@ -142,9 +142,37 @@ impl From<Term> for Loss {
 impl Loss {
     /// Reads a loss from text, with terms of the caller's own beside the built-in ones. `text.parse()` knows the built-in ones.
     ///
+    /// ```text
+    /// loss     = sum [ "with" setting { "," setting } ]
+    /// sum      = product { ("+" | "-") product }
+    /// product  = [ "-" ] factor { "*" factor }            one of the factors is a loss, the others are weights
+    /// factor   = number | grow | "(" sum ")" | name [ "(" [ option { "," option } ] ")" ]
+    /// grow     = "grow" "(" number { "," ( "factor" | "every" | "cap" ) "=" number } ")"
+    /// option   = name "=" ( number | name | list )
+    /// setting  = "activation" "=" name | "ignore" "=" ( number | list )
+    /// list     = "[" [ number { "," number } ] "]"
+    /// number   = [ "-" ] digits with "." and an exponent, as in 0.5 or 1e-3
+    /// ```
+    ///
+    /// - `grow(a)` is a [`Schedule::grow`] from a on; what is left out is `factor=1, every=1, cap=100`. A product has one of them at most.
+    /// - `with` sets how logits and labels are read, once for the whole loss: `ce + dice with activation=sigmoid, ignore=[254, 255]`.
+    /// - Names of terms are the same in any case and with or without underscores: `LogDice` is `log_dice`. Longer names are
+    ///   `cross_entropy` (`ce`), `dice_bias` (`db`), `generalized_dice` (`gdice`) and `log_dice` (`dice(form=log)`). Names of options, and
+    ///   words that they are set to, are lower case.
+    /// - A term of the caller's own must not be called `grow` or `with`, which are read first. One with the name of a built-in term takes
+    ///   its place.
+    /// - [`catalogue`](crate::catalogue) lists the terms, their options, and what these can be.
+    ///
+    /// ```
+    /// use loss_core::Loss;
+    /// let loss: Loss = "ce + grow(1, factor=5, every=10) * l1(epsilon=0) with ignore=255".parse()?;
+    /// assert_eq!(loss.to_string(), "ce + grow(1, factor=5, every=10, cap=100) * l1(epsilon=0) with ignore=255");
+    /// # Ok::<(), loss_core::LossError>(())
+    /// ```
+    ///
     /// # Errors
     /// [`LossError::Syntax`], [`LossError::UnknownTerm`] and [`LossError::UnknownOption`] (with the nearest name),
-    /// [`LossError::OptionOutOfRange`].
+    /// [`LossError::OptionOutOfRange`], and what [`Loss::scheduled`] refuses.
     pub fn parse(text: &str, vocabulary: &Vocabulary) -> Result<Self, LossError> {
         crate::spec::parse(text, vocabulary)
     }
@@ -311,6 +339,7 @@ impl PartialEq for Loss {
 
 impl FromStr for Loss {
     type Err = LossError;
+    /// [`Loss::parse`] with the built-in terms; its documentation has the grammar.
     fn from_str(text: &str) -> Result<Self, LossError> {
         Self::parse(text, &Vocabulary::default())
     }

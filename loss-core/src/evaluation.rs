@@ -64,7 +64,11 @@ impl Loss {
     /// Value of the loss with its parts, on a backend that keeps its small arrays on the host.
     ///
     /// # Errors
-    /// What the loss, the backend or the input gives cause for.
+    /// Where the loss does not fit classes or activation: [`LossError::NoTerms`], [`LossError::Weight`], [`LossError::ClassCount`],
+    /// [`LossError::ClassIndex`], [`LossError::NotForActivation`], [`LossError::PriorNotDistribution`]. Where a prior is missing or does
+    /// not fit: [`LossError::MissingPrior`], [`LossError::ShapeMismatch`], [`LossError::ValueOutOfRange`]. What [`Backend::statistics`]
+    /// reports of logits and target, such as [`LossError::LabelOutOfRange`] and [`LossError::NonFiniteLogit`]. What a term of the
+    /// caller's own refuses.
     pub fn evaluate_on<B: Backend<Array = Table>>(
         &self,
         backend: &B,

@@ -63,7 +63,7 @@ pub enum Form {
 }
 
 impl Form {
-    /// Least score inside the logarithm, and least denominator of a score (theory: Dice / LogDice).
+    /// Least score inside the logarithm, and least denominator of a score, in either form.
     pub(crate) const FLOOR: f64 = 1e-7;
 
     /// The loss of a score.
@@ -92,7 +92,7 @@ impl ClassOptions {
         self.check("classes").map(|()| self)
     }
 
-    /// One weight ≥ 0 per class.
+    /// One weight ≥ 0 per class. Whether they are normalised depends on the term: a mean over classes divides by their sum.
     ///
     /// # Errors
     /// [`LossError::OptionOutOfRange`] for weights that are negative, not finite or all zero; [`LossError::ClassCount`] when the
@@ -140,7 +140,7 @@ pub(crate) fn out_of_range(term: &'static str, option: &'static str, value: Stri
     LossError::OptionOutOfRange { term, option, value, expected }
 }
 
-/// Refuses a value outside its range, in the one wording for all terms.
+/// Refuses a number outside its range; the term says what it expects.
 pub(crate) fn require(
     fits: bool,
     term: &'static str,

@@ -22,7 +22,7 @@ pub struct Inputs {
     pub samples: usize,
     /// Present weights of the terms.
     pub weights: Vec<f64>,
-    /// Proportions given per sample (or once) and class.
+    /// Proportions for penalties with `target=given`: `[N, K]`, or `[1, K]` for all samples.
     pub prior: Option<Table>,
 }
 
@@ -173,7 +173,7 @@ impl Program {
         self.target_plan.as_ref()
     }
 
-    /// How many operations it takes.
+    /// How many steps its tape has: leaves and operations of outputs, derivatives and elements, equal ones once.
     #[must_use]
     pub fn operations(&self) -> usize {
         self.tape.len()

@@ -69,7 +69,8 @@ pub enum Side {
 
 /// A sum over the valid pixels of one sample, for each class; every summand carries the pixel's weight w (1 by default).
 ///
-/// y is the target in `[0, 1]`, p the probability. All but the two target sums depend on the logits.
+/// y is the target in `[0, 1]`, p the probability. All depend on the logits but [`Statistic::ValidSize`], [`Statistic::TargetSize`] and
+/// [`Statistic::SquaredTarget`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Statistic {

@@ -105,7 +105,7 @@ impl Tiles {
         }
     }
 
-    /// The loss of all tiles together.
+    /// The loss of all tiles together. The prior is for penalties with `target=given`: `[N, K]`, or `[1, K]` for all samples.
     ///
     /// # Errors
     /// [`LossError::NoTiles`] where none was added; as [`Program::outputs`].

@@ -200,7 +200,7 @@ pub(crate) fn exp_of_minus<S: Simd>(x: Lanes<S, f32>, rate: &Rate<S>, constants:
     polynomial(f, &constants.exp2).fused_mul_add(f, Lanes::new(x.simd, constants.unit)) * Bits::of(biased).left(23).float()
 }
 
-/// e^−x − 1 for x ≥ +0: an error below 1.5 units in the last place (tested likewise).
+/// e^−x − 1 for x ≥ +0: an error below 1.5 units in the last place (tested for every 13th float from 1e-30 to 200).
 ///
 /// With −x = n·ln 2 + r, |r| ≤ ln 2 / 2, it is 2^n·(e^r − 1) + (2^n − 1), and e^r − 1 = r + r²·q(r), q being [`EXP_M1`].
 #[inline(always)]

@@ -2,7 +2,7 @@
 //!
 //! Plain slices in, numbers out; no tensor library. Each pass reads the logits once and allocates nothing of their size. It is written in
 //! vectors and compiled for several sets of [`Instructions`], of which the machine's fastest is taken. Pixels are taken in blocks that stay
-//! in the cache, blocks in segments whose number depends only on shapes and plan: sums are added up in a fixed order, so results do not
+//! in the cache, blocks in segments that depend on shapes, type and plan alone: sums are added up in a fixed order, so results do not
 //! depend on the number of threads. Half-precision logits are computed in `f32`; sums are as good as `f64`.
 
 mod backend;

@@ -41,7 +41,7 @@ pub(crate) const FLUSH: usize = 64;
 /// Logits up to which no thread is asked to help: to wake one takes as long as the work.
 const SMALL: usize = 1 << 16;
 
-/// How the pixels of a sample are cut up: by shapes, type and plan alone, never by the number of threads.
+/// How the pixels of a sample are cut up: by shapes, by the type that is computed in and by the plan, never by the number of threads.
 #[derive(Clone, Copy)]
 struct Cut {
     block: usize,
@@ -70,7 +70,8 @@ pub fn statistics<E: Element>(logits: &[E], problem: &Problem<'_>, plan: &Plan) 
     pass::<E, E>(logits, problem, plan, true, None)
 }
 
-/// Looks at every logit, target and weight, as [`statistics`] of the logits does, and at nothing else.
+/// Refuses logits, targets and weights as [`statistics`] does when a plan reads the logits, and computes nothing that is returned: for
+/// paths that do not look at the numbers themselves.
 ///
 /// # Errors
 /// As [`statistics`].

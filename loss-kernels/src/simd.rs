@@ -396,7 +396,7 @@ impl<S: Simd, C: Vectors> Lanes<S, C> {
         C::all_equal(simd, x[0], y[0]) && C::all_equal(simd, x[1], y[1])
     }
 
-    /// e^−τ·self, where it is +0 or positive; 0 where that is hardly more than the least normal number.
+    /// e^−τ·self, where it is +0 or positive; in `f32`, 0 where that is below about 1e-30.
     #[inline(always)]
     pub(crate) fn exp_of_minus(self, rate: &C::Rate<S>, constants: &C::Constants<S>) -> Self {
         Self::new(self.simd, C::exp_of_minus(self.simd, self.pair, rate, constants))

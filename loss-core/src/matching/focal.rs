@@ -55,7 +55,7 @@ impl Focal {
     /// Weight of the true region against its background, whose weight is `1 − α`. Only for sigmoid.
     ///
     /// # Errors
-    /// [`LossError::OptionOutOfRange`] outside `[0, 1]`.
+    /// [`LossError::OptionOutOfRange`] outside `[0, 1]`; [`LossError::NotForActivation`] under softmax, when the loss meets its logits.
     pub fn alpha(mut self, alpha: f64) -> Result<Self, LossError> {
         self.alpha = Some(alpha);
         self.check().map(|()| self)
@@ -64,7 +64,8 @@ impl Focal {
     /// One weight ≥ 0 per class.
     ///
     /// # Errors
-    /// [`LossError::OptionOutOfRange`] for weights that are negative, not finite or all zero.
+    /// [`LossError::OptionOutOfRange`] for weights that are negative, not finite or all zero; [`LossError::ClassCount`] when the loss
+    /// meets its logits.
     pub fn class_weights(mut self, weights: &[f64]) -> Result<Self, LossError> {
         self.class_weights = Some(weights.to_vec());
         self.check().map(|()| self)

@@ -23,8 +23,8 @@ words!(RegionWeight, "square, simple or uniform":
 /// `1 − 2 Σ_k w_k I_k / Σ_k max(w_k (P_k + T_k), 1e-7)`.
 ///
 /// Sigmoid probabilities by default, as in the authors' experiments, pooled over the batch; a single sigmoid channel is doubled into
-/// `(p, 1−p)`. A class absent from the target has weight 1e7 (1/1e-7): it dominates, as it does for the authors; leave it out with
-/// `classes`, or use another weight. Where no pixel is valid the loss is 0.
+/// `(p, 1−p)`. A class absent from the target has weight 1e7 (1/1e-7): it dominates, as it does for the authors; leave it out
+/// with [`only`](Self::only) (in text `classes`), or use another weight. Where no pixel is valid the loss is 0.
 ///
 /// It splits like Dice, with the same weights inside: matching `−log(Σ w I / Σ w T)`, size `log Σ w (p̂ + t̂)`, constant
 /// `−log 2Σ w t̂`.

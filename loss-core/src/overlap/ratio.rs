@@ -199,7 +199,8 @@ macro_rules! ratio_term {
             /// Temperature of the probabilities.
             ///
             /// # Errors
-            /// [`LossError::OptionOutOfRange`] where another option needs temperature 1.
+            /// [`LossError::OptionOutOfRange`] at another temperature than 1 for [`Dice`](crate::overlap::Dice) with squares; other
+            /// terms take any.
             pub fn temperature(mut self, temperature: $crate::Temperature) -> Result<Self, LossError> {
                 self.options.temperature = temperature;
                 $crate::spec::Describe::check(&self).map(|()| self)

@@ -13,7 +13,7 @@ pub enum SizeTarget {
     Truth,
     /// One proportion per class, the same for every image; under softmax they sum to 1.
     Prior(Vec<f64>),
-    /// One proportion per sample and class, given with the target at each call.
+    /// One proportion per sample and class, or one per class for all samples, given with the target at each call.
     Given,
 }
 
