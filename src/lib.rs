@@ -1,7 +1,7 @@
 //! Segmentation losses composed from a ground-truth matching term and an explicit region-size penalty.
 //!
 //! All of [`loss_core`] is at the root; each backend is a module behind its feature: [`ndarray`] (default), `burn` (with kernels for
-//! GPUs: `burn-wgpu`, `burn-cuda`) and `tch` (LibTorch; it must be there when the feature is built: see `backend-tch`).
+//! GPUs: `burn-wgpu`, `burn-cuda`; metrics: `burn-train`) and `tch` (LibTorch; it must be there when the feature is built: see `backend-tch`).
 //!
 //! ```
 //! # #[cfg(feature = "ndarray")] {

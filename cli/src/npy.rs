@@ -197,8 +197,16 @@ impl Header {
             "i4" => Array::I32(self.elements(path, data, big, i32::from_le_bytes)?),
             "u4" => Array::I64(self.elements(path, data, big, |b| u32::from_le_bytes(b).into())?),
             "i8" => Array::I64(self.elements(path, data, big, i64::from_le_bytes)?),
-            // Labels beyond the range of i64 are out of range for any number of classes.
-            "u8" => Array::I64(self.elements(path, data, big, |b| i64::try_from(u64::from_le_bytes(b)).unwrap_or(i64::MAX))?),
+            "u8" => {
+                let labels: Vec<u64> = self.elements(path, data, big, u64::from_le_bytes)?;
+                let narrow: Result<Vec<i64>, _> = labels.into_iter().map(i64::try_from).collect();
+                Array::I64(narrow.map_err(|_| CliError::WrongDtype {
+                    path: path.to_path_buf(),
+                    what: "elements",
+                    expected: "numbers below 2^63",
+                    found: "larger ones".to_owned(),
+                })?)
+            }
             _ => {
                 return Err(CliError::WrongDtype {
                     path: path.to_path_buf(),

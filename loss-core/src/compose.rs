@@ -63,13 +63,22 @@ impl Term {
         }
     }
 
-    fn text(&self) -> String {
-        let text = match self {
+    fn text(&self) -> Option<String> {
+        match self {
             Self::Matching(term) => term.text(),
             Self::Size(term) => term.text(),
             Self::Overlap(term) => term.text(),
-        };
-        text.unwrap_or_else(|| self.name())
+        }
+    }
+
+    /// Whether both are known to be the same: by their texts, and one without a text by being this very one.
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Matching(a), Self::Matching(b)) if Arc::ptr_eq(a, b) => true,
+            (Self::Size(a), Self::Size(b)) if Arc::ptr_eq(a, b) => true,
+            (Self::Overlap(a), Self::Overlap(b)) if Arc::ptr_eq(a, b) => true,
+            _ => self.role() == other.role() && self.text().is_some_and(|text| Some(text) == other.text()),
+        }
     }
 
     pub(crate) fn fits(&self, classes: usize, activation: Activation) -> Result<(), LossError> {
@@ -202,8 +211,9 @@ impl Loss {
     /// Multiplies the weight of every term by a schedule.
     ///
     /// # Errors
-    /// [`LossError::OptionOutOfRange`] where a term's weight grows already.
+    /// [`LossError::OptionOutOfRange`] where a term's weight grows already, and as [`Schedule::grow`].
     pub fn scheduled(self, schedule: Schedule) -> Result<Self, LossError> {
+        schedule.check()?;
         let mut terms = self.terms.to_vec();
         for term in &mut terms {
             term.schedule = schedule.times(term.schedule).ok_or_else(|| LossError::OptionOutOfRange {
@@ -305,7 +315,7 @@ impl Display for Loss {
             if schedule != Schedule::Constant(1.0) {
                 write!(f, "{schedule} * ")?;
             }
-            f.write_str(&term.text())?;
+            f.write_str(&term.text().unwrap_or_else(|| term.name()))?;
         }
         let mut settings = Vec::new();
         if let Some(activation) = self.activation {
@@ -331,9 +341,10 @@ impl Debug for Loss {
 }
 
 impl PartialEq for Loss {
-    /// Equal text and equal epoch.
+    /// Equal text and equal epoch. Terms that have no text of their own are equal only to their clones.
     fn eq(&self, other: &Self) -> bool {
-        self.epoch == other.epoch && self.to_string() == other.to_string()
+        let mut terms = self.terms.iter().zip(other.terms.iter());
+        self.epoch == other.epoch && self.to_string() == other.to_string() && terms.all(|(a, b)| a.term.is(&b.term))
     }
 }
 

@@ -103,6 +103,16 @@ pub enum LossError {
         /// Its sum.
         sum: f64,
     },
+    /// A prior given with the target that does not fit the logits.
+    #[error("the prior given has shape {got:?}, but needs [{samples}, {classes}], or [1, {classes}] for all samples")]
+    GivenPriorShape {
+        /// Samples of the logits.
+        samples: usize,
+        /// Their classes.
+        classes: usize,
+        /// Shape given.
+        got: [usize; 2],
+    },
     /// A term asks for an input that the call did not give.
     #[error("the loss takes a prior per sample and class (target=given), and none was given with the target")]
     MissingPrior,
@@ -117,14 +127,16 @@ pub enum LossError {
         known: Vec<String>,
     },
     /// Text that names no option of a term.
-    #[error("{term} has no option `{option}`{}", suggestion(.nearest))]
+    #[error("{term} has no option `{option}`{}", suggestion_or(.nearest, .known))]
     UnknownOption {
         /// Name of the term.
         term: String,
         /// The option.
         option: String,
-        /// The nearest option that exists.
+        /// The nearest option that exists, if one is near.
         nearest: Option<String>,
+        /// All options that exist.
+        known: Vec<String>,
     },
     /// Text that is not a loss.
     #[error("at column {column} of `{text}`: expected {expected}, found {found}")]
@@ -200,9 +212,8 @@ pub enum LossError {
 
 /// The nearest name, or all there are.
 fn suggestion_or(nearest: &Option<String>, known: &[String]) -> String {
-    if nearest.is_some() { suggestion(nearest) } else { format!("; known are {}", known.join(", ")) }
-}
-
-fn suggestion(nearest: &Option<String>) -> String {
-    nearest.as_ref().map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
+    match nearest {
+        Some(name) => format!("; did you mean `{name}`?"),
+        None => format!("; known are {}", known.join(", ")),
+    }
 }

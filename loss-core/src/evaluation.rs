@@ -66,7 +66,7 @@ impl Loss {
     /// # Errors
     /// Where the loss does not fit classes or activation: [`LossError::NoTerms`], [`LossError::Weight`], [`LossError::ClassCount`],
     /// [`LossError::ClassIndex`], [`LossError::NotForActivation`], [`LossError::PriorNotDistribution`]. Where a prior is missing or does
-    /// not fit: [`LossError::MissingPrior`], [`LossError::ShapeMismatch`], [`LossError::ValueOutOfRange`]. What [`Backend::statistics`]
+    /// not fit: [`LossError::MissingPrior`], [`LossError::GivenPriorShape`], [`LossError::ValueOutOfRange`]. What [`Backend::statistics`]
     /// reports of logits and target, such as [`LossError::LabelOutOfRange`] and [`LossError::NonFiniteLogit`]. What a term of the
     /// caller's own refuses.
     pub fn evaluate_on<B: Backend<Array = Table>>(

@@ -127,10 +127,10 @@ pub(crate) fn weights_expr(weights: Option<&[f64]>) -> Expr<Classes> {
 }
 
 pub(crate) fn check_weights(term: &'static str, weights: Option<&[f64]>) -> Result<(), LossError> {
-    let fits = |w: &[f64]| w.iter().all(|w| w.is_finite() && *w >= 0.0) && w.iter().any(|w| *w > 0.0);
+    let fits = |w: &[f64]| w.iter().all(|w| (0.0..=1e100).contains(w)) && w.iter().any(|w| *w > 0.0);
     match weights {
         Some(w) if !fits(w) => {
-            Err(out_of_range(term, "class_weights", format!("{w:?}"), "finite weights >= 0, one of them above 0"))
+            Err(out_of_range(term, "class_weights", format!("{w:?}"), "weights of 0 to 1e100, one of them above 0"))
         }
         _ => Ok(()),
     }

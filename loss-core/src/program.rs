@@ -206,7 +206,7 @@ impl Program {
                 Leaf::SampleCount => Table::scalar(samples as f64),
                 Leaf::ClassCount => Table::scalar(classes as f64),
                 Leaf::Weight(i) => Table::scalar(inputs.weights.get(*i).copied().unwrap_or(f64::NAN)),
-                Leaf::GivenPrior => given_prior(inputs, classes)?,
+                Leaf::GivenPrior(activation) => given_prior(inputs, classes, *activation)?,
                 Leaf::Seed(i) => Table::scalar(seeds.get(*i).copied().unwrap_or(0.0)),
                 Leaf::LogProbability => Table::scalar(f64::NAN),
             };
@@ -310,21 +310,25 @@ impl Program {
     }
 }
 
-fn given_prior(inputs: &Inputs, classes: usize) -> Result<Table, LossError> {
+fn given_prior(inputs: &Inputs, classes: usize, activation: Activation) -> Result<Table, LossError> {
     let prior = inputs.prior.as_ref().ok_or(LossError::MissingPrior)?;
     if prior.columns() != classes || ![1, inputs.samples].contains(&prior.rows()) {
-        return Err(LossError::ShapeMismatch {
-            what: "given priors",
-            logits: vec![inputs.samples, classes],
-            expected: vec![inputs.samples, classes],
-            got: vec![prior.rows(), prior.columns()],
-        });
+        return Err(LossError::GivenPriorShape { samples: inputs.samples, classes, got: [prior.rows(), prior.columns()] });
     }
     if let Some(i) = prior.values().iter().position(|v| !(0.0..=1.0).contains(v)) {
         let position = vec![i / classes, i % classes];
         return Err(LossError::ValueOutOfRange { what: "given prior", value: prior.values()[i], expected: "[0, 1]", position });
     }
+    if activation == Activation::Softmax {
+        prior.values().chunks(classes).try_for_each(|row| distribution(row))?;
+    }
     Ok(prior.clone())
+}
+
+/// Refuses proportions that do not add up to 1, as those of softmax do.
+pub(crate) fn distribution(prior: &[f64]) -> Result<(), LossError> {
+    let sum: f64 = prior.iter().sum();
+    if (sum - 1.0).abs() > 1e-6 { Err(LossError::PriorNotDistribution { sum }) } else { Ok(()) }
 }
 
 /// Per class, pooled over the batch: true proportion, predicted proportion, soft Dice.

@@ -155,7 +155,7 @@ impl RegionSizes {
     /// A proportion per sample and class that the caller gives with the target (a size known per image).
     #[must_use]
     pub fn given(&self) -> Expr<Regions> {
-        Expr::leaf(Leaf::GivenPrior)
+        Expr::leaf(Leaf::GivenPrior(self.activation()))
     }
 }
 

@@ -32,11 +32,17 @@ impl Schedule {
     /// # Errors
     /// [`LossError::OptionOutOfRange`] unless `factor ≥ 1`, `every` is a whole number ≥ 1, and `0 ≤ initial ≤ cap`.
     pub fn grow(initial: f64, factor: f64, every: f64, cap: f64) -> Result<Self, LossError> {
+        let schedule = Self::Grow { initial, factor, every, cap };
+        schedule.check().map(|()| schedule)
+    }
+
+    /// What [`Schedule::grow`] refuses: the variant can be written without it.
+    pub(crate) fn check(&self) -> Result<(), LossError> {
+        let Self::Grow { initial, factor, every, cap } = *self else { return Ok(()) };
         require(initial >= 0.0 && initial.is_finite(), "grow", "initial", initial, "a finite number >= 0")?;
         require(factor >= 1.0 && factor.is_finite(), "grow", "factor", factor, "a finite number >= 1")?;
         require(every >= 1.0 && every.fract() == 0.0, "grow", "every", every, "a whole number of epochs >= 1")?;
-        require(cap >= initial && cap.is_finite(), "grow", "cap", cap, "a finite number not below the initial weight")?;
-        Ok(Self::Grow { initial, factor, every, cap })
+        require(cap >= initial && cap.is_finite(), "grow", "cap", cap, "a finite number not below the initial weight")
     }
 
     /// The weight in an epoch, counted from 0.

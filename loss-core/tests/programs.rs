@@ -166,13 +166,15 @@ fn a_given_prior_must_fit() {
     let row = [0.5, 0.25, 0.25];
     assert_eq!(with(1, 3, &row).unwrap(), with(2, 3, &[row, row].concat()).unwrap());
     for (rows, columns) in [(3, 3), (2, 2), (1, 4), (2, 1)] {
-        let message = format!("given priors have shape [{rows}, {columns}], but logits of shape [2, 3] need [2, 3]");
+        let message = format!("the prior given has shape [{rows}, {columns}], but needs [2, 3], or [1, 3] for all samples");
         assert_eq!(with(rows, columns, &vec![0.5; rows * columns]).unwrap_err().to_string(), message);
     }
     for value in [-0.5, 1.5, f64::NAN] {
         let error = with(2, 3, &[0.5, 0.25, 0.25, 0.5, value, 0.25]).unwrap_err().to_string();
         assert!(error.starts_with("given prior ") && error.ends_with(" at [1, 1] is outside [0, 1]"), "{error}");
     }
+    let error = with(2, 3, &[0.5, 0.25, 0.25, 0.5, 0.25, 0.5]).unwrap_err();
+    assert!(matches!(error, LossError::PriorNotDistribution { sum: 1.25 }), "{error}");
     let none = program.outputs(&HostAlgebra, &statistics(program.plan(), 0.0), &inputs(&loss));
     assert!(matches!(none, Err(LossError::MissingPrior)));
 }
@@ -210,7 +212,8 @@ fn tables_are_read_with_broadcasting() {
 #[test]
 fn arrays_that_do_not_fit_are_refused() {
     let program = program("ce + dice", Detail::Total);
-    let wrong: Vec<Table> = (2..).take(program.plan().statistics().len()).map(|rows| Table::filled(rows, 3, 1.0)).collect();
+    let wrong: Vec<Table> =
+        (3..).take(program.plan().statistics().len()).map(|columns| Table::filled(SAMPLES, columns, 1.0)).collect();
     let refused = program.outputs(&HostAlgebra, &wrong, &inputs(&parse("ce + dice"))).unwrap_err();
     assert!(matches!(refused, LossError::Unsupported { what: "operation", .. }), "{refused}");
     // No samples.
@@ -287,5 +290,5 @@ fn a_term_of_ones_own_is_named_after_its_type_and_sees_sizes() {
     assert_eq!([&predicted, &target, &x].map(ToString::to_string), ["own_term", "own_term", "x"]);
     assert_eq!((matching(X) + overlap(X)).to_string(), "x + x");
     assert_eq!((value(&predicted, None), value(&target, None)), (2.0, 2.0));
-    assert_eq!(value(&x, Some(Table::new(1, 3, vec![0.5, 0.25, 0.125]).unwrap())), 3.0 * 0.875);
+    assert_eq!(value(&x, Some(Table::new(1, 3, vec![0.5, 0.25, 0.25]).unwrap())), 3.0);
 }

@@ -111,7 +111,7 @@ fn mistakes_are_named() {
         ("ce(label_smoothing=2)", "ce: label_smoothing = 2 is not allowed; expected a share in [0, 1]"),
         (
             "ce(class_weights=[-1, 1])",
-            "ce: class_weights = [-1.0, 1.0] is not allowed; expected finite weights >= 0, one of them above 0",
+            "ce: class_weights = [-1.0, 1.0] is not allowed; expected weights of 0 to 1e100, one of them above 0",
         ),
         ("dice(absent=maybe)", "dice: absent = maybe is not allowed; expected zero, skip or count"),
         ("dice(classes=[0.5])", "dice: classes = [0.5] is not allowed; expected all or a list of class indices, [1, 2, ..]"),
@@ -144,7 +144,7 @@ fn mistakes_are_named() {
             "at column 16 of `grow(1, cap=2, cap=3) * ce`: expected what was not given before, found `cap`",
         ),
         ("ce with ignore=1.5", "at column 16 of `ce with ignore=1.5`: expected whole numbers, found `1.5`"),
-        ("ce with é=1", "with has no option `é`"),
+        ("ce with é=1", "with has no option `é`; known are activation, ignore"),
         ("ce with actuation=softmax", "with has no option `actuation`; did you mean `activation`?"),
         ("ce with ignore=none", "at column 16 of `ce with ignore=none`: expected a label or a list of labels, found `none`"),
         ("ce with ignore=2e15", "at column 16 of `ce with ignore=2e15`: expected whole numbers, found `2e15`"),
@@ -165,12 +165,14 @@ fn mistakes_are_named() {
         ("l1(epsilon=2)", "l1: epsilon = 2 is not allowed; expected a number in [0, 1]"),
         (
             "ce(class_weights=[0, 0])",
-            "ce: class_weights = [0.0, 0.0] is not allowed; expected finite weights >= 0, one of them above 0",
+            "ce: class_weights = [0.0, 0.0] is not allowed; expected weights of 0 to 1e100, one of them above 0",
         ),
         ("grow(1, every=1.5) * l1", "grow: every = 1.5 is not allowed; expected a whole number of epochs >= 1"),
         ("grow(1, every=0) * l1", "grow: every = 0 is not allowed; expected a whole number of epochs >= 1"),
         ("grow(-1) * l1", "grow: initial = -1 is not allowed; expected a finite number >= 0"),
-        ("grow(1, rate=2) * l1", "grow has no option `rate`"),
+        ("grow(1, rate=2) * l1", "grow has no option `rate`; known are factor, every, cap"),
+        ("grow(1, evry=2) * l1", "grow has no option `evry`; did you mean `every`?"),
+        ("DiceLoss", "unknown loss `DiceLoss`; did you mean `dice`?"),
         (
             "grow(1) * grow(2) * l1",
             "grow: factor = grow(2, factor=1, every=1, cap=100) is not allowed; expected a number: the weight of this term grows already",
@@ -233,7 +235,7 @@ fn a_term_of_ones_own_joins_the_vocabulary() {
             sizes.predicted(Temperature::ONE).powf(self.power).sum_classes().mean_samples()
         }
         fn text(&self) -> Option<String> {
-            Some(format!("shrink(power={})", self.power))
+            Some(spec::text_of(self))
         }
     }
     impl spec::Describe for Shrink {
@@ -255,7 +257,37 @@ fn a_term_of_ones_own_joins_the_vocabulary() {
     let loss = Loss::parse("ce + 2 * shrink(power=0.5)", &vocabulary).unwrap();
     assert_eq!(loss.to_string(), "ce + 2 * shrink(power=0.5)");
     assert_eq!(loss.terms().nth(1).unwrap().1.role(), Role::Size);
+    assert_eq!(loss, Loss::parse("ce + 2 * shrink(power=0.5)", &vocabulary).unwrap());
+    assert!(loss != Loss::parse("ce + 2 * shrink(power=0.25)", &vocabulary).unwrap());
     assert_eq!(format!("{:>9}{:>9}{:>9}", Role::Matching, Role::Size, Role::Overlap), " matching     size  overlap");
+}
+
+/// Without a text.
+struct Cap(f64);
+
+impl RegionSizePenalty for Cap {
+    fn penalty(&self, sizes: &RegionSizes) -> Expr<Scalar> {
+        self.0 * sizes.predicted(Temperature::ONE).sum_classes().mean_samples()
+    }
+}
+
+#[test]
+fn terms_without_a_text_are_equal_to_their_clones() {
+    let (one, two) = (penalty(Cap(1.0)), penalty(Cap(2.0)));
+    assert!(one == one.clone() && one != two && one.to_string() == two.to_string());
+    assert!(matches!(one.tiles(3).unwrap().merge(two.tiles(3).unwrap()), Err(LossError::OtherLoss { .. })));
+    assert!(one.tiles(3).unwrap().merge(one.clone().tiles(3).unwrap()).is_ok());
+}
+
+#[test]
+fn every_label_can_be_ignored_in_text() {
+    for label in [0, -1, 255, i64::MAX, i64::MIN, (1 << 53) + 1] {
+        let loss = parse("ce").with_ignore_index(label);
+        assert_eq!(parse(&loss.to_string()).ignored(), [label]);
+        assert_eq!(parse(&format!("ce with ignore=[7, {label}]")).ignored(), [7, label]);
+    }
+    assert_eq!(parse("ce with ignore=- 3").ignored(), [-3]);
+    assert_eq!(parse("ce with ignore=1e3").ignored(), [1000]);
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn leaf_text(leaf: &Leaf) -> String {
         Leaf::ClassCount => "K".into(),
         Leaf::Statistic(statistic) => statistic.to_string(),
         Leaf::Weight(term) => format!("weight_{term}"),
-        Leaf::GivenPrior => "given".into(),
+        Leaf::GivenPrior(_) => "given".into(),
         Leaf::Seed(output) => format!("seed_{output}"),
         Leaf::LogProbability => "log p".into(),
     }

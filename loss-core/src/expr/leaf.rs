@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Extent;
-use crate::Statistic;
+use crate::{Activation, Statistic};
 
 /// The end of a branch: a number known now, or one bound when the program runs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -25,8 +25,8 @@ pub enum Leaf {
     Statistic(Statistic),
     /// Weight of a term; bound at each call, so a schedule rebuilds nothing.
     Weight(usize),
-    /// A proportion per sample and class given with the target.
-    GivenPrior,
+    /// A proportion per sample and class given with the target; under softmax they sum to 1.
+    GivenPrior(Activation),
     /// Factor of an output in the quantity that is differentiated.
     Seed(usize),
     /// log p of a pixel, the one leaf of a pixel function.
@@ -47,7 +47,7 @@ impl Leaf {
             Self::Classes(_) | Self::ClassIn(_) => Extent::CLASSES,
             Self::Zeros(extent) => *extent,
             Self::Statistic(Statistic::ValidSize) => Extent::SAMPLES,
-            Self::Statistic(_) | Self::GivenPrior => Extent::REGIONS,
+            Self::Statistic(_) | Self::GivenPrior(_) => Extent::REGIONS,
             _ => Extent::SCALAR,
         }
     }

@@ -26,6 +26,9 @@ words!(RegionWeight, "square, simple or uniform":
 /// `(p, 1−p)`. A class absent from the target has weight 1e7 (1/1e-7): it dominates, as it does for the authors; leave it out
 /// with [`only`](Self::only) (in text `classes`), or use another weight. Where no pixel is valid the loss is 0.
 ///
+/// With squares `w (P + T)` is about `2/T`: from 2·10⁷ pixels of a class on, which a batch of volumes can have, it is below the floor, and
+/// even a perfect prediction costs something. Take [`RegionWeight::Simple`] there.
+///
 /// It splits like Dice, with the same weights inside: matching `−log(Σ w I / Σ w T)`, size `log Σ w (p̂ + t̂)`, constant
 /// `−log 2Σ w t̂`.
 ///

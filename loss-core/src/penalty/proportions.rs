@@ -2,6 +2,7 @@
 
 use crate::expr::{Expr, Regions, Samples, Scalar};
 use crate::options::{ClassOptions, Pooling, out_of_range, require};
+use crate::program::distribution;
 use crate::spec::{OptionValue, Value, Visitor};
 use crate::{Activation, LossError, RegionSizes, Side, Temperature};
 
@@ -138,10 +139,7 @@ impl ProportionOptions {
 
     pub(crate) fn fits(&self, activation: Activation) -> Result<(), LossError> {
         if let (Activation::Softmax, SizeTarget::Prior(prior)) = (self.activation.unwrap_or(activation), &self.target) {
-            let sum: f64 = prior.iter().sum();
-            if (sum - 1.0).abs() > 1e-6 {
-                return Err(LossError::PriorNotDistribution { sum });
-            }
+            distribution(prior)?;
         }
         Ok(())
     }

@@ -14,6 +14,7 @@
 //!
 //! What is left out of `grow` is factor=1, every=1, cap=100. [`Loss::parse`] has the same for users.
 
+use super::vocabulary::unknown_option;
 use super::{OptionValue, Value, Vocabulary};
 use crate::{Activation, Loss, LossError, Schedule};
 
@@ -226,10 +227,7 @@ impl Parser<'_> {
                 "factor" => factor = value,
                 "every" => every = value,
                 "cap" => cap = value,
-                _ => {
-                    let nearest = None;
-                    return Err(LossError::UnknownOption { term: "grow".into(), option: name, nearest });
-                }
+                _ => return Err(unknown_option("grow", &name, &["factor", "every", "cap"])),
             }
         }
         self.require(')', "`,` or `)`")?;
@@ -262,14 +260,7 @@ impl Parser<'_> {
 
     fn value(&mut self) -> Result<Value, LossError> {
         if self.take('[') {
-            let mut list = Vec::new();
-            while !self.take(']') {
-                if !list.is_empty() {
-                    self.require(',', "`,` or `]`")?;
-                }
-                list.push(self.number()?);
-            }
-            return Ok(Value::List(list));
+            return self.list(Self::number).map(Value::List);
         }
         if let Token::Name(word) = self.peek().clone() {
             self.at += 1;
@@ -278,30 +269,47 @@ impl Parser<'_> {
         self.number().map(Value::Number)
     }
 
+    /// The rest of a list.
+    fn list<T>(&mut self, item: impl Fn(&mut Self) -> Result<T, LossError>) -> Result<Vec<T>, LossError> {
+        let mut list = Vec::new();
+        while !self.take(']') {
+            if !list.is_empty() {
+                self.require(',', "`,` or `]`")?;
+            }
+            list.push(item(self)?);
+        }
+        Ok(list)
+    }
+
+    fn label(&mut self) -> Result<i64, LossError> {
+        if !matches!(self.peek(), Token::Number(_) | Token::Sign('-')) {
+            return Err(self.error("a label or a list of labels"));
+        }
+        let place = |parser: &Self| parser.tokens.get(parser.at).map_or(parser.text.len(), |(place, _)| *place);
+        let (start, first) = (self.at, place(self));
+        let value = self.number()?;
+        // As it is written: not every label is a number of floating point.
+        let written: String = self.text[first..place(self)].split_whitespace().collect();
+        let whole = (value.fract() == 0.0 && value.abs() <= 1e15).then_some(value as i64);
+        written.parse().ok().or(whole).ok_or_else(|| self.error_at(start, "whole numbers"))
+    }
+
     fn settings(&mut self, mut loss: Loss) -> Result<Loss, LossError> {
         let mut given = Vec::new();
         loop {
             let name = self.key("activation or ignore", &mut given)?;
             let start = self.at;
-            let value = self.value()?;
-            loss = match (name.as_str(), &value) {
-                ("activation", value) => {
-                    let activation = Activation::read(value).ok_or_else(|| self.error_at(start, Activation::EXPECTED))?;
+            loss = match name.as_str() {
+                "activation" => {
+                    let value = self.value()?;
+                    let activation = Activation::read(&value).ok_or_else(|| self.error_at(start, Activation::EXPECTED))?;
                     loss.with_activation(activation)
                 }
-                ("ignore", Value::Number(_) | Value::List(_)) => {
-                    let labels = if let Value::List(list) = value { list } else { vec![f64::read(&value).unwrap_or(0.0)] };
-                    if labels.iter().any(|l| l.fract() != 0.0 || l.abs() > 1e15) {
-                        return Err(self.error_at(start, "whole numbers"));
-                    }
-                    labels.iter().fold(loss, |loss, &label| loss.with_ignore_index(label as i64))
+                "ignore" => {
+                    let labels = if self.take('[') { self.list(Self::label)? } else { vec![self.label()?] };
+                    labels.into_iter().fold(loss, Loss::with_ignore_index)
                 }
-                ("ignore", _) => return Err(self.error_at(start, "a label or a list of labels")),
-                _ => {
-                    let known = ["activation", "ignore"];
-                    let nearest = known.into_iter().find(|k| k.chars().next() == name.chars().next()).map(str::to_owned);
-                    return Err(LossError::UnknownOption { term: "with".into(), option: name, nearest });
-                }
+                _ => return Err(unknown_option("with", &name, &["activation", "ignore"])),
             };
             if !self.take(',') {
                 return Ok(loss);

@@ -7,8 +7,7 @@ mod vocabulary;
 pub(crate) use grammar::parse;
 pub(crate) use value::words;
 pub use value::{OptionValue, Value};
-pub(crate) use vocabulary::text_of;
-pub use vocabulary::{Describe, OptionDoc, TermDoc, Visitor, Vocabulary, catalogue};
+pub use vocabulary::{Describe, OptionDoc, TermDoc, Visitor, Vocabulary, catalogue, text_of};
 
 /// The fourteen configurations of the authors' experiments: name and text. The names are texts themselves: `"CE+LogDice"` reads
 /// as `ce + log_dice`.

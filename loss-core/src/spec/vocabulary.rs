@@ -7,7 +7,8 @@ use crate::{LossError, matching, overlap, penalty};
 
 /// A term with a name and options: what makes it readable from text, printable, and listed.
 ///
-/// [`Describe::visit`] names every option once; reading, writing and documentation all go through it.
+/// [`Describe::visit`] names every option once; reading, writing and documentation all go through it. The term itself has
+/// [`text_of`] for its `text` and [`Describe::NAME`] for its `name`: without, a loss does not print its options.
 pub trait Describe: Clone + Default + Send + Sync + 'static {
     /// Name in texts and reports.
     const NAME: &'static str;
@@ -97,8 +98,10 @@ fn list<T: Describe>(mut term: T) -> Vec<OptionDoc> {
     if let Mode::List(list) = visitor.0 { list } else { Vec::new() }
 }
 
-/// The text of a term: its name, and the options that differ from their defaults.
-pub(crate) fn text_of<T: Describe>(term: &T) -> String {
+/// The text of a term: its name, and the options that differ from their defaults. What a term of one's own returns as its `text`, so that
+/// it is printed as it is read.
+#[must_use]
+pub fn text_of<T: Describe>(term: &T) -> String {
     let defaults = list(T::default());
     let options: Vec<_> = list(term.clone())
         .into_iter()
@@ -114,8 +117,7 @@ fn read<T: Describe>(mut term: T, mut given: Vec<(String, Value)>) -> Result<Ter
     term.visit(&mut visitor)?;
     let Mode::Read { known, .. } = visitor.0 else { return Ok(term.into_term()) };
     if let Some((option, _)) = given.first() {
-        let nearest = nearest(option, known.into_iter());
-        return Err(LossError::UnknownOption { term: T::NAME.to_owned(), option: option.clone(), nearest });
+        return Err(unknown_option(T::NAME, option, &known));
     }
     term.check()?;
     Ok(term.into_term())
@@ -204,10 +206,18 @@ fn key(name: &str) -> String {
     name.chars().filter(|c| *c != '_').flat_map(char::to_lowercase).collect()
 }
 
+pub(super) fn unknown_option(term: &str, option: &str, known: &[&str]) -> LossError {
+    let nearest = nearest(option, known.iter().copied());
+    let known = known.iter().map(|&name| name.to_owned()).collect();
+    LossError::UnknownOption { term: term.to_owned(), option: option.to_owned(), nearest, known }
+}
+
 fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    let name = key(name);
+    let name = name.strip_suffix("loss").filter(|name| !name.is_empty()).unwrap_or(&name);
     known
-        .map(|candidate| (strsim::damerau_levenshtein(&key(name), &key(candidate)), candidate))
+        .map(|candidate| (strsim::damerau_levenshtein(name, &key(candidate)), candidate))
         .min()
-        .filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(2))
+        .filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(3))
         .map(|(_, candidate)| candidate.to_owned())
 }
