@@ -198,14 +198,16 @@ impl Header {
             "u4" => Array::I64(self.elements(path, data, big, |b| u32::from_le_bytes(b).into())?),
             "i8" => Array::I64(self.elements(path, data, big, i64::from_le_bytes)?),
             "u8" => {
-                let labels: Vec<u64> = self.elements(path, data, big, u64::from_le_bytes)?;
-                let narrow: Result<Vec<i64>, _> = labels.into_iter().map(i64::try_from).collect();
-                Array::I64(narrow.map_err(|_| CliError::WrongDtype {
-                    path: path.to_path_buf(),
-                    what: "elements",
-                    expected: "numbers below 2^63",
-                    found: "larger ones".to_owned(),
-                })?)
+                let wide = self.elements(path, data, big, u64::from_le_bytes)?;
+                if let Some(&found) = wide.iter().find(|&&number| i64::try_from(number).is_err()) {
+                    return Err(CliError::WrongDtype {
+                        path: path.to_path_buf(),
+                        what: "elements",
+                        expected: "numbers below 2^63",
+                        found: found.to_string(),
+                    });
+                }
+                Array::I64(wide.mapv(|number| number as i64))
             }
             _ => {
                 return Err(CliError::WrongDtype {

@@ -320,7 +320,7 @@ fn given_prior(inputs: &Inputs, classes: usize, activation: Activation) -> Resul
         return Err(LossError::ValueOutOfRange { what: "given prior", value: prior.values()[i], expected: "[0, 1]", position });
     }
     if activation == Activation::Softmax {
-        prior.values().chunks(classes).try_for_each(|row| distribution(row))?;
+        prior.values().chunks(classes.max(1)).try_for_each(distribution)?;
     }
     Ok(prior.clone())
 }

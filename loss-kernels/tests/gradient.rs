@@ -131,3 +131,29 @@ fn few_classes_are_as_many() {
         }
     }
 }
+
+#[test]
+fn samples_cut_into_segments_have_their_own_gradients() {
+    const PIXELS: usize = 10_000;
+    let (samples, classes) = (3, 2);
+    let numbers = |n: usize| (0..n).map(|i| ((i * 7919 % 1009) as f32 / 250.0) - 2.0).collect::<Vec<f32>>();
+    let logits = numbers(samples * classes * PIXELS);
+    let labels: Vec<u8> = (0..samples * PIXELS).map(|i| (i * 31 % 7 % 2) as u8).collect();
+    let plan = Plan::new(classes, [SIZE]).unwrap();
+    let gradient = |samples: usize, logits: &[f32], labels: &[u8], derivatives: &[f64]| {
+        let target = (Target::Labels(Labels::U8(labels)), &[samples, PIXELS][..]);
+        let problem = Problem::new(&[samples, classes, PIXELS], target, None, &[], Activation::Softmax).unwrap();
+        let upstream = Table::new(samples, classes, derivatives.to_vec()).unwrap();
+        let mut gradient = Vec::<f32>::new();
+        logit_gradient(logits, &problem, &plan, &[Some(upstream)], &mut gradient).unwrap();
+        gradient
+    };
+    // Of powers of two, so that what they are measured in does not round.
+    let derivatives = [1.0, -0.5, 0.25, 0.125, -1.0, 0.5];
+    let together = gradient(samples, &logits, &labels, &derivatives);
+    for (n, got) in together.chunks_exact(classes * PIXELS).enumerate() {
+        let of = |length: usize| n * length..(n + 1) * length;
+        let (logits, labels) = (&logits[of(classes * PIXELS)], &labels[of(PIXELS)]);
+        assert!(got == gradient(1, logits, labels, &derivatives[of(classes)]), "sample {n}");
+    }
+}
