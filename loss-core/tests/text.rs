@@ -101,8 +101,8 @@ fn mistakes_are_named() {
         ("ce + logdise", "unknown loss `logdise`; did you mean `log_dice`?"),
         (
             "zzzzzzzz",
-            "unknown loss `zzzzzzzz`; known are ce, cross_entropy, focal, log_recall, l1, kl, db, dice_bias, dice, log_dice, gdice, \
-             generalized_dice, tversky, jaccard",
+            "unknown loss `zzzzzzzz`; known are ce, focal, log_recall, l1, kl, db, dice, gdice, tversky, jaccard, cross_entropy, \
+             dice_bias, log_dice, generalized_dice",
         ),
         ("dice(smoth_numerator=1)", "dice has no option `smoth_numerator`; did you mean `smooth_numerator`?"),
         ("l1(temperature=0)", "l1: temperature = 0 is not allowed; expected a number in (0, 1e6]"),

@@ -135,23 +135,35 @@ type Reader = Box<dyn Fn(Vec<(String, Value)>) -> Result<Term, LossError> + Send
 /// ```
 pub struct Vocabulary(Vec<(String, Reader)>);
 
+/// A function of the type of every built-in term, in the order in which they are listed.
+macro_rules! of_every_term {
+    ($function:ident) => {
+        [
+            $function::<matching::CrossEntropy>(),
+            $function::<matching::Focal>(),
+            $function::<matching::LogRecall>(),
+            $function::<penalty::L1>(),
+            $function::<penalty::Kl>(),
+            $function::<penalty::DiceBias>(),
+            $function::<overlap::Dice>(),
+            $function::<overlap::GeneralizedDice>(),
+            $function::<overlap::Tversky>(),
+            $function::<overlap::Jaccard>(),
+        ]
+    };
+}
+
 impl Default for Vocabulary {
     fn default() -> Self {
+        fn word<T: Describe>() -> fn(&mut Vocabulary) {
+            Vocabulary::add::<T>
+        }
         let mut words = Self(Vec::new());
-        words.add::<matching::CrossEntropy>();
+        of_every_term!(word).iter().for_each(|add| add(&mut words));
         words.add_as("cross_entropy", matching::CrossEntropy::default());
-        words.add::<matching::Focal>();
-        words.add::<matching::LogRecall>();
-        words.add::<penalty::L1>();
-        words.add::<penalty::Kl>();
-        words.add::<penalty::DiceBias>();
         words.add_as("dice_bias", penalty::DiceBias::default());
-        words.add::<overlap::Dice>();
         words.add_as("log_dice", overlap::Dice::log());
-        words.add::<overlap::GeneralizedDice>();
         words.add_as("generalized_dice", overlap::GeneralizedDice::default());
-        words.add::<overlap::Tversky>();
-        words.add::<overlap::Jaccard>();
         words
     }
 }
@@ -163,18 +175,7 @@ pub fn catalogue() -> Vec<TermDoc> {
         let role = T::default().into_term().role();
         TermDoc { name: T::NAME, role, summary: T::SUMMARY, formula: T::FORMULA, options: list(T::default()) }
     }
-    vec![
-        doc::<matching::CrossEntropy>(),
-        doc::<matching::Focal>(),
-        doc::<matching::LogRecall>(),
-        doc::<penalty::L1>(),
-        doc::<penalty::Kl>(),
-        doc::<penalty::DiceBias>(),
-        doc::<overlap::Dice>(),
-        doc::<overlap::GeneralizedDice>(),
-        doc::<overlap::Tversky>(),
-        doc::<overlap::Jaccard>(),
-    ]
+    of_every_term!(doc).into()
 }
 
 impl Vocabulary {
