@@ -104,12 +104,10 @@ impl BurnLoss for Loss {
     }
 
     fn forward_by<const D: usize>(&self, path: Path, logits: Tensor<D>, target: &BurnTarget) -> Result<Forward, LossError> {
+        target.geometry(&logits, self.activation())?;
         match (path, kernel(&logits)) {
             #[cfg(feature = "flex")]
-            (Path::Fused, Some(Kernel::Flex)) => {
-                target.geometry(&logits, self.activation())?;
-                Ok(name(self, path, crate::fused::forward(self, logits, target)?))
-            }
+            (Path::Fused, Some(Kernel::Flex)) => Ok(name(self, path, crate::fused::forward(self, logits, target)?)),
             #[cfg(feature = "cube")]
             (Path::Fused, Some(Kernel::Cube)) => interpret(self, &logits, target, |plan| {
                 let statistics = cube::statistics(&flatten(logits.clone()), target, plan, self.ignored())?;
