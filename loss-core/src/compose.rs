@@ -164,6 +164,7 @@ impl Loss {
     /// ```
     ///
     /// - `grow(a)` is a [`Schedule::grow`] from a on; what is left out is `factor=1, every=1, cap=100`. A product has one of them at most.
+    /// - An option, and what `grow` and `with` take, is given once.
     /// - `with` sets how logits and labels are read, once for the whole loss: `ce + dice with activation=sigmoid, ignore=[254, 255]`.
     /// - Names of terms are the same in any case and with or without underscores: `LogDice` is `log_dice`. Longer names are
     ///   `cross_entropy` (`ce`), `dice_bias` (`db`), `generalized_dice` (`gdice`) and `log_dice` (`dice(form=log)`). Names of options, and

@@ -95,7 +95,7 @@ impl ClassOptions {
     /// One weight ≥ 0 per class. Whether they are normalised depends on the term: a mean over classes divides by their sum.
     ///
     /// # Errors
-    /// [`LossError::OptionOutOfRange`] for weights that are negative, not finite or all zero; [`LossError::ClassCount`] when the
+    /// [`LossError::OptionOutOfRange`] for weights outside `[0, 1e100]` or all zero; [`LossError::ClassCount`] when the
     /// loss meets its logits.
     pub fn weighted(mut self, weights: &[f64]) -> Result<Self, LossError> {
         self.weights = Some(weights.to_vec());

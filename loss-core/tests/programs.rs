@@ -1,6 +1,6 @@
 //! Losses as programs: what is shared, what can be differentiated, what each term is by itself, what is refused.
 
-use loss_core::expr::{Expr, HostAlgebra, OnHost, Scalar, Table};
+use loss_core::expr::{Algebra, Expr, HostAlgebra, OnHost, Op, Scalar, Table};
 use loss_core::{
     Activation, AllRegions, Backend, Decomposition, Detail, Geometry, GroundTruthMatching, Inputs, InsideTruth, Loss,
     LossError, Overlap, Plan, Program, RegionSizePenalty, RegionSizes, Side, SplitOf, Statistic, TargetKind, Temperature,
@@ -216,6 +216,9 @@ fn arrays_that_do_not_fit_are_refused() {
         (3..).take(program.plan().statistics().len()).map(|columns| Table::filled(SAMPLES, columns, 1.0)).collect();
     let refused = program.outputs(&HostAlgebra, &wrong, &inputs(&parse("ce + dice"))).unwrap_err();
     assert!(matches!(refused, LossError::Unsupported { what: "operation", .. }), "{refused}");
+    // Of no class every sum is 0.
+    let sum = HostAlgebra.apply(Op::SumClasses, &[&Table::filled(2, 0, 1.0)]).unwrap();
+    assert_eq!(HostAlgebra.apply(Op::Neg, &[&sum]).unwrap().values(), [-0.0; 2]);
     // No samples.
     let refused = program.upstream(&wrong, &Inputs::default(), &[1.0]);
     assert!(matches!(refused, Err(LossError::Unsupported { what: "operation", .. })), "{refused:?}");

@@ -170,6 +170,10 @@ fn mistakes_are_named() {
         ("grow(1, every=1.5) * l1", "grow: every = 1.5 is not allowed; expected a whole number of epochs >= 1"),
         ("grow(1, every=0) * l1", "grow: every = 0 is not allowed; expected a whole number of epochs >= 1"),
         ("grow(-1) * l1", "grow: initial = -1 is not allowed; expected a finite number >= 0"),
+        (
+            "ce(class_weights=[1, 1e101])",
+            "ce: class_weights = [1.0, 1e101] is not allowed; expected weights of 0 to 1e100, one of them above 0",
+        ),
         ("grow(1, rate=2) * l1", "grow has no option `rate`; known are factor, every, cap"),
         ("grow(1, evry=2) * l1", "grow has no option `evry`; did you mean `every`?"),
         ("DiceLoss", "unknown loss `DiceLoss`; did you mean `dice`?"),
@@ -214,6 +218,9 @@ fn schedules_follow_the_authors() {
     let weights: Vec<f64> = [0, 9, 10, 20, 29, 30, 1000].iter().map(|&e| loss.at_epoch(e).terms().nth(1).unwrap().0).collect();
     assert_eq!(weights, [1.0, 1.0, 5.0, 25.0, 25.0, 100.0, 100.0]);
     assert_eq!(Schedule::Constant(0.3).at(7), 0.3);
+    // Written without `grow`.
+    let odd = parse("ce").scheduled(Schedule::Grow { initial: 1.0, factor: 0.5, every: 1.0, cap: 2.0 });
+    assert!(matches!(odd, Err(LossError::OptionOutOfRange { term: "grow", option: "factor", .. })), "{odd:?}");
     let minus = parse("-2 * grow(1, factor=5, every=10, cap=100) * l1");
     assert_eq!([0, 10, 1000].map(|e| minus.at_epoch(e).terms().next().unwrap().0), [-2.0, -10.0, -200.0]);
     assert_eq!(minus.to_string(), "-1 * grow(2, factor=5, every=10, cap=200) * l1");

@@ -187,7 +187,8 @@ impl<T: OnHost> Algebra for T {
                 Table::row(sums)
             }
             Op::SumClasses => {
-                let sums = x.values.chunks_exact(x.columns.max(1)).map(|row| row.iter().sum()).collect();
+                let row = |r: usize| x.values[r * x.columns..(r + 1) * x.columns].iter().sum();
+                let sums = (0..x.rows).map(row).collect();
                 Table { rows: x.rows, columns: 1, values: sums }
             }
             _ => {

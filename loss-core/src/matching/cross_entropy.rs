@@ -49,7 +49,7 @@ impl CrossEntropy {
     /// One weight ≥ 0 per class.
     ///
     /// # Errors
-    /// [`LossError::OptionOutOfRange`] for weights that are negative, not finite or all zero; [`LossError::ClassCount`] when the loss
+    /// [`LossError::OptionOutOfRange`] for weights outside `[0, 1e100]` or all zero; [`LossError::ClassCount`] when the loss
     /// meets its logits.
     pub fn class_weights(mut self, weights: &[f64]) -> Result<Self, LossError> {
         self.class_weights = Some(weights.to_vec());

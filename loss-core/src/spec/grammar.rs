@@ -1,18 +1,4 @@
-//! The text form of a loss:
-//!
-//! ```text
-//! loss     = sum [ "with" setting { "," setting } ]
-//! sum      = product { ("+" | "-") product }
-//! product  = [ "-" ] factor { "*" factor }            one of the factors is a loss, the others are weights
-//! factor   = number | grow | "(" sum ")" | name [ "(" [ option { "," option } ] ")" ]
-//! grow     = "grow" "(" number { "," ( "factor" | "every" | "cap" ) "=" number } ")"
-//! option   = name "=" ( number | name | list )
-//! setting  = "activation" "=" name | "ignore" "=" ( number | list )
-//! list     = "[" [ number { "," number } ] "]"
-//! number   = [ "-" ] digits with "." and an exponent, as in 0.5 or 1e-3
-//! ```
-//!
-//! What is left out of `grow` is factor=1, every=1, cap=100. [`Loss::parse`] has the same for users.
+//! The text form of a loss, read by recursive descent. [`Loss::parse`] has the grammar.
 
 use super::vocabulary::unknown_option;
 use super::{OptionValue, Value, Vocabulary};
