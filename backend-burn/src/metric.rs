@@ -24,7 +24,7 @@ use burn::train::metric::{
     Metric, MetricAttributes, MetricMetadata, MetricName, Numeric, NumericAttributes, NumericEntry, SerializedEntry,
 };
 use loss_core::expr::Table;
-use loss_core::{Loss, LossError, Plan, Side, Statistic, Temperature};
+use loss_core::{Loss, LossError, Plan, Probability, Side, Statistic, Temperature};
 
 use crate::BurnTarget;
 use crate::loss::tables;
@@ -47,13 +47,9 @@ impl RegionCounts {
     pub fn new<const D: usize>(loss: &Loss, logits: &Tensor<D>, target: &BurnTarget) -> Result<Self, LossError> {
         let geometry = target.geometry(logits, loss.activation())?;
         // So high a temperature that a probability is 0 or 1: the same sums count pixels.
-        let (activation, hard) = (loss.activation(), Temperature::new(1e6)?);
-        let wanted = [
-            Statistic::ValidSize,
-            Statistic::TargetSize,
-            Statistic::PredictedSize(activation, hard, Side::Region),
-            Statistic::Intersection(activation, hard, Side::Region),
-        ];
+        let hard = Probability::new(loss.activation(), Temperature::new(1e6)?, Side::Region);
+        let wanted =
+            [Statistic::VALID_SIZE, Statistic::TARGET_SIZE, Statistic::predicted_size(hard), Statistic::intersection(hard)];
         let plan = Plan::new(geometry.classes, wanted)?;
         let tables = tables(loss, logits, target, &plan)?;
         let [valid, target, predicted, both] = tables.as_slice() else { return Ok(Self::default()) };

@@ -3,7 +3,7 @@
 use burn::tensor::activation::sigmoid;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use loss_core::expr::{Algebra, Op, Table};
-use loss_core::{Activation, LossError, Plan, Side, Statistic, Temperature};
+use loss_core::{Activation, LossError, Over, Plan, Probability, Quantity, Side, Statistic, Temperature};
 
 use crate::BurnTarget;
 use crate::device::wide;
@@ -164,7 +164,7 @@ impl Pixels {
         (shifted, rest)
     }
 
-    fn probability(&self, activation: Activation, temperature: Temperature, side: Side) -> Tensor<3> {
+    fn probability(&self, Probability { activation, temperature, side }: Probability) -> Tensor<3> {
         match activation {
             Activation::Softmax => {
                 let (shifted, rest) = self.shifted(temperature);
@@ -187,45 +187,33 @@ impl Pixels {
         }
     }
 
-    fn target_on(&self, side: Side) -> Tensor<3> {
-        match side {
-            Side::Region => self.target.clone(),
-            Side::Background => 1.0 - self.target.clone(),
+    /// What every pixel and class counts for: w, w·y or w·(1 − y).
+    fn factor(&self, over: Over) -> Tensor<3> {
+        match over {
+            Over::Valid => self.weight.clone(),
+            Over::Region => self.weight.clone() * self.target.clone(),
+            Over::Background => self.weight.clone() * (1.0 - self.target.clone()),
         }
     }
 
     fn statistic(&self, statistic: &Statistic) -> Result<Tensor<2>, LossError> {
-        let weight = || self.weight.clone();
-        let weighted_target = || weight() * self.target.clone();
-        let values = match statistic {
-            Statistic::ValidSize => weight(),
-            Statistic::TargetSize => weighted_target(),
-            Statistic::SquaredTarget => weighted_target() * self.target.clone(),
-            Statistic::PredictedSize(a, t, side) => weight() * self.probability(*a, *t, *side),
-            Statistic::Intersection(a, t, side) => weight() * self.target_on(*side) * self.probability(*a, *t, *side),
-            Statistic::SquaredMass(a) => {
-                let p = self.probability(*a, Temperature::ONE, Side::Region);
-                weight() * p.clone() * p
+        let factor = self.factor(statistic.over);
+        let values = match &statistic.of {
+            Quantity::One => factor,
+            Quantity::Target => factor * self.target.clone(),
+            Quantity::Mass(p) => factor * self.probability(*p),
+            Quantity::SquaredMass(a) => {
+                let p = self.probability(Probability::new(*a, Temperature::ONE, Side::Region));
+                factor * p.clone() * p
             }
-            Statistic::LogLikelihood(a, side) => weight() * self.target_on(*side) * self.logarithm(*a, *side),
-            Statistic::LogMass(a, side) => weight() * self.logarithm(*a, *side),
-            Statistic::PixelSum(a, side, function) => {
+            Quantity::Log(a, side) => factor * self.logarithm(*a, *side),
+            Quantity::Function(a, side, function) => {
                 let log = self.logarithm(*a, *side);
                 let pixels = Interpreter::<3> { device: log.device(), dtype: log.dtype() };
-                weight() * self.target_on(*side) * function.apply(&pixels, &log)?
-            }
-            other => {
-                return Err(LossError::Unsupported {
-                    what: "statistic",
-                    got: other.to_string(),
-                    expected: "one of those known to this version",
-                });
+                factor * function.apply(&pixels, &log)?
             }
         };
-        Ok(match statistic {
-            Statistic::LogLikelihood(..) | Statistic::LogMass(..) | Statistic::PixelSum(..) => self.sum_logarithms(values),
-            _ => self.sum(values),
-        })
+        Ok(if statistic.of.is_logarithmic() { self.sum_logarithms(values) } else { self.sum(values) })
     }
 }
 

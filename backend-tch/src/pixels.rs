@@ -4,7 +4,7 @@
 //! of a region, and the activation hands it on. LibTorch's autograd would take three times as many passes over memory.
 
 use loss_core::expr::PixelFunction;
-use loss_core::{Activation, LossError, Plan, Side, Statistic, Temperature};
+use loss_core::{Activation, LossError, Over, Plan, Probability, Quantity, Side, Statistic, Temperature};
 use tch::{Kind, TchError, Tensor};
 
 use crate::algebra::{Interpreter, Shared};
@@ -32,7 +32,7 @@ pub(crate) struct Group {
 pub(crate) fn groups(plan: &Plan, wanted: impl Fn(usize) -> bool) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for (i, statistic) in plan.statistics().iter().enumerate().filter(|(i, _)| wanted(*i)) {
-        let Some((activation, temperature, _)) = statistic.probability() else { continue };
+        let Some(Probability { activation, temperature, .. }) = statistic.probability() else { continue };
         match groups.iter_mut().find(|g| (g.activation, g.temperature) == (activation, temperature)) {
             Some(group) => group.members.push(i),
             None => groups.push(Group { activation, temperature, members: vec![i] }),
@@ -176,13 +176,14 @@ fn outside(chunk: &Chunk, values: &Tensor) -> Result<Tensor, TchError> {
 
 /// A sum over the target alone.
 pub(crate) fn target_summand(chunk: &Chunk, statistic: &Statistic) -> Result<Summand, LossError> {
-    let summand = match (statistic, &chunk.target, &chunk.weight) {
-        (Statistic::ValidSize, _, Some(weight)) => Ok(Summand::Each(weight.shallow_clone())),
-        (Statistic::ValidSize, _, None) => Ok(Summand::Count),
+    let summand = match (&statistic.of, &chunk.target, &chunk.weight) {
+        (Quantity::Mass(_) | Quantity::SquaredMass(_) | Quantity::Log(..) | Quantity::Function(..), ..) => Err(missing()),
+        (Quantity::One, _, Some(weight)) if statistic.is_shared() => Ok(Summand::Each(weight.shallow_clone())),
+        (Quantity::One, _, None) if statistic.is_shared() => Ok(Summand::Count),
         (_, Shares::Labels { index, own }, _) => {
             chunk.times_weight(own.shallow_clone(), false).map(|own| Summand::Own(own, index.shallow_clone()))
         }
-        (Statistic::SquaredTarget, Shares::Soft(shares), _) => {
+        (Quantity::Target, Shares::Soft(shares), _) => {
             shares.f_mul(shares).and_then(|squared| chunk.times_weight(squared, true)).map(Summand::Each)
         }
         (_, Shares::Soft(shares), _) => chunk.times_weight(shares.shallow_clone(), false).map(Summand::Each),
@@ -200,20 +201,17 @@ impl Group {
     ) -> Result<(), LossError> {
         let statistics = plan.statistics();
         for side in [Side::Region, Side::Background] {
-            let of = |i: &&usize| statistics[**i].probability().is_some_and(|(.., of)| of == side);
+            let of = |i: &&usize| statistics[**i].probability().is_some_and(|p| p.side == side);
             let members: Vec<usize> = self.members.iter().filter(of).copied().collect();
             if members.is_empty() {
                 continue;
             }
-            let of_p = |statistic: &Statistic| {
-                matches!(statistic, Statistic::PredictedSize(..) | Statistic::Intersection(..) | Statistic::SquaredMass(_))
-            };
-            let p = members.iter().any(|&i| of_p(&statistics[i]));
-            let log = members.iter().any(|&i| !of_p(&statistics[i]));
+            let p = members.iter().any(|&i| !statistics[i].of.is_logarithmic());
+            let log = members.iter().any(|&i| statistics[i].of.is_logarithmic());
             let all = Probabilities::new(chunk, self.activation, self.temperature, side, Needs { p, log });
             let all = all.during("computing probabilities")?;
             for i in members {
-                then(i, all.summand(&statistics[i], side)?)?;
+                then(i, all.summand(&statistics[i])?)?;
             }
         }
         Ok(())
@@ -221,29 +219,26 @@ impl Group {
 }
 
 impl Probabilities<'_> {
-    fn summand(&self, statistic: &Statistic, side: Side) -> Result<Summand, LossError> {
-        let value = match statistic {
-            Statistic::PredictedSize(..) | Statistic::LogMass(..) => {
-                let masses = matches!(statistic, Statistic::PredictedSize(..));
-                let values = self.at(if masses { Value::Probability } else { Value::Logarithm }, None)?;
-                return self.chunk.times_weight(values, !masses).map(Summand::Each).during("summing over pixels");
-            }
-            Statistic::SquaredMass(_) => {
+    fn summand(&self, statistic: &Statistic) -> Result<Summand, LossError> {
+        let value = match &statistic.of {
+            Quantity::One | Quantity::Target => return target_summand(self.chunk, statistic),
+            Quantity::Mass(_) => Value::Probability,
+            Quantity::SquaredMass(_) => {
                 let squared = self.p().and_then(|p| p.f_mul(p)).and_then(|squared| self.chunk.times_weight(squared, true));
                 return squared.map(Summand::Each).during("summing over pixels");
             }
-            Statistic::Intersection(..) => Value::Probability,
-            Statistic::LogLikelihood(..) => Value::Logarithm,
-            Statistic::PixelSum(_, _, function) => Value::Function(function),
-            other => {
-                return Err(LossError::Unsupported {
-                    what: "statistic",
-                    got: other.to_string(),
-                    expected: "one of those known to this version",
-                });
-            }
+            Quantity::Log(..) => Value::Logarithm,
+            Quantity::Function(.., function) => Value::Function(function),
         };
-        if side == Side::Region { self.inside(value) } else { self.outside(value) }
+        match statistic.over {
+            Over::Valid => {
+                let values = self.at(value, None)?;
+                let is_copy = statistic.of.is_logarithmic();
+                self.chunk.times_weight(values, is_copy).map(Summand::Each).during("summing over pixels")
+            }
+            Over::Region => self.inside(value),
+            Over::Background => self.outside(value),
+        }
     }
 }
 
@@ -276,20 +271,21 @@ impl<'a> Upstream<'a> {
         let mut any = false;
         for &i in &group.members {
             let statistic = &plan.statistics()[i];
-            let (Some(handed), Some((.., of))) = (&handed[i], statistic.probability()) else { continue };
-            if of != side {
+            let (Some(handed), Some(p)) = (&handed[i], statistic.probability()) else { continue };
+            if p.side != side {
                 continue;
             }
             any = true;
-            let factor = if matches!(statistic, Statistic::SquaredMass(_)) { 2.0 * factor } else { factor };
+            let factor = if matches!(statistic.of, Quantity::SquaredMass(_)) { 2.0 * factor } else { factor };
             let handed = handed.f_mul_scalar(factor)?.f_to_kind(kind)?.f_unsqueeze(2)?;
-            match statistic {
-                Statistic::SquaredMass(_) => all.squared = Some(handed),
-                Statistic::LogMass(..) => all.log_mass = Some(handed),
-                Statistic::Intersection(..) => all.intersection = Some(handed),
-                Statistic::LogLikelihood(..) => all.likelihood = Some(handed),
-                Statistic::PixelSum(_, _, function) => all.functions.push((function, handed)),
-                _ => all.mass = Some(handed),
+            match (&statistic.of, statistic.over) {
+                (Quantity::Mass(_), Over::Valid) => all.mass = Some(handed),
+                (Quantity::Mass(_), Over::Region | Over::Background) => all.intersection = Some(handed),
+                (Quantity::SquaredMass(_), _) => all.squared = Some(handed),
+                (Quantity::Log(..), Over::Valid) => all.log_mass = Some(handed),
+                (Quantity::Log(..), Over::Region | Over::Background) => all.likelihood = Some(handed),
+                (Quantity::Function(.., function), _) => all.functions.push((function, handed)),
+                (Quantity::One | Quantity::Target, _) => {}
             }
         }
         Ok(any.then_some(all))

@@ -13,19 +13,27 @@ impl Plan {
     /// A plan for the given statistics, repeated ones dropped.
     ///
     /// # Errors
-    /// [`LossError::TooFewClasses`] where a softmax is asked of a single channel; [`LossError::Unsupported`] where a background is asked of
-    /// a softmax, which has none ([`Side`]).
+    /// [`LossError::TooFewClasses`] where a softmax is asked of a single channel;
+    /// [`LossError::Unsupported`] where a background is asked of a softmax, which has none ([`Side`]),
+    /// or a quantity is summed over pixels that no term sums it over.
     pub fn new(classes: usize, statistics: impl IntoIterator<Item = Statistic>) -> Result<Self, LossError> {
         let mut unique: Vec<Statistic> = Vec::new();
         for statistic in statistics {
             if statistic.activation() == Some(Activation::Softmax) && classes < 2 {
                 return Err(LossError::TooFewClasses { classes });
             }
-            if matches!(statistic.probability(), Some((Activation::Softmax, _, Side::Background))) {
+            if statistic.probability().is_some_and(|p| (p.activation, p.side) == (Activation::Softmax, Side::Background)) {
                 return Err(LossError::Unsupported {
                     what: "statistic",
                     got: format!("{statistic} of a softmax"),
                     expected: "the region's side, or sigmoid channels",
+                });
+            }
+            if !statistic.is_computed() {
+                return Err(LossError::Unsupported {
+                    what: "statistic",
+                    got: format!("{:?} over {:?}", statistic.of, statistic.over),
+                    expected: "a probability over all pixels or over its own side",
                 });
             }
             if !unique.contains(&statistic) {
@@ -50,6 +58,6 @@ impl Plan {
     /// Columns of a statistic: K, or 1 for the valid size.
     #[must_use]
     pub fn columns(&self, statistic: &Statistic) -> usize {
-        if *statistic == Statistic::ValidSize { 1 } else { self.classes }
+        if statistic.is_shared() { 1 } else { self.classes }
     }
 }

@@ -129,12 +129,18 @@ impl Program {
         }
         let seeded = seeded.unwrap_or(total);
         let adjoint_of = tape.differentiate(seeded);
+        let elements: Vec<Option<Index>> = element_exprs.iter().map(|e| e.as_ref().map(|e| tape.push_node(e.node()))).collect();
+        // A training step reads nothing for elements: with `Detail::Total` only what outputs need.
+        let read = (detail == Detail::Total).then(|| {
+            let mut wanted: Vec<Index> = outputs.scalars().copied().collect();
+            wanted.extend(adjoint_of.iter().map(|(_, adjoint)| *adjoint));
+            tape.needed(&wanted)
+        });
         let statistics: Vec<(Index, Statistic)> = tape
             .leaves()
+            .filter(|(i, _)| read.as_ref().is_none_or(|read| read[*i]))
             .filter_map(|(i, leaf)| if let Leaf::Statistic(s) = leaf { Some((i, s.clone())) } else { None })
             .collect();
-        // Elements come last: they may need nothing that the outputs do not, and are computed only on request.
-        let elements = element_exprs.iter().map(|e| e.as_ref().map(|e| tape.push_node(e.node()))).collect();
         for (_, leaf) in tape.leaves() {
             match leaf {
                 Leaf::Classes(values) if values.len() != classes => {

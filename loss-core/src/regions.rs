@@ -1,7 +1,7 @@
 //! What each kind of term is handed: the views of the regions that make "matching" and "size" facts the compiler checks.
 
 use crate::expr::{Classes, Expr, Leaf, PixelFunction, Regions, Samples};
-use crate::{Activation, Side, Statistic, Temperature};
+use crate::{Activation, Probability, Side, Statistic, Temperature};
 
 fn statistic<A>(statistic: Statistic) -> Expr<A> {
     Expr::leaf(Leaf::Statistic(statistic))
@@ -38,13 +38,13 @@ macro_rules! scene {
             /// T: size of the true region (`[N, K]`).
             #[must_use]
             pub fn target_size(&self) -> Expr<Regions> {
-                statistic(Statistic::TargetSize)
+                statistic(Statistic::TARGET_SIZE)
             }
 
             /// M: valid pixels, or their weight (`[N, 1]`).
             #[must_use]
             pub fn valid_size(&self) -> Expr<Samples> {
-                statistic(Statistic::ValidSize)
+                statistic(Statistic::VALID_SIZE)
             }
 
             /// The two sides of each channel's problem under sigmoid, the region alone under softmax.
@@ -87,13 +87,13 @@ impl InsideTruth {
     /// Predicted mass inside the true region on a side; the background's, Σ (1 − y)(1 − p), exists under sigmoid.
     #[must_use]
     pub fn intersection_on(&self, side: Side, temperature: Temperature) -> Expr<Regions> {
-        statistic(Statistic::Intersection(self.activation, temperature, side))
+        statistic(Statistic::intersection(Probability::new(self.activation, temperature, side)))
     }
 
     /// L: log-likelihood of the true region, Σ y log p, on a side.
     #[must_use]
     pub fn log_likelihood(&self, side: Side) -> Expr<Regions> {
-        statistic(Statistic::LogLikelihood(self.activation, side))
+        statistic(Statistic::log_likelihood(self.activation, side))
     }
 
     /// The log-likelihood of the target smoothed towards the uniform one: y' = (1 − e)·y + e/C, with C = K classes under softmax
@@ -103,7 +103,7 @@ impl InsideTruth {
         if smoothing == 0.0 {
             return self.log_likelihood(side);
         }
-        let everywhere: Expr<Regions> = statistic(Statistic::LogMass(self.activation, side));
+        let everywhere: Expr<Regions> = statistic(Statistic::log_mass(self.activation, side));
         (1.0 - smoothing) * self.log_likelihood(side) + smoothing / self.outcomes() * everywhere
     }
 
@@ -123,7 +123,7 @@ impl InsideTruth {
     /// F: sum of a pixel function φ(log p) over the true region, Σ y φ(log p), on a side.
     #[must_use]
     pub fn pixel_sum(&self, function: &PixelFunction, side: Side) -> Expr<Regions> {
-        statistic(Statistic::PixelSum(self.activation, side, function.clone()))
+        statistic(Statistic::pixel_sum(self.activation, side, function.clone()))
     }
 }
 
@@ -137,7 +137,7 @@ impl RegionSizes {
     /// Predicted mass on a side; the background's, Σ (1 − p), exists under sigmoid.
     #[must_use]
     pub fn predicted_size_on(&self, side: Side, temperature: Temperature) -> Expr<Regions> {
-        statistic(Statistic::PredictedSize(self.activation, temperature, side))
+        statistic(Statistic::predicted_size(Probability::new(self.activation, temperature, side)))
     }
 
     /// p̂(τ) = P(τ)/M: predicted proportion of each class; 0 in a sample without a valid pixel.
@@ -179,13 +179,13 @@ impl AllRegions {
     /// Q = Σ p².
     #[must_use]
     pub fn squared_mass(&self) -> Expr<Regions> {
-        statistic(Statistic::SquaredMass(self.activation))
+        statistic(Statistic::squared_mass(self.activation))
     }
 
     /// Σ y².
     #[must_use]
     pub fn squared_target(&self) -> Expr<Regions> {
-        statistic(Statistic::SquaredTarget)
+        statistic(Statistic::SQUARED_TARGET)
     }
 }
 

@@ -67,87 +67,217 @@ pub enum Side {
     Background,
 }
 
-/// A sum over the valid pixels of one sample, for each class; every summand carries the pixel's weight w (1 by default).
+/// A probability of a pixel and class: p(τ), or 1 − p(τ) on the background side, which does not
+/// cancel where p is nearly 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Probability {
+    /// How logits become probabilities.
+    pub activation: Activation,
+    /// The factor on the logits.
+    pub temperature: Temperature,
+    /// The class, or what is not the class.
+    pub side: Side,
+}
+
+/// Which pixels a statistic sums over, as the factor that each of them carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Over {
+    /// All valid pixels: 1.
+    Valid,
+    /// The true region: y.
+    Region,
+    /// What is not of the true region: 1 − y.
+    Background,
+}
+
+impl Probability {
+    /// A probability.
+    #[must_use]
+    pub const fn new(activation: Activation, temperature: Temperature, side: Side) -> Self {
+        Self { activation, temperature, side }
+    }
+}
+
+impl From<Side> for Over {
+    fn from(side: Side) -> Self {
+        match side {
+            Side::Region => Self::Region,
+            Side::Background => Self::Background,
+        }
+    }
+}
+
+/// What a statistic sums up of each pixel.
 ///
-/// y is the target in `[0, 1]`, p the probability. All depend on the logits but [`Statistic::ValidSize`], [`Statistic::TargetSize`] and
-/// [`Statistic::SquaredTarget`].
+/// Backends match it without a wildcard: where one is added, the compiler names every place that
+/// lacks it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Statistic {
-    /// M = Σ w, `[N, 1]`
-    ValidSize,
-    /// T = Σ w y
-    TargetSize,
-    /// Σ w y² (differs from T for soft targets)
-    SquaredTarget,
-    /// P(τ) = Σ w p(τ); on the background side Σ w (1 − p(τ)), which does not cancel where M − P would
-    PredictedSize(Activation, Temperature, Side),
-    /// I(τ) = Σ w y p(τ); on the background side Σ w (1 − y)(1 − p(τ))
-    Intersection(Activation, Temperature, Side),
-    /// Q = Σ w p²
+pub enum Quantity {
+    /// 1
+    One,
+    /// y
+    Target,
+    /// p
+    Mass(Probability),
+    /// p², at temperature 1
     SquaredMass(Activation),
-    /// L = Σ w y log p; on the background side Σ w (1 − y) log(1 − p)
-    LogLikelihood(Activation, Side),
-    /// A = Σ w log p; on the background side Σ w log(1 − p)
-    LogMass(Activation, Side),
-    /// F = Σ w y φ(log p); on the background side Σ w (1 − y) φ(log(1 − p))
-    PixelSum(Activation, Side, PixelFunction),
+    /// log p, at temperature 1
+    Log(Activation, Side),
+    /// φ(log p), at temperature 1
+    Function(Activation, Side, PixelFunction),
+}
+
+impl Quantity {
+    /// The probability that it depends on the logits through; `None` where it does not.
+    #[must_use]
+    pub fn probability(&self) -> Option<Probability> {
+        let plain = |activation, side| Some(Probability { activation, temperature: Temperature::ONE, side });
+        match self {
+            Self::One | Self::Target => None,
+            Self::Mass(probability) => Some(*probability),
+            Self::SquaredMass(a) => plain(*a, Side::Region),
+            Self::Log(a, side) | Self::Function(a, side, _) => plain(*a, *side),
+        }
+    }
+
+    /// Whether it is made of log p, whose sums may grow beyond what the type holds.
+    #[must_use]
+    pub fn is_logarithmic(&self) -> bool {
+        match self {
+            Self::One | Self::Target | Self::Mass(_) | Self::SquaredMass(_) => false,
+            Self::Log(..) | Self::Function(..) => true,
+        }
+    }
+}
+
+/// A sum over the pixels of one sample, for each class: `Σ w · over · of`, where w is the weight of
+/// the pixel (1 by default, 0 where it is ignored).
+///
+/// ```
+/// use loss_core::{Activation, Probability, Side, Statistic, Temperature};
+///
+/// let p = Probability::new(Activation::Softmax, Temperature::TEN, Side::Region);
+/// assert_eq!(Statistic::intersection(p).to_string(), "I(10)");
+/// assert!(!Statistic::TARGET_SIZE.depends_on_logits());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Statistic {
+    /// Which pixels.
+    pub over: Over,
+    /// What of each.
+    pub of: Quantity,
 }
 
 impl Statistic {
+    /// M = Σ w, `[N, 1]`
+    pub const VALID_SIZE: Self = Self { over: Over::Valid, of: Quantity::One };
+    /// T = Σ w y
+    pub const TARGET_SIZE: Self = Self { over: Over::Region, of: Quantity::One };
+    /// Σ w y² (differs from T for soft targets)
+    pub const SQUARED_TARGET: Self = Self { over: Over::Region, of: Quantity::Target };
+
+    /// P = Σ w p; on the background side Σ w (1 − p), which does not cancel where M − P would.
+    #[must_use]
+    pub const fn predicted_size(p: Probability) -> Self {
+        Self { over: Over::Valid, of: Quantity::Mass(p) }
+    }
+
+    /// I = Σ w y p; on the background side Σ w (1 − y)(1 − p).
+    #[must_use]
+    pub fn intersection(p: Probability) -> Self {
+        Self { over: p.side.into(), of: Quantity::Mass(p) }
+    }
+
+    /// Q = Σ w p²
+    #[must_use]
+    pub const fn squared_mass(activation: Activation) -> Self {
+        Self { over: Over::Valid, of: Quantity::SquaredMass(activation) }
+    }
+
+    /// L = Σ w y log p; on the background side Σ w (1 − y) log(1 − p).
+    #[must_use]
+    pub fn log_likelihood(activation: Activation, side: Side) -> Self {
+        Self { over: side.into(), of: Quantity::Log(activation, side) }
+    }
+
+    /// A = Σ w log p; on the background side Σ w log(1 − p).
+    #[must_use]
+    pub const fn log_mass(activation: Activation, side: Side) -> Self {
+        Self { over: Over::Valid, of: Quantity::Log(activation, side) }
+    }
+
+    /// F = Σ w y φ(log p); on the background side Σ w (1 − y) φ(log(1 − p)).
+    #[must_use]
+    pub fn pixel_sum(activation: Activation, side: Side, function: PixelFunction) -> Self {
+        Self { over: side.into(), of: Quantity::Function(activation, side, function) }
+    }
+
+    /// Whether it is one number for all classes: M alone is.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        *self == Self::VALID_SIZE
+    }
+
     /// Whether a gradient flows from it to the logits.
     #[must_use]
     pub fn depends_on_logits(&self) -> bool {
         self.probability().is_some()
     }
 
-    /// The probability that it depends on the logits through: activation, temperature and side; `None` for sums over the target
-    /// alone. Logarithms are those of probabilities at temperature 1.
+    /// The probability that it depends on the logits through; `None` for sums over the target alone.
     #[must_use]
-    pub fn probability(&self) -> Option<(Activation, Temperature, Side)> {
-        match self {
-            Self::ValidSize | Self::TargetSize | Self::SquaredTarget => None,
-            Self::PredictedSize(a, t, side) | Self::Intersection(a, t, side) => Some((*a, *t, *side)),
-            Self::SquaredMass(a) => Some((*a, Temperature::ONE, Side::Region)),
-            Self::LogLikelihood(a, side) | Self::LogMass(a, side) | Self::PixelSum(a, side, _) => {
-                Some((*a, Temperature::ONE, *side))
-            }
-        }
+    pub fn probability(&self) -> Option<Probability> {
+        self.of.probability()
     }
 
     /// The activation whose probabilities it sums; `None` for sums over the target alone.
     #[must_use]
     pub fn activation(&self) -> Option<Activation> {
-        self.probability().map(|(activation, ..)| activation)
+        self.probability().map(|p| p.activation)
+    }
+
+    /// Backends compute what terms are made of: a probability over all pixels or over its own side,
+    /// and y over the region.
+    pub(crate) fn is_computed(&self) -> bool {
+        match (&self.of, self.over) {
+            (Quantity::One, Over::Valid | Over::Region) | (Quantity::Target, Over::Region) => true,
+            (Quantity::One | Quantity::Target, _) => false,
+            (Quantity::SquaredMass(_), over) => over == Over::Valid,
+            (Quantity::Function(_, side, _), over) => over == Over::from(*side),
+            (Quantity::Mass(Probability { side, .. }) | Quantity::Log(_, side), over) => {
+                over == Over::Valid || over == Over::from(*side)
+            }
+        }
     }
 }
 
 impl Display for Statistic {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        let (name, temperature, side) = match self {
-            Self::ValidSize => ("M", None, None),
-            Self::TargetSize => ("T", None, None),
-            Self::SquaredTarget => ("Y2", None, None),
-            Self::PredictedSize(_, t, side) => ("P", Some(*t), Some(*side)),
-            Self::Intersection(_, t, side) => ("I", Some(*t), Some(*side)),
-            Self::SquaredMass(_) => ("Q", None, None),
-            Self::LogLikelihood(_, side) => ("L", None, Some(*side)),
-            Self::LogMass(_, side) => ("A", None, Some(*side)),
-            Self::PixelSum(_, side, _) => ("F", None, Some(*side)),
+        let name = match (&self.of, self.over) {
+            (Quantity::One, Over::Valid) => "M",
+            (Quantity::One, _) => "T",
+            (Quantity::Target, _) => "Y2",
+            (Quantity::Mass(_), Over::Valid) => "P",
+            (Quantity::Mass(_), _) => "I",
+            (Quantity::SquaredMass(_), _) => "Q",
+            (Quantity::Log(..), Over::Valid) => "A",
+            (Quantity::Log(..), _) => "L",
+            (Quantity::Function(..), _) => "F",
         };
         f.write_str(name)?;
-        if side == Some(Side::Background) {
+        let Some(p) = self.probability() else { return Ok(()) };
+        if p.side == Side::Background {
             f.write_str("'")?;
         }
-        if self.activation() == Some(Activation::Sigmoid) {
+        if p.activation == Activation::Sigmoid {
             f.write_str("σ")?;
         }
-        if let Self::PixelSum(_, _, function) = self {
+        if let Quantity::Function(.., function) = &self.of {
             write!(f, "[{function:?}]")?;
         }
-        match temperature {
-            Some(t) if t != Temperature::ONE => write!(f, "({})", crate::spec::number(t.value())),
-            _ => Ok(()),
+        if p.temperature != Temperature::ONE {
+            write!(f, "({})", crate::spec::number(p.temperature.value()))?;
         }
+        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use loss_core::expr::{Classes, Expr, HostAlgebra, Op, PixelFunction, Regions, Samples, Scalar, Table};
-use loss_core::{Detail, Inputs, Loss, RegionSizePenalty, RegionSizes, Statistic, Temperature, penalty};
+use loss_core::{Detail, Inputs, Loss, Over, Quantity, RegionSizePenalty, RegionSizes, Statistic, Temperature, penalty};
 
 const SAMPLES: usize = 2;
 const CLASSES: usize = 3;
@@ -25,8 +25,8 @@ impl RegionSizePenalty for Formula {
 fn computed(loss: &Loss, mass: &[f64]) -> (f64, Vec<f64>) {
     let program = loss.program(CLASSES, Detail::Total).unwrap();
     let table = |statistic: &Statistic| match statistic {
-        Statistic::ValidSize => Table::new(SAMPLES, 1, VALID.to_vec()),
-        Statistic::PredictedSize(..) => Table::new(SAMPLES, CLASSES, mass.to_vec()),
+        Statistic { of: Quantity::One, .. } => Table::new(SAMPLES, 1, VALID.to_vec()),
+        Statistic { over: Over::Valid, of: Quantity::Mass(_) } => Table::new(SAMPLES, CLASSES, mass.to_vec()),
         other => panic!("no formula here asks for {other}"),
     };
     let statistics: Vec<Table> = program.plan().statistics().iter().map(|s| table(s).unwrap()).collect();
@@ -34,7 +34,7 @@ fn computed(loss: &Loss, mass: &[f64]) -> (f64, Vec<f64>) {
     let value = program.outputs(&HostAlgebra, &statistics, &inputs).unwrap().total.values().to_vec();
     assert_eq!(value.len(), 1, "a scalar");
     let upstream = program.upstream(&statistics, &inputs, &[1.0]).unwrap();
-    let of_mass = program.plan().statistics().iter().zip(upstream).find(|(s, _)| **s != Statistic::ValidSize);
+    let of_mass = program.plan().statistics().iter().zip(upstream).find(|(s, _)| **s != Statistic::VALID_SIZE);
     (value[0], of_mass.and_then(|(_, table)| table).map_or(vec![0.0; MASS.len()], |table| table.values().to_vec()))
 }
 

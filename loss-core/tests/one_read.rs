@@ -13,10 +13,10 @@ fn means_over_pixels_take_one_read() {
     for text in
         ["ce", "ce(pooling=sample)", "ce(label_smoothing=0.1)", "focal", "focal(activation=softmax)", "0.5 * ce + focal"]
     {
-        assert_eq!(target_plan(text), Some(vec![Statistic::ValidSize]), "{text}");
+        assert_eq!(target_plan(text), Some(vec![Statistic::VALID_SIZE]), "{text}");
     }
     let weighted = target_plan("ce(class_weights=[1, 2, 3])").unwrap();
-    assert!(weighted.contains(&Statistic::TargetSize), "its divisor is a sum over the target: {weighted:?}");
+    assert!(weighted.contains(&Statistic::TARGET_SIZE), "its divisor is a sum over the target: {weighted:?}");
 }
 
 #[test]

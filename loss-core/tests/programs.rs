@@ -3,8 +3,8 @@
 use loss_core::expr::{Algebra, Expr, HostAlgebra, OnHost, Op, Scalar, Table};
 use loss_core::{
     Activation, AllRegions, Backend, Decomposition, Detail, Geometry, GroundTruthMatching, Inputs, InsideTruth, Loss,
-    LossError, Overlap, Plan, Program, RegionSizePenalty, RegionSizes, Side, SplitOf, Statistic, TargetKind, Temperature,
-    matching, overlap, penalty,
+    LossError, Over, Overlap, Plan, Probability, Program, Quantity, RegionSizePenalty, RegionSizes, Side, SplitOf, Statistic,
+    TargetKind, Temperature, matching, overlap, penalty,
 };
 
 const SAMPLES: usize = 2;
@@ -22,12 +22,12 @@ fn program(text: &str, detail: Detail) -> std::sync::Arc<Program> {
 fn statistics(plan: &Plan, moved: f64) -> Vec<Table> {
     let table = |statistic: &Statistic| {
         let mut values = match statistic {
-            Statistic::ValidSize => vec![10.0, 8.0],
-            Statistic::TargetSize => vec![5.0, 3.0, 2.0, 4.0, 3.0, 1.0],
-            Statistic::PredictedSize(..) => vec![4.5, 3.25, 2.25, 4.25, 2.5, 1.25],
-            Statistic::Intersection(..) => vec![4.0, 2.0, 1.5, 3.5, 2.0, 0.75],
-            Statistic::LogLikelihood(..) => vec![-1.0, -2.0, -0.75, -0.5, -1.5, -0.25],
-            Statistic::PixelSum(..) => vec![0.5, 0.75, 0.25, 0.125, 1.5, 0.0625],
+            Statistic { over: Over::Valid, of: Quantity::One } => vec![10.0, 8.0],
+            Statistic { of: Quantity::One, .. } => vec![5.0, 3.0, 2.0, 4.0, 3.0, 1.0],
+            Statistic { over: Over::Valid, of: Quantity::Mass(_) } => vec![4.5, 3.25, 2.25, 4.25, 2.5, 1.25],
+            Statistic { of: Quantity::Mass(_), .. } => vec![4.0, 2.0, 1.5, 3.5, 2.0, 0.75],
+            Statistic { over: Over::Region, of: Quantity::Log(..) } => vec![-1.0, -2.0, -0.75, -0.5, -1.5, -0.25],
+            Statistic { of: Quantity::Function(..), .. } => vec![0.5, 0.75, 0.25, 0.125, 1.5, 0.0625],
             other => panic!("no loss here asks for {other}"),
         };
         if statistic.depends_on_logits() {
@@ -232,18 +232,18 @@ fn arrays_that_do_not_fit_are_refused() {
 
 #[test]
 fn statistics_are_asked_for_once_and_printed_as_symbols() {
-    let plan = Plan::new(3, [Statistic::ValidSize, Statistic::TargetSize, Statistic::ValidSize]).unwrap();
+    let plan = Plan::new(3, [Statistic::VALID_SIZE, Statistic::TARGET_SIZE, Statistic::VALID_SIZE]).unwrap();
     assert_eq!((plan.classes(), plan.statistics().len()), (3, 2));
-    assert_eq!([Statistic::ValidSize, Statistic::TargetSize].map(|s| plan.columns(&s)), [1, 3]);
+    assert_eq!([Statistic::VALID_SIZE, Statistic::TARGET_SIZE].map(|s| plan.columns(&s)), [1, 3]);
     let (softmax, sigmoid) = (Activation::Softmax, Activation::Sigmoid);
     for (statistic, text) in [
-        (Statistic::SquaredTarget, "Y2"),
-        (Statistic::PredictedSize(softmax, Temperature::TEN, Side::Region), "P(10)"),
-        (Statistic::PredictedSize(sigmoid, Temperature::ONE, Side::Background), "P'σ"),
-        (Statistic::Intersection(softmax, Temperature::ONE, Side::Region), "I"),
-        (Statistic::SquaredMass(sigmoid), "Qσ"),
-        (Statistic::LogLikelihood(sigmoid, Side::Background), "L'σ"),
-        (Statistic::LogMass(softmax, Side::Region), "A"),
+        (Statistic::SQUARED_TARGET, "Y2"),
+        (Statistic::predicted_size(Probability::new(softmax, Temperature::TEN, Side::Region)), "P(10)"),
+        (Statistic::predicted_size(Probability::new(sigmoid, Temperature::ONE, Side::Background)), "P'σ"),
+        (Statistic::intersection(Probability::new(softmax, Temperature::ONE, Side::Region)), "I"),
+        (Statistic::squared_mass(sigmoid), "Qσ"),
+        (Statistic::log_likelihood(sigmoid, Side::Background), "L'σ"),
+        (Statistic::log_mass(softmax, Side::Region), "A"),
     ] {
         assert_eq!(statistic.to_string(), text);
     }

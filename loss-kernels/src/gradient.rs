@@ -4,7 +4,7 @@
 //! `w·p_k·(∂/∂P + y·∂/∂I + 2p·∂/∂Q) + w·y·(∂/∂L + φ'·∂/∂F) + w·∂/∂A`. Sigmoid: each channel by itself, where
 //! `∂ log p/∂z = τ·(1 − p)` and `∂ log(1 − p)/∂z = −τ·p`.
 
-use loss_core::{Activation, Plan, Side, Statistic};
+use loss_core::{Activation, Over, Plan, Quantity, Side};
 use pulp::Simd;
 
 use crate::Real;
@@ -85,7 +85,7 @@ impl<C: Real> Handed<C> {
             let classes: Vec<Upstream<C>> = classes.collect();
             if classes.iter().any(Upstream::any) { classes } else { Vec::new() }
         });
-        let is_pixel_sum = |i: &&usize| matches!(plan.statistics()[**i], Statistic::PixelSum(..));
+        let is_pixel_sum = |i: &&usize| matches!(plan.statistics()[**i].of, Quantity::Function(..));
         let row = |&i: &usize| Some((i, (0..plan.classes()).map(|k| derivative(i, k)).collect::<Option<_>>()?));
         let pixels = group.members.iter().filter(is_pixel_sum).filter_map(row).collect();
         let (own, more) = (sides.iter().flatten().any(Upstream::own), sides.iter().flatten().any(Upstream::more));
@@ -111,17 +111,18 @@ impl<C: Real> Upstream<C> {
         let mut all = Self::nothing(label_of(k, plan.classes()));
         for &i in &group.members {
             let statistic = &plan.statistics()[i];
-            let (Some(u), Some((.., of))) = (derivative(i, k), statistic.probability()) else { continue };
-            if of != side {
+            let (Some(u), Some(p)) = (derivative(i, k), statistic.probability()) else { continue };
+            if p.side != side {
                 continue;
             }
-            match statistic {
-                Statistic::Intersection(..) => all.intersection = u,
-                Statistic::SquaredMass(_) => all.squared = u + u,
-                Statistic::LogLikelihood(..) => all.likelihood = u,
-                Statistic::LogMass(..) => all.log_mass = u,
-                Statistic::PixelSum(..) => all.pixels = true,
-                _ => all.mass = u,
+            match (&statistic.of, statistic.over) {
+                (Quantity::Mass(_), Over::Valid) => all.mass = u,
+                (Quantity::Mass(_), Over::Region | Over::Background) => all.intersection = u,
+                (Quantity::SquaredMass(_), _) => all.squared = u + u,
+                (Quantity::Log(..), Over::Valid) => all.log_mass = u,
+                (Quantity::Log(..), Over::Region | Over::Background) => all.likelihood = u,
+                (Quantity::Function(..), _) => all.pixels = true,
+                (Quantity::One | Quantity::Target, _) => {}
             }
         }
         all
@@ -209,7 +210,7 @@ impl<C: Real> GradientColumns<C> {
             (0..2 * classes).for_each(|column| self.slopes.column_mut(column)[..padded].fill(C::zero()));
         }
         for (i, derivatives) in &handed.pixels {
-            let Statistic::PixelSum(activation, side, function) = &plan.statistics()[*i] else { continue };
+            let Quantity::Function(activation, side, function) = &plan.statistics()[*i].of else { continue };
             let first = if *side == Side::Background { classes } else { 0 };
             for (k, &u) in derivatives.iter().enumerate() {
                 let u = Lanes::of(simd, u);
@@ -425,19 +426,15 @@ pub(crate) trait Sink<C> {
 
 #[cfg(test)]
 mod tests {
-    use loss_core::Temperature;
+    use loss_core::{Probability, Statistic, Temperature};
 
     use super::*;
     use crate::groups::Groups;
 
     #[test]
     fn what_is_not_handed_down_is_not_computed() {
-        let (activation, tau) = (Activation::Softmax, Temperature::ONE);
-        let statistics = [
-            Statistic::PredictedSize(activation, tau, Side::Region),
-            Statistic::Intersection(activation, tau, Side::Region),
-            Statistic::SquaredMass(activation),
-        ];
+        let p = Probability::new(Activation::Softmax, Temperature::ONE, Side::Region);
+        let statistics = [Statistic::predicted_size(p), Statistic::intersection(p), Statistic::squared_mass(p.activation)];
         let plan = Plan::new(2, statistics.clone()).unwrap();
         let groups = Groups::new(&plan, |_| true);
         let cases = [

@@ -1,6 +1,6 @@
 //! The statistics of a plan by what must be computed for them.
 
-use loss_core::{Activation, Plan, Side, Statistic, Temperature};
+use loss_core::{Activation, Plan, Probability, Quantity, Side, Temperature};
 
 use crate::block::Needs;
 
@@ -30,7 +30,7 @@ impl Groups {
     pub(crate) fn new(plan: &Plan, wanted: impl Fn(usize) -> bool) -> Self {
         let mut all = Self { target: Vec::new(), groups: Vec::new() };
         for (i, statistic) in plan.statistics().iter().enumerate().filter(|(i, _)| wanted(*i)) {
-            let Some((activation, temperature, _)) = statistic.probability() else {
+            let Some(Probability { activation, temperature, .. }) = statistic.probability() else {
                 all.target.push(i);
                 continue;
             };
@@ -46,15 +46,14 @@ impl Groups {
                 });
                 all.groups.len() - 1
             });
-            all.groups[at].members.push(i);
-            let pixel_sum = matches!(statistic, Statistic::PixelSum(..));
-            all.groups[at].pixel_sums |= pixel_sum;
-            all.groups[at].background |= matches!(
-                statistic,
-                Statistic::PredictedSize(.., Side::Background) | Statistic::Intersection(.., Side::Background)
-            );
-            all.groups[at].logarithms |=
-                pixel_sum || matches!(statistic, Statistic::LogLikelihood(..) | Statistic::LogMass(..));
+            let group = &mut all.groups[at];
+            group.members.push(i);
+            group.logarithms |= statistic.of.is_logarithmic();
+            match &statistic.of {
+                Quantity::One | Quantity::Target | Quantity::SquaredMass(_) | Quantity::Log(..) => {}
+                Quantity::Mass(p) => group.background |= p.side == Side::Background,
+                Quantity::Function(..) => group.pixel_sums = true,
+            }
         }
         // What a softmax hands back to a pixel's logits adds up to zero; that is looked at before there is anything else.
         all.groups.sort_by_key(|group| group.activation != Activation::Softmax);
@@ -73,12 +72,15 @@ impl Groups {
 
 #[cfg(test)]
 mod tests {
+    use loss_core::Statistic;
+
     use super::*;
 
     #[test]
     fn buffers_are_those_of_the_activations_that_a_plan_has() {
         for (activation, softmax) in [(Activation::Softmax, true), (Activation::Sigmoid, false)] {
-            let plan = Plan::new(3, [Statistic::PredictedSize(activation, Temperature::ONE, Side::Region)]).unwrap();
+            let plan = Plan::new(3, [Statistic::predicted_size(Probability::new(activation, Temperature::ONE, Side::Region))])
+                .unwrap();
             let needs = Groups::new(&plan, |_| true).needs(false);
             assert_eq!([needs.softmax, needs.sigmoid, needs.soft], [softmax, !softmax, false]);
         }

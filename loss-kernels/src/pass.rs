@@ -1,7 +1,7 @@
 //! The passes over the logits: how the work is cut up, and what is done with each block.
 
 use loss_core::expr::Table;
-use loss_core::{Activation, LossError, Plan, Side, Statistic, Temperature};
+use loss_core::{Activation, LossError, Plan, Probability, Quantity, Side, Statistic, Temperature};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -77,7 +77,7 @@ pub fn statistics<E: Element>(logits: &[E], problem: &Problem<'_>, plan: &Plan) 
 /// As [`statistics`].
 pub fn validate<E: Element>(logits: &[E], problem: &Problem<'_>) -> Result<(), LossError> {
     // Sums over the target alone would leave the logits unread; the sigmoid takes any number of classes.
-    let size = Statistic::PredictedSize(Activation::Sigmoid, Temperature::ONE, Side::Region);
+    let size = Statistic::predicted_size(Probability::new(Activation::Sigmoid, Temperature::ONE, Side::Region));
     statistics(logits, problem, &Plan::new(problem.geometry().classes, [size])?).map(|_| ())
 }
 
@@ -317,9 +317,9 @@ struct Buffers<C> {
 
 impl<C: Real> Buffers<C> {
     fn new(plan: &Plan, groups: &Groups, capacity: usize, soft: bool, (sums, backward): (usize, bool)) -> Self {
-        let functions = groups.groups.iter().flat_map(|group| &group.members).filter_map(|&i| match &plan.statistics()[i] {
-            Statistic::PixelSum(_, _, function) => Some(function),
-            _ => None,
+        let functions = groups.groups.iter().flat_map(|group| &group.members).filter_map(|&i| match &plan.statistics()[i].of {
+            Quantity::Function(.., function) => Some(function),
+            Quantity::One | Quantity::Target | Quantity::Mass(_) | Quantity::SquaredMass(_) | Quantity::Log(..) => None,
         });
         let pixel_sums = groups.groups.iter().any(|group| group.pixel_sums);
         Self {

@@ -1,6 +1,6 @@
 //! What a block adds to the statistics.
 
-use loss_core::{Activation, Plan, Side, Statistic};
+use loss_core::{Activation, Over, Plan, Quantity, Side};
 use pulp::Simd;
 
 use crate::Real;
@@ -19,11 +19,15 @@ pub(crate) fn add_target<S: Simd, C: Real>(simd: S, block: &Block<C>, plan: &Pla
     let weights = block.bound.of_weights();
     let w = block.weight.lanes(simd, 0);
     for &i in &groups.target {
-        if plan.statistics()[i] == Statistic::ValidSize {
+        if plan.statistics()[i].is_shared() {
             add_up!(simd, sums, i * classes, w.len(), weights, |b| w.at(b));
             continue;
         }
-        let squared = plan.statistics()[i] == Statistic::SquaredTarget;
+        let squared = match &plan.statistics()[i].of {
+            Quantity::One => false,
+            Quantity::Target => true,
+            Quantity::Mass(_) | Quantity::SquaredMass(_) | Quantity::Log(..) | Quantity::Function(..) => continue,
+        };
         let (hard, soft) = block.targets(simd);
         let hard = hard.first(w.len());
         for k in (0..classes).filter(|&k| block.has(k)) {
@@ -52,11 +56,16 @@ impl Usual {
     fn new(plan: &Plan, group: &Group, side: Side) -> Self {
         let mut usual = Self::default();
         for &i in &group.members {
-            match &plan.statistics()[i] {
-                Statistic::PredictedSize(.., of) if *of == side => usual.mass = Some(i),
-                Statistic::Intersection(.., of) if *of == side => usual.intersection = Some(i),
-                Statistic::LogLikelihood(_, of) if *of == side => usual.likelihood = Some(i),
-                _ => {}
+            let statistic = &plan.statistics()[i];
+            if statistic.probability().is_none_or(|p| p.side != side) {
+                continue;
+            }
+            match (&statistic.of, statistic.over) {
+                (Quantity::Mass(_), Over::Valid) => usual.mass = Some(i),
+                (Quantity::Mass(_), Over::Region | Over::Background) => usual.intersection = Some(i),
+                (Quantity::Log(..), Over::Region | Over::Background) => usual.likelihood = Some(i),
+                (Quantity::Log(..), Over::Valid) => {}
+                (Quantity::One | Quantity::Target | Quantity::SquaredMass(_) | Quantity::Function(..), _) => {}
             }
         }
         usual
@@ -220,15 +229,15 @@ pub(crate) fn add_group<S: Simd, C: Real>(
         let statistic = &plan.statistics()[i];
         for k in 0..classes {
             let at = i * classes + k;
-            match statistic {
-                Statistic::SquaredMass(..) => {
+            match &statistic.of {
+                Quantity::SquaredMass(_) => {
                     let p = block.power.lanes(simd, k);
                     apart!(
                         simd,
                         add_up!(simd, sums, at, count, shares, |b| (p.at(b) * scaled.at(b)) * (p.at(b) * scale.at(b)))
                     );
                 }
-                Statistic::PixelSum(activation, side, function) => {
+                Quantity::Function(activation, side, function) => {
                     let absent = *side == Side::Region && !block.has(k);
                     // The first class brings the logarithms of all.
                     if absent && k > 0 {
@@ -241,11 +250,12 @@ pub(crate) fn add_group<S: Simd, C: Real>(
                         apart!(simd, add_up!(simd, sums, at, count, Summands::Any, |b| y.of(*side, b, w.at(b) * value.at(b))));
                     }
                 }
-                Statistic::LogMass(activation, side) => {
+                Quantity::Log(activation, side) if statistic.over == Over::Valid => {
                     let log = block.log(simd, *activation, *side);
                     apart!(simd, add_up!(simd, sums, at, count, logarithms, |b| w.at(b) * log.at(k, b)));
                 }
-                _ => {}
+                // The usual three are added above, and sums over the target beside the groups.
+                Quantity::Log(..) | Quantity::Mass(_) | Quantity::One | Quantity::Target => {}
             }
         }
     }

@@ -1,10 +1,10 @@
 //! Gradients, by hand: of single statistics, and where derivatives and weights are far from 1.
 
 use loss_core::expr::Table;
-use loss_core::{Activation, Plan, Side, Statistic, Temperature};
+use loss_core::{Activation, Plan, Probability, Side, Statistic, Temperature};
 use loss_kernels::{Labels, Problem, Shares, Target, logit_gradient};
 
-const SIZE: Statistic = Statistic::PredictedSize(Activation::Softmax, Temperature::ONE, Side::Region);
+const SIZE: Statistic = Statistic::predicted_size(Probability::new(Activation::Softmax, Temperature::ONE, Side::Region));
 
 /// The gradient of two-class samples of one pixel each, with the same logits, handed derivatives of a statistic.
 fn handed(statistic: Statistic, derivatives: &[[f64; 2]], logits: [f32; 2], weight: f32) -> Vec<f32> {
@@ -56,7 +56,8 @@ fn an_ignored_pixel_has_no_gradient_whatever_the_derivative() {
     for activation in [Activation::Softmax, Activation::Sigmoid] {
         let target = (Target::Labels(Labels::U8(&labels)), &shape[..]);
         let problem = Problem::new(&[1, 2, 3], target, None, &[255], activation).unwrap();
-        let plan = Plan::new(2, [Statistic::PredictedSize(activation, Temperature::ONE, Side::Region)]).unwrap();
+        let plan =
+            Plan::new(2, [Statistic::predicted_size(Probability::new(activation, Temperature::ONE, Side::Region))]).unwrap();
         let mut gradient = [f32::NAN; 6];
         let upstream = Some(Table::filled(1, 2, f64::INFINITY));
         logit_gradient(&[0.5, f32::NAN, 1.0, -0.25, f32::INFINITY, 2.0], &problem, &plan, &[upstream], &mut gradient[..])
@@ -84,7 +85,7 @@ fn squared_masses_of_all_classes_hand_down() {
     let (logits, [a, b]) = ([0.5, -0.25], [3.0, -2.0]);
     let first = 1.0 / (1.0 + f64::from(logits[1] - logits[0]).exp());
     let want = 2.0 * (a * first - b * (1.0 - first)) * slope(logits);
-    let got = handed(Statistic::SquaredMass(Activation::Softmax), &[[a, b]], logits, 1.0);
+    let got = handed(Statistic::squared_mass(Activation::Softmax), &[[a, b]], logits, 1.0);
     assert_near(got[0], want);
     assert_near(got[1], -want);
 }
@@ -104,11 +105,11 @@ fn few_classes_are_as_many() {
         let target = (Target::Labels(Labels::I64(&labels)), &shape[..]);
         let problem = Problem::new(&[1, classes, pixels], target, None, &[], activation).unwrap();
         let statistics = [
-            Statistic::PredictedSize(activation, Temperature::ONE, Side::Region),
-            Statistic::PredictedSize(activation, ten, Side::Region),
-            Statistic::Intersection(activation, Temperature::ONE, Side::Region),
-            Statistic::LogLikelihood(activation, Side::Region),
-            Statistic::SquaredMass(activation),
+            Statistic::predicted_size(Probability::new(activation, Temperature::ONE, Side::Region)),
+            Statistic::predicted_size(Probability::new(activation, ten, Side::Region)),
+            Statistic::intersection(Probability::new(activation, Temperature::ONE, Side::Region)),
+            Statistic::log_likelihood(activation, Side::Region),
+            Statistic::squared_mass(activation),
         ];
         for count in [4, 5] {
             let plan = Plan::new(classes, statistics[..count].iter().cloned()).unwrap();

@@ -19,7 +19,7 @@ fn of(logits: &[f32], labels: &[u8], ignore: &[i64], wanted: [Statistic; 2]) -> 
 
 #[test]
 fn a_class_can_be_ignored() {
-    let [target, valid] = of(&[0.0; 10], &[0, 1, 1, 0, 0], &[7, 1], [Statistic::TargetSize, Statistic::ValidSize]);
+    let [target, valid] = of(&[0.0; 10], &[0, 1, 1, 0, 0], &[7, 1], [Statistic::TARGET_SIZE, Statistic::VALID_SIZE]);
     assert_eq!((target, valid), (vec![3.0, 0.0], vec![3.0]));
 }
 
@@ -27,7 +27,8 @@ fn a_class_can_be_ignored() {
 fn a_function_may_overflow_where_nothing_is_looked_at() {
     // Pixels that are sure, but for the last, and for those that fill up a vector.
     let steep = PixelFunction::new(|log_p| (log_p * Expr::constant(-2000.0)).exp());
-    let sum = Statistic::PixelSum(Activation::Softmax, Side::Region, steep);
-    let [got, _] = of(&[50.0, 50.0, -50.0, 0.0, -50.0, -50.0, 50.0, 0.0], &[0, 0, 1, 255], &[255], [sum, Statistic::ValidSize]);
+    let sum = Statistic::pixel_sum(Activation::Softmax, Side::Region, steep);
+    let [got, _] =
+        of(&[50.0, 50.0, -50.0, 0.0, -50.0, -50.0, 50.0, 0.0], &[0, 0, 1, 255], &[255], [sum, Statistic::VALID_SIZE]);
     assert_eq!(got, [2.0, 1.0]);
 }

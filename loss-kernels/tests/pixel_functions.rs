@@ -8,7 +8,7 @@ use loss_kernels::{Labels, Problem, Target, statistics};
 fn at(log_p: f32, function: impl FnOnce(Expr<Pixel>) -> Expr<Pixel>) -> f64 {
     let problem =
         Problem::new(&[1, 2, 1], (Target::Labels(Labels::U8(&[0])), &[1, 1]), None, &[], Activation::Softmax).unwrap();
-    let sum = Statistic::PixelSum(Activation::Softmax, Side::Region, PixelFunction::new(function));
+    let sum = Statistic::pixel_sum(Activation::Softmax, Side::Region, PixelFunction::new(function));
     statistics(&[log_p, 0.0], &problem, &Plan::new(2, [sum]).unwrap()).unwrap()[0].values()[0]
 }
 

@@ -1,7 +1,7 @@
 //! What does not fit is refused, also where no other part of a call would notice; and many classes are.
 
 use loss_core::expr::PixelFunction;
-use loss_core::{Activation, LossError, Plan, Side, Statistic, Temperature};
+use loss_core::{Activation, LossError, Plan, Probability, Side, Statistic, Temperature};
 use loss_kernels::{Instructions, Labels, Problem, Shares, Target, logit_gradient, statistics, validate};
 
 fn problem<'a>(labels: &'a [u8], classes: usize, pixels: usize) -> Result<Problem<'a>, LossError> {
@@ -12,7 +12,7 @@ fn problem<'a>(labels: &'a [u8], classes: usize, pixels: usize) -> Result<Proble
 #[test]
 fn slices_that_are_not_as_long_as_their_shape_are_refused() {
     assert!(matches!(problem(&[0, 1], 2, 3), Err(LossError::ShapeMismatch { .. })));
-    let (problem, plan) = (problem(&[0, 1, 0], 2, 3).unwrap(), Plan::new(2, [Statistic::ValidSize]).unwrap());
+    let (problem, plan) = (problem(&[0, 1, 0], 2, 3).unwrap(), Plan::new(2, [Statistic::VALID_SIZE]).unwrap());
     for length in [5, 7] {
         let got = statistics(&vec![0f32; length], &problem, &plan);
         assert!(matches!(got, Err(LossError::ShapeMismatch { what: "logits", .. })), "{length}: {got:?}");
@@ -23,11 +23,11 @@ fn slices_that_are_not_as_long_as_their_shape_are_refused() {
 fn a_background_of_softmax_is_refused() {
     let (tau, softmax, side) = (Temperature::ONE, Activation::Softmax, Side::Background);
     for statistic in [
-        Statistic::PredictedSize(softmax, tau, side),
-        Statistic::Intersection(softmax, tau, side),
-        Statistic::LogLikelihood(softmax, side),
-        Statistic::LogMass(softmax, side),
-        Statistic::PixelSum(softmax, side, PixelFunction::new(|log_p| log_p)),
+        Statistic::predicted_size(Probability::new(softmax, tau, side)),
+        Statistic::intersection(Probability::new(softmax, tau, side)),
+        Statistic::log_likelihood(softmax, side),
+        Statistic::log_mass(softmax, side),
+        Statistic::pixel_sum(softmax, side, PixelFunction::new(|log_p| log_p)),
     ] {
         let problem = problem(&[0, 1, 0], 2, 3).unwrap();
         let got = Plan::new(2, [statistic]).and_then(|plan| statistics(&[0f32; 6], &problem, &plan));
@@ -39,8 +39,8 @@ fn a_background_of_softmax_is_refused() {
 fn a_plan_for_another_number_of_classes_is_refused() {
     let problem = problem(&[0, 1, 0], 2, 3).unwrap();
     for classes in [0, 1, 3, 100] {
-        let size = Statistic::PredictedSize(Activation::Sigmoid, Temperature::ONE, Side::Region);
-        for wanted in [Statistic::TargetSize, size] {
+        let size = Statistic::predicted_size(Probability::new(Activation::Sigmoid, Temperature::ONE, Side::Region));
+        for wanted in [Statistic::TARGET_SIZE, size] {
             let plan = Plan::new(classes, [wanted]).unwrap();
             let got = statistics(&[0f32; 6], &problem, &plan);
             assert!(matches!(got, Err(LossError::ShapeMismatch { what: "plan's classes", .. })), "{classes}: {got:?}");
@@ -61,7 +61,7 @@ fn validate_names_a_logit_that_is_not_finite() {
 #[test]
 fn more_than_64_classes_are_counted() {
     let labels: Vec<u8> = (0..70).collect();
-    let plan = Plan::new(70, [Statistic::TargetSize]).unwrap();
+    let plan = Plan::new(70, [Statistic::TARGET_SIZE]).unwrap();
     let got = statistics(&vec![0f32; 70 * 70], &problem(&labels, 70, 70).unwrap(), &plan).unwrap();
     assert_eq!(got[0].values(), [1.0; 70]);
 }

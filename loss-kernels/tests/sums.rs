@@ -1,6 +1,6 @@
 //! Sums over many pixels, and over large ones.
 
-use loss_core::{Activation, Plan, Side, Statistic, Temperature};
+use loss_core::{Activation, Over, Plan, Probability, Quantity, Side, Statistic, Temperature};
 use loss_kernels::{Labels, Problem, Shares, Target, logit_gradient, statistics, statistics_and_gradient};
 
 /// The first statistic of two-class pixels, each of the given logits, with these labels and weights.
@@ -24,7 +24,7 @@ fn what_roundings_cost_is_not_lost() {
     let numbers: Vec<f32> = (0..300_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / 16_777_216.0).collect();
     let (pixels, exact): (_, f64) = (numbers.len(), numbers.iter().map(|&number| f64::from(number)).sum());
     let labels = vec![0; pixels];
-    for statistic in [Statistic::ValidSize, Statistic::TargetSize] {
+    for statistic in [Statistic::VALID_SIZE, Statistic::TARGET_SIZE] {
         let got = first([0.0, 0.0], &labels, Some(&numbers), statistic.clone());
         assert!((got[0] / exact - 1.0).abs() < 1e-12, "{statistic} of weights: {} for {exact}", got[0]);
     }
@@ -32,10 +32,10 @@ fn what_roundings_cost_is_not_lost() {
     let (shares, shape) = ([numbers.clone(), vec![0.0; pixels]].concat(), [1, 2, pixels]);
     let target = (Target::Soft(Shares::F32(&shares)), &shape[..]);
     let problem = Problem::new(&shape, target, None, &[], Activation::Softmax).unwrap();
-    let plan = Plan::new(2, [Statistic::TargetSize]).unwrap();
+    let plan = Plan::new(2, [Statistic::TARGET_SIZE]).unwrap();
     let got = statistics(&vec![0.0f32; 2 * pixels], &problem, &plan).unwrap()[0].values()[0];
     assert!((got / exact - 1.0).abs() < 1e-12, "shares: {got} for {exact}");
-    let size = Statistic::PredictedSize(Activation::Softmax, Temperature::ONE, Side::Region);
+    let size = Statistic::predicted_size(Probability::new(Activation::Softmax, Temperature::ONE, Side::Region));
     let got = first([0.0, 0.0], &labels, Some(&numbers), size);
     assert!((got[0] / (0.5 * exact) - 1.0).abs() < OF_A_RUN, "a size: {} for {}", got[0], 0.5 * exact);
 }
@@ -44,7 +44,7 @@ fn what_roundings_cost_is_not_lost() {
 fn logarithms_near_the_limit_add_up() {
     let pixels = 3000;
     let large = f32::MAX / 4.0;
-    let likelihood = Statistic::LogLikelihood(Activation::Softmax, Side::Region);
+    let likelihood = Statistic::log_likelihood(Activation::Softmax, Side::Region);
     let got = first([large, -large], &vec![1; pixels], None, likelihood);
     let exact = -2.0 * f64::from(large) * pixels as f64;
     assert!((got[1] / exact - 1.0).abs() < 1e-6, "{} for {exact}", got[1]);
@@ -63,7 +63,7 @@ fn logarithms_of_all_sizes_add_up() {
         let problem =
             Problem::new(&[1, classes, pixels], (Target::Labels(Labels::U8(&labels)), &shape), None, &[], Activation::Softmax)
                 .unwrap();
-        let plan = Plan::new(classes, [Statistic::LogLikelihood(Activation::Softmax, Side::Region)]).unwrap();
+        let plan = Plan::new(classes, [Statistic::log_likelihood(Activation::Softmax, Side::Region)]).unwrap();
         let got = statistics(&logits, &problem, &plan).unwrap()[0].values()[1];
         let one = f64::from((-(f64::from(wrong) + (-f64::from(wrong)).exp().ln_1p())) as f32);
         let exact = 998.0 * f64::from(-std::f32::consts::LN_2) + 2.0 * one;
@@ -84,7 +84,7 @@ fn small_probabilities_are_not_lost_beside_large_ones() {
         let problem =
             Problem::new(&[1, 2, pixels], (Target::Labels(Labels::U8(&labels)), &shape), None, &[], Activation::Softmax)
                 .unwrap();
-        let size = Statistic::PredictedSize(Activation::Softmax, Temperature::ONE, Side::Region);
+        let size = Statistic::predicted_size(Probability::new(Activation::Softmax, Temperature::ONE, Side::Region));
         let got = statistics(&logits, &problem, &Plan::new(2, [size]).unwrap()).unwrap()[0].values()[1];
         let count = (0..pixels).filter(|&s| sure(s)).count() as f64;
         let exact = (pixels as f64 - count) * 1.0 / (1.0 + 20f64.exp()) + count * 0.5;
@@ -98,11 +98,11 @@ fn weights_near_the_limit_add_up() {
     let weights = vec![f32::MAX / 2.0; pixels];
     let exact = f64::from(f32::MAX / 2.0) * pixels as f64;
     for (statistic, share) in [
-        (Statistic::ValidSize, 1.0),
-        (Statistic::TargetSize, 1.0),
-        (Statistic::PredictedSize(Activation::Softmax, Temperature::ONE, Side::Region), 0.5),
-        (Statistic::Intersection(Activation::Softmax, Temperature::ONE, Side::Region), 0.5),
-        (Statistic::SquaredMass(Activation::Softmax), 0.25),
+        (Statistic::VALID_SIZE, 1.0),
+        (Statistic::TARGET_SIZE, 1.0),
+        (Statistic::predicted_size(Probability::new(Activation::Softmax, Temperature::ONE, Side::Region)), 0.5),
+        (Statistic::intersection(Probability::new(Activation::Softmax, Temperature::ONE, Side::Region)), 0.5),
+        (Statistic::squared_mass(Activation::Softmax), 0.25),
     ] {
         let got = first([0.0, 0.0], &vec![0; pixels], Some(&weights), statistic.clone());
         assert!((got[0] / (share * exact) - 1.0).abs() < 1e-6, "{statistic}: {} for {}", got[0], share * exact);
@@ -118,7 +118,10 @@ fn masses_and_intersections_near_the_limit_add_up_together() {
     let (target, weights) = (Target::Labels(Labels::U8(&labels)), Some((Shares::F32(&weights), &shape[..])));
     let problem = Problem::new(&[1, 2, pixels], (target, &shape), weights, &[], Activation::Softmax).unwrap();
     let (activation, tau, side) = (Activation::Softmax, Temperature::ONE, Side::Region);
-    let both = [Statistic::PredictedSize(activation, tau, side), Statistic::Intersection(activation, tau, side)];
+    let both = [
+        Statistic::predicted_size(Probability::new(activation, tau, side)),
+        Statistic::intersection(Probability::new(activation, tau, side)),
+    ];
     let plan = Plan::new(2, both.clone()).unwrap();
     let got = statistics(&logits, &problem, &plan).unwrap();
     let all = f64::from(weight) * pixels as f64;
@@ -139,7 +142,7 @@ fn sums_of_many_blocks_may_be_beyond_the_type() {
         let (target, weights) = (Target::Labels(Labels::U8(&labels)), vec![weight; pixels]);
         let weights = Some((Shares::F32(&weights), &shape[..]));
         let problem = Problem::new(&[1, 2, pixels], (target, &shape), weights, &[], Activation::Softmax).unwrap();
-        let got = statistics(&logits, &problem, &Plan::new(2, [Statistic::ValidSize]).unwrap()).unwrap();
+        let got = statistics(&logits, &problem, &Plan::new(2, [Statistic::VALID_SIZE]).unwrap()).unwrap();
         let exact = f64::from(weight) * pixels as f64;
         assert!((got[0].values()[0] / exact - 1.0).abs() < 1e-9, "{:?} for {exact}", got[0].values());
     }
@@ -154,8 +157,8 @@ fn one_read_is_two() {
     let shape = [1, pixels];
     let target = (Target::Labels(Labels::I64(&labels)), shape.as_slice());
     let problem = Problem::new(&[1, 3, pixels], target, None, &[3], Activation::Softmax).unwrap();
-    let likelihood = Statistic::LogLikelihood(Activation::Softmax, Side::Region);
-    let plan = Plan::new(3, [Statistic::ValidSize, likelihood]).unwrap();
+    let likelihood = Statistic::log_likelihood(Activation::Softmax, Side::Region);
+    let plan = Plan::new(3, [Statistic::VALID_SIZE, likelihood]).unwrap();
     let upstream = [None, Some(loss_core::expr::Table::filled(1, 3, -1.0 / pixels as f64))];
     let (mut one, mut two) = (vec![f32::NAN; logits.len()], vec![f32::NAN; logits.len()]);
     let together = statistics_and_gradient(&logits, &problem, &plan, &upstream, &mut one).unwrap();
@@ -183,9 +186,9 @@ fn sides_of_a_sigmoid_are_summed_apart() {
         let problem = Problem::new(&[1, classes, pixels], (target, &shape), given, &[], activation).unwrap();
         let of_side = |side| {
             [
-                Statistic::LogLikelihood(activation, side),
-                Statistic::PredictedSize(activation, tau, side),
-                Statistic::Intersection(activation, tau, side),
+                Statistic::log_likelihood(activation, side),
+                Statistic::predicted_size(Probability::new(activation, tau, side)),
+                Statistic::intersection(Probability::new(activation, tau, side)),
             ]
         };
         let all = [of_side(Side::Region), of_side(Side::Background)].concat();
@@ -198,13 +201,13 @@ fn sides_of_a_sigmoid_are_summed_apart() {
             for k in 0..classes {
                 let summand = |s: usize| {
                     let is_inside = usize::from(labels[s]) == if classes == 1 { 1 } else { k };
-                    let Some((.., side)) = statistic.probability() else { return f64::NAN };
+                    let Some(Probability { side, .. }) = statistic.probability() else { return f64::NAN };
                     let z = f64::from(logits[k * pixels + s]) * if side == Side::Region { 1.0 } else { -1.0 };
-                    let value = match statistic {
-                        Statistic::LogLikelihood(..) => -(-z).exp().ln_1p(),
+                    let value = match statistic.of {
+                        Quantity::Log(..) => -(-z).exp().ln_1p(),
                         _ => 1.0 / (1.0 + (-z).exp()),
                     };
-                    let counts = matches!(statistic, Statistic::PredictedSize(..)) || is_inside == (side == Side::Region);
+                    let counts = (statistic.over == Over::Valid) || is_inside == (side == Side::Region);
                     if counts { f64::from(weights[s]) * value } else { 0.0 }
                 };
                 let exact: f64 = (0..pixels).map(summand).sum();

@@ -28,7 +28,7 @@ fn little_work_waits_for_no_thread() {
     let (labels, logits) = (vec![0u8; pixels], vec![0f32; 2 * pixels]);
     let target = Target::Labels(Labels::U8(&labels));
     let problem = Problem::new(&[1, 2, pixels], (target, &[1, pixels]), None, &[], Activation::Softmax).unwrap();
-    let got = statistics(&logits, &problem, &Plan::new(2, [Statistic::ValidSize]).unwrap()).unwrap();
+    let got = statistics(&logits, &problem, &Plan::new(2, [Statistic::VALID_SIZE]).unwrap()).unwrap();
     assert_eq!(got[0].values(), [pixels as f64]);
 
     release.iter().for_each(|release| release.send(()).unwrap_or_default());

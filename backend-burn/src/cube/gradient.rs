@@ -9,7 +9,7 @@ use super::recipe::{Recipe, Sum};
 /// ∂/∂(log p) of a statistic at a pixel: p·∂/∂p of a mass, φ' of a pixel function, 1 of a logarithm, times what comes from upstream.
 #[cube]
 fn slope(weight: f32, y: f32, upstream: f32, masses: &Sequence<f32>, logarithms: &Sequence<f32>, #[comptime] sum: Sum) -> f32 {
-    let factor = factor(weight, y, comptime!(sum.times));
+    let factor = factor(weight, y, comptime!(sum.over));
     if comptime!(sum.mass().is_some()) {
         let (at, squared) = comptime!(sum.mass().unwrap_or_default());
         let p = *masses.index(at);

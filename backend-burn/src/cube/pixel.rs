@@ -1,10 +1,11 @@
 //! What both kernels compute at a pixel.
 
 use burn_cubecl::cubecl::{self, prelude::*};
+use loss_core::Over;
 use loss_core::expr::{Op, PixelStep};
 
 use super::elementary::{exp, exp_m1, ln, ln_1p, log_sigmoid, power, sigmoid};
-use super::recipe::{Of, Recipe, Sum, Times};
+use super::recipe::{Of, Recipe, Sum};
 
 /// Weight of a pixel; 0 where it is not valid.
 #[cube]
@@ -171,10 +172,10 @@ pub(super) fn log_sum(rests: &Sequence<f32>, #[comptime] recipe: Recipe) -> f32 
 
 /// What a statistic multiplies a pixel by: w, w·y or w·(1 − y).
 #[cube]
-pub(super) fn factor(weight: f32, y: f32, #[comptime] times: Times) -> f32 {
-    if comptime!(times == Times::Weight) {
+pub(super) fn factor(weight: f32, y: f32, #[comptime] over: Over) -> f32 {
+    if comptime!(over == Over::Valid) {
         weight
-    } else if comptime!(times == Times::Region) {
+    } else if comptime!(over == Over::Region) {
         weight * y
     } else {
         weight - weight * y
@@ -267,7 +268,7 @@ pub(super) fn summands(
     #[unroll]
     for i in 0..comptime!(recipe.sums.len()) {
         let sum = comptime!(recipe.sums[i].clone());
-        let factor = factor(weight, y, comptime!(sum.times));
+        let factor = factor(weight, y, comptime!(sum.over));
         if comptime!(sum.mass().is_some()) {
             let (at, squared) = comptime!(sum.mass().unwrap_or_default());
             let p = *masses.index(at);
@@ -279,7 +280,7 @@ pub(super) fn summands(
             out.push(factor * *logarithms.index(comptime!(sum.logarithm().unwrap_or_default())));
         } else if comptime!(sum.of == Of::Target) {
             out.push(factor * y);
-        } else if comptime!(sum.times == Times::Weight) {
+        } else if comptime!(sum.over == Over::Valid) {
             out.push(select(k == 0, factor, 0.0f32));
         } else {
             out.push(factor);

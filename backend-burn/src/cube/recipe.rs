@@ -4,18 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use loss_core::expr::{PixelFunction, PixelStep};
-use loss_core::{Activation, Plan, Side, Statistic, Temperature};
-
-/// What pixels are multiplied by before they are summed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Times {
-    /// w
-    Weight,
-    /// w·y
-    Region,
-    /// w·(1 − y)
-    Background,
-}
+use loss_core::{Activation, Over, Plan, Probability, Quantity, Side, Statistic, Temperature};
 
 /// What is summed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -37,15 +26,11 @@ pub(crate) enum Of {
 /// One statistic.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Sum {
-    pub(crate) times: Times,
+    pub(crate) over: Over,
     pub(crate) of: Of,
 }
 
 impl Sum {
-    fn new(times: Times, of: Of) -> Self {
-        Self { times, of }
-    }
-
     /// Whether it is a sum of logarithms, which saturates.
     pub(crate) fn saturates(&self) -> bool {
         matches!(self.of, Of::Logarithm(_) | Of::Function(..))
@@ -160,8 +145,8 @@ impl Deref for Recipe {
 
 impl Recipe {
     /// The recipe for a plan, and where it has put each of the plan's statistics. `None` where the kernels cannot compute a
-    /// statistic: one that this version does not know, and a pixel function with a constant that is not finite in `f32`, for which
-    /// shading languages have no literal.
+    /// statistic: a pixel function with a constant that is not finite in `f32`, for which shading
+    /// languages have no literal.
     pub(crate) fn new(plan: &Plan, layout: Layout, pairs: bool) -> Option<(Self, Vec<usize>)> {
         let mut parts =
             Parts { sums: Vec::new(), masses: Vec::new(), logarithms: Vec::new(), temperatures: Vec::new(), layout, pairs };
@@ -187,7 +172,7 @@ fn representable(function: &PixelFunction) -> bool {
 }
 
 impl Parts {
-    fn mass(&mut self, activation: Activation, temperature: Temperature, side: Side) -> usize {
+    fn mass(&mut self, Probability { activation, temperature, side }: Probability) -> usize {
         let softmax = (activation == Activation::Softmax).then(|| place(&mut self.temperatures, temperature));
         place(&mut self.masses, Mass { softmax, temperature, side })
     }
@@ -199,24 +184,20 @@ impl Parts {
         place(&mut self.logarithms, Logarithm { activation, side })
     }
 
+    /// `None` for a pixel function that shading languages cannot write.
     fn sum(&mut self, statistic: &Statistic) -> Option<Sum> {
-        let times = |side: Side| if side == Side::Background { Times::Background } else { Times::Region };
-        Some(match statistic {
-            Statistic::ValidSize => Sum::new(Times::Weight, Of::One),
-            Statistic::TargetSize => Sum::new(Times::Region, Of::One),
-            Statistic::SquaredTarget => Sum::new(Times::Region, Of::Target),
-            Statistic::PredictedSize(a, t, side) => Sum::new(Times::Weight, Of::Mass(self.mass(*a, *t, *side))),
-            Statistic::Intersection(a, t, side) => Sum::new(times(*side), Of::Mass(self.mass(*a, *t, *side))),
-            Statistic::SquaredMass(a) => {
-                Sum::new(Times::Weight, Of::SquaredMass(self.mass(*a, Temperature::ONE, Side::Region)))
+        let of = match &statistic.of {
+            Quantity::One => Of::One,
+            Quantity::Target => Of::Target,
+            Quantity::Mass(p) => Of::Mass(self.mass(*p)),
+            Quantity::SquaredMass(a) => Of::SquaredMass(self.mass(Probability::new(*a, Temperature::ONE, Side::Region))),
+            Quantity::Log(a, side) => Of::Logarithm(self.logarithm(*a, *side)),
+            Quantity::Function(a, side, function) if representable(function) => {
+                Of::Function(self.logarithm(*a, *side), function.clone())
             }
-            Statistic::LogLikelihood(a, side) => Sum::new(times(*side), Of::Logarithm(self.logarithm(*a, *side))),
-            Statistic::LogMass(a, side) => Sum::new(Times::Weight, Of::Logarithm(self.logarithm(*a, *side))),
-            Statistic::PixelSum(a, side, function) if representable(function) => {
-                Sum::new(times(*side), Of::Function(self.logarithm(*a, *side), function.clone()))
-            }
-            _ => return None,
-        })
+            Quantity::Function(..) => return None,
+        };
+        Some(Sum { over: statistic.over, of })
     }
 
     /// Numbers per sample of the packed statistics `[N, numbers]` for K classes.

@@ -2,7 +2,7 @@
 //! [`loss_core::LogitGradient`] ask for, and nothing else.
 
 use loss_core::expr::{OnHost, Table};
-use loss_core::{Activation, Backend, Geometry, LogitGradient, LossError, Plan, Side, Statistic, Temperature};
+use loss_core::{Activation, Backend, Geometry, LogitGradient, LossError, Over, Plan, Probability, Quantity, Side, Statistic};
 
 /// The backend. It has no state.
 pub struct Plain;
@@ -119,45 +119,42 @@ impl Pixel {
     /// What a statistic sums up at this pixel, per class, and how that changes with log p(τ) on its side.
     fn summands(&self, statistic: &Statistic) -> Vec<(f64, f64)> {
         let Self { weight, share, .. } = self;
-        let on = |side: Side, k: usize| weight * if side == Side::Background { 1.0 - share[k] } else { share[k] };
-        let each = |f: &dyn Fn(usize) -> (f64, f64)| (0..share.len()).map(f).collect();
-        match statistic {
-            Statistic::ValidSize => vec![(*weight, 0.0)],
-            Statistic::TargetSize => each(&|k| (weight * share[k], 0.0)),
-            Statistic::SquaredTarget => each(&|k| (weight * share[k] * share[k], 0.0)),
-            Statistic::PredictedSize(a, t, side) => {
-                let p = self.probability(*a, t.value(), *side);
-                each(&|k| (weight * p[k], weight * p[k]))
+        let factor = |k: usize| match statistic.over {
+            Over::Valid => *weight,
+            Over::Region => weight * share[k],
+            Over::Background => weight * (1.0 - share[k]),
+        };
+        let each = |f: &dyn Fn(usize) -> (f64, f64)| {
+            let columns = if statistic.is_shared() { 1 } else { share.len() };
+            (0..columns).map(|k| (factor(k) * f(k).0, factor(k) * f(k).1)).collect()
+        };
+        match &statistic.of {
+            Quantity::One => each(&|_| (1.0, 0.0)),
+            Quantity::Target => each(&|k| (share[k], 0.0)),
+            Quantity::Mass(p) => {
+                let p = self.probability(p.activation, p.temperature.value(), p.side);
+                each(&|k| (p[k], p[k]))
             }
-            Statistic::Intersection(a, t, side) => {
-                let p = self.probability(*a, t.value(), *side);
-                each(&|k| (on(*side, k) * p[k], on(*side, k) * p[k]))
-            }
-            Statistic::SquaredMass(a) => {
+            Quantity::SquaredMass(a) => {
                 let p = self.probability(*a, 1.0, Side::Region);
-                each(&|k| (weight * p[k] * p[k], 2.0 * weight * p[k] * p[k]))
+                each(&|k| (p[k] * p[k], 2.0 * p[k] * p[k]))
             }
-            Statistic::LogLikelihood(a, side) => {
+            Quantity::Log(a, side) => {
                 let log = self.logarithm(*a, *side);
-                each(&|k| (on(*side, k) * log[k], on(*side, k)))
+                each(&|k| (log[k], 1.0))
             }
-            Statistic::LogMass(a, side) => {
-                let log = self.logarithm(*a, *side);
-                each(&|k| (weight * log[k], *weight))
-            }
-            Statistic::PixelSum(a, side, function) => {
+            Quantity::Function(a, side, function) => {
                 let log = self.logarithm(*a, *side);
                 let (mut value, mut slope) = (vec![0.0; log.len()], vec![0.0; log.len()]);
                 function.evaluate(&log, &mut value, Some(&mut slope));
-                each(&|k| (on(*side, k) * value[k], on(*side, k) * slope[k]))
+                each(&|k| (value[k], slope[k]))
             }
-            _ => vec![(f64::NAN, f64::NAN); share.len()],
         }
     }
 
     /// Adds Σ_k g_k · ∂log p_k(τ)/∂z to a gradient, where g is the derivative for log p(τ) on a side.
-    fn add_gradient(&self, g: &[f64], (activation, tau, side): (Activation, Temperature, Side), out: &mut [f64]) {
-        let tau = sign(side) * tau.value();
+    fn add_gradient(&self, g: &[f64], Probability { activation, temperature, side }: Probability, out: &mut [f64]) {
+        let tau = sign(side) * temperature.value();
         if activation == Activation::Sigmoid {
             out.iter_mut().zip(g).zip(&self.logit).for_each(|((out, g), z)| *out += tau * g * sigmoid(-tau * z));
             return;

@@ -1,7 +1,7 @@
 //! What may not change a loss, and what its gradient is the slope of.
 
 use loss_core::expr::Table;
-use loss_core::{Activation, PRESETS, Plan, Side, Statistic, Temperature};
+use loss_core::{Activation, PRESETS, Plan, Probability, Side, Statistic, Temperature};
 use loss_kernels::{Labels, Problem, Target};
 use proptest::prelude::*;
 
@@ -106,12 +106,12 @@ proptest! {
 fn statistics(scene: &Scene) -> Vec<Table> {
     let softmax = Activation::Softmax;
     let wanted = [
-        Statistic::ValidSize,
-        Statistic::TargetSize,
-        Statistic::PredictedSize(softmax, Temperature::ONE, Side::Region),
-        Statistic::Intersection(softmax, Temperature::ONE, Side::Region),
-        Statistic::SquaredMass(softmax),
-        Statistic::LogLikelihood(softmax, Side::Region),
+        Statistic::VALID_SIZE,
+        Statistic::TARGET_SIZE,
+        Statistic::predicted_size(Probability::new(softmax, Temperature::ONE, Side::Region)),
+        Statistic::intersection(Probability::new(softmax, Temperature::ONE, Side::Region)),
+        Statistic::squared_mass(softmax),
+        Statistic::log_likelihood(softmax, Side::Region),
     ];
     let plan = Plan::new(scene.classes, wanted).expect("statistics of one activation");
     let shape = [scene.samples, scene.classes, scene.pixels];

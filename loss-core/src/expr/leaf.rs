@@ -46,7 +46,7 @@ impl Leaf {
         match self {
             Self::Classes(_) | Self::ClassIn(_) => Extent::CLASSES,
             Self::Zeros(extent) => *extent,
-            Self::Statistic(Statistic::ValidSize) => Extent::SAMPLES,
+            Self::Statistic(statistic) if statistic.is_shared() => Extent::SAMPLES,
             Self::Statistic(_) | Self::GivenPrior(_) => Extent::REGIONS,
             _ => Extent::SCALAR,
         }
