@@ -42,6 +42,7 @@ mod statistics;
 mod term;
 mod tiles;
 
+pub mod distance;
 pub mod matching;
 pub mod overlap;
 pub mod penalty;
