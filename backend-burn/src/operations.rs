@@ -224,6 +224,7 @@ pub(crate) fn statistics(
     plan: &Plan,
     ignore: &[i64],
 ) -> Result<Vec<Tensor<2>>, LossError> {
+    plan.without_maps("Burn")?;
     let pixels = Pixels::new(logits, target, ignore)?;
     plan.statistics().iter().map(|statistic| pixels.statistic(statistic)).collect()
 }

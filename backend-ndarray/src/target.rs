@@ -87,6 +87,7 @@ pub struct Target<'a> {
     shape: Vec<usize>,
     weights: Option<(Floats<'a>, Vec<usize>)>,
     prior: Option<Table>,
+    maps: Vec<(String, Floats<'a>, Vec<usize>)>,
 }
 
 /// A view's elements in row-major order.
@@ -99,14 +100,14 @@ impl<'a> Target<'a> {
     #[must_use]
     pub fn labels<L: Label, D: Dimension>(labels: ArrayView<'a, L, D>) -> Self {
         let values = Values::Labels(L::own(row_major(&labels)));
-        Self { values, shape: labels.shape().to_vec(), weights: None, prior: None }
+        Self { values, shape: labels.shape().to_vec(), weights: None, prior: None, maps: Vec::new() }
     }
 
     /// Shares of every class in `[0, 1]`, `[N, K, *spatial]`. To ignore a pixel, give it the weight 0.
     #[must_use]
     pub fn soft<S: Share, D: Dimension>(shares: ArrayView<'a, S, D>) -> Self {
         let values = Values::Soft(S::own(row_major(&shares)));
-        Self { values, shape: shares.shape().to_vec(), weights: None, prior: None }
+        Self { values, shape: shares.shape().to_vec(), weights: None, prior: None, maps: Vec::new() }
     }
 
     /// Weights ≥ 0 of the pixels, `[N, *spatial]`.
@@ -122,6 +123,20 @@ impl<'a> Target<'a> {
         let (rows, columns) = prior.dim();
         // The number of values is that of the shape by construction.
         Self { prior: Table::new(rows, columns, prior.iter().copied().collect()).ok(), ..self }
+    }
+
+    /// A map that terms of the loss read under a name ([`loss_core::Map::given`]): factors of its own
+    /// for every pixel and class, `[N, K, *spatial]`, or one for all classes, `[N, 1, *spatial]`.
+    /// They may be negative. Of several with one name the last counts.
+    ///
+    /// Without a map that a term reads, a call gives [`LossError::MissingMap`]; with one that does not
+    /// fit the logits, [`LossError::ShapeMismatch`]; with one that is not finite at a valid pixel,
+    /// [`LossError::ValueOutOfRange`].
+    #[must_use]
+    pub fn map<S: Share, D: Dimension>(mut self, name: &str, values: ArrayView<'a, S, D>) -> Self {
+        let shape = values.shape().to_vec();
+        self.maps.push((name.to_owned(), S::own(row_major(&values)), shape));
+        self
     }
 
     pub(crate) fn given_prior(&self) -> Option<&Table> {
@@ -141,6 +156,7 @@ impl<'a> Target<'a> {
             Values::Soft(values) => loss_kernels::Target::Soft(values.shares()),
         };
         let weights = self.weights.as_ref().map(|(values, shape)| (values.shares(), shape.as_slice()));
-        Problem::new(logits, (target, &self.shape), weights, ignore, activation)
+        let problem = Problem::new(logits, (target, &self.shape), weights, ignore, activation)?;
+        self.maps.iter().try_fold(problem, |problem, (name, values, shape)| problem.with_map(name, values.shares(), shape))
     }
 }

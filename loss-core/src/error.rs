@@ -116,6 +116,14 @@ pub enum LossError {
     /// A term asks for an input that the call did not give.
     #[error("the loss takes a prior per sample and class (target=given), and none was given with the target")]
     MissingPrior,
+    /// A term reads a map that the call did not give.
+    #[error("the loss reads the map `{name}`, and the target has {}", given_maps(.given))]
+    MissingMap {
+        /// Name of the map.
+        name: String,
+        /// Names of the maps given.
+        given: Vec<String>,
+    },
     /// Text that names no term.
     #[error("unknown loss `{name}`{}", suggestion_or(.nearest, .known))]
     UnknownTerm {
@@ -208,6 +216,10 @@ pub enum LossError {
         /// The library's own error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+fn given_maps(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { format!("only {}", names.join(", ")) }
 }
 
 /// The nearest name, or all there are.

@@ -58,6 +58,6 @@ pub use program::{Detail, Inputs, Outputs, Program, TermOutputs};
 pub use regions::{AllRegions, InsideTruth, RegionSizes};
 pub use schedule::Schedule;
 pub use spec::{PRESETS, catalogue};
-pub use statistics::{Activation, Over, Probability, Quantity, Side, Statistic, Temperature};
+pub use statistics::{Activation, Map, Over, Probability, Quantity, Side, Statistic, Temperature};
 pub use term::{Decomposition, GroundTruthMatching, Overlap, RegionSizePenalty, SplitOf};
 pub use tiles::{Tiles, Whole};

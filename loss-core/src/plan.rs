@@ -1,12 +1,13 @@
 //! What a backend has to sum up: derived from the leaves of the expressions, never written by hand.
 
-use crate::{Activation, LossError, Side, Statistic};
+use crate::{Activation, LossError, Map, Side, Statistic};
 
 /// The statistics a loss needs of its logits and target, each once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     classes: usize,
     statistics: Vec<Statistic>,
+    maps: Vec<Map>,
 }
 
 impl Plan {
@@ -40,7 +41,13 @@ impl Plan {
                 unique.push(statistic);
             }
         }
-        Ok(Self { classes, statistics: unique })
+        let mut maps: Vec<Map> = Vec::new();
+        for map in unique.iter().filter_map(|statistic| statistic.map.as_ref()) {
+            if !maps.contains(map) {
+                maps.push(map.clone());
+            }
+        }
+        Ok(Self { classes, statistics: unique, maps })
     }
 
     /// Number of classes K.
@@ -53,6 +60,34 @@ impl Plan {
     #[must_use]
     pub fn statistics(&self) -> &[Statistic] {
         &self.statistics
+    }
+
+    /// The maps that statistics are multiplied by, each once.
+    #[must_use]
+    pub fn maps(&self) -> &[Map] {
+        &self.maps
+    }
+
+    /// Place of a statistic's map among [`Plan::maps`], for a statistic by its own place.
+    #[must_use]
+    pub fn map(&self, statistic: usize) -> Option<usize> {
+        let map = self.statistics.get(statistic)?.map.as_ref()?;
+        self.maps.iter().position(|known| known == map)
+    }
+
+    /// For backends that read no maps.
+    ///
+    /// # Errors
+    /// [`LossError::Unsupported`] where the plan has one.
+    pub fn without_maps(&self, backend: &'static str) -> Result<(), LossError> {
+        match self.maps.first() {
+            None => Ok(()),
+            Some(map) => Err(LossError::Unsupported {
+                what: "map",
+                got: format!("`{}` on {backend}", map.name()),
+                expected: "a loss without maps; ndarray reads them",
+            }),
+        }
     }
 
     /// Columns of a statistic: K, or 1 for the valid size.

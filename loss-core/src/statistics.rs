@@ -1,6 +1,7 @@
 //! The handful of numbers per sample and class that a loss is a function of.
 
 use std::fmt::{Display, Formatter};
+use std::sync::Arc;
 
 use crate::LossError;
 use crate::expr::PixelFunction;
@@ -150,8 +151,32 @@ impl Quantity {
     }
 }
 
-/// A sum over the pixels of one sample, for each class: `Σ w · over · of`, where w is the weight of
-/// the pixel (1 by default, 0 where it is ignored).
+/// A factor of its own for every pixel and class, `[N, K, *spatial]`, or one for all classes,
+/// `[N, 1, *spatial]`. It may be negative, and no gradient flows into it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Map {
+    /// Given with the target, under this name.
+    Given(Arc<str>),
+}
+
+impl Map {
+    /// A map that the caller gives with the target.
+    #[must_use]
+    pub fn given(name: &str) -> Self {
+        Self::Given(name.into())
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Given(name) => name,
+        }
+    }
+}
+
+/// A sum over the pixels of one sample, for each class: `Σ w · over · of · map`, where w is the
+/// weight of the pixel (1 by default, 0 where it is ignored) and a statistic without a map has 1.
 ///
 /// ```
 /// use loss_core::{Activation, Probability, Side, Statistic, Temperature};
@@ -166,50 +191,58 @@ pub struct Statistic {
     pub over: Over,
     /// What of each.
     pub of: Quantity,
+    /// By what it is multiplied.
+    pub map: Option<Map>,
 }
 
 impl Statistic {
     /// M = Σ w, `[N, 1]`
-    pub const VALID_SIZE: Self = Self { over: Over::Valid, of: Quantity::One };
+    pub const VALID_SIZE: Self = Self { over: Over::Valid, of: Quantity::One, map: None };
     /// T = Σ w y
-    pub const TARGET_SIZE: Self = Self { over: Over::Region, of: Quantity::One };
+    pub const TARGET_SIZE: Self = Self { over: Over::Region, of: Quantity::One, map: None };
     /// Σ w y² (differs from T for soft targets)
-    pub const SQUARED_TARGET: Self = Self { over: Over::Region, of: Quantity::Target };
+    pub const SQUARED_TARGET: Self = Self { over: Over::Region, of: Quantity::Target, map: None };
 
     /// P = Σ w p; on the background side Σ w (1 − p), which does not cancel where M − P would.
     #[must_use]
     pub const fn predicted_size(p: Probability) -> Self {
-        Self { over: Over::Valid, of: Quantity::Mass(p) }
+        Self { over: Over::Valid, of: Quantity::Mass(p), map: None }
     }
 
     /// I = Σ w y p; on the background side Σ w (1 − y)(1 − p).
     #[must_use]
     pub fn intersection(p: Probability) -> Self {
-        Self { over: p.side.into(), of: Quantity::Mass(p) }
+        Self { over: p.side.into(), of: Quantity::Mass(p), map: None }
     }
 
     /// Q = Σ w p²
     #[must_use]
     pub const fn squared_mass(activation: Activation) -> Self {
-        Self { over: Over::Valid, of: Quantity::SquaredMass(activation) }
+        Self { over: Over::Valid, of: Quantity::SquaredMass(activation), map: None }
     }
 
     /// L = Σ w y log p; on the background side Σ w (1 − y) log(1 − p).
     #[must_use]
     pub fn log_likelihood(activation: Activation, side: Side) -> Self {
-        Self { over: side.into(), of: Quantity::Log(activation, side) }
+        Self { over: side.into(), of: Quantity::Log(activation, side), map: None }
     }
 
     /// A = Σ w log p; on the background side Σ w log(1 − p).
     #[must_use]
     pub const fn log_mass(activation: Activation, side: Side) -> Self {
-        Self { over: Over::Valid, of: Quantity::Log(activation, side) }
+        Self { over: Over::Valid, of: Quantity::Log(activation, side), map: None }
     }
 
     /// F = Σ w y φ(log p); on the background side Σ w (1 − y) φ(log(1 − p)).
     #[must_use]
     pub fn pixel_sum(activation: Activation, side: Side, function: PixelFunction) -> Self {
-        Self { over: side.into(), of: Quantity::Function(activation, side, function) }
+        Self { over: side.into(), of: Quantity::Function(activation, side, function), map: None }
+    }
+
+    /// The same sum, every summand times a map.
+    #[must_use]
+    pub fn times(self, map: Map) -> Self {
+        Self { map: Some(map), ..self }
     }
 
     /// Whether it is one number for all classes: M alone is.
@@ -265,19 +298,23 @@ impl Display for Statistic {
             (Quantity::Function(..), _) => "F",
         };
         f.write_str(name)?;
-        let Some(p) = self.probability() else { return Ok(()) };
-        if p.side == Side::Background {
-            f.write_str("'")?;
+        if let Some(p) = self.probability() {
+            if p.side == Side::Background {
+                f.write_str("'")?;
+            }
+            if p.activation == Activation::Sigmoid {
+                f.write_str("σ")?;
+            }
+            if let Quantity::Function(.., function) = &self.of {
+                write!(f, "[{function:?}]")?;
+            }
+            if p.temperature != Temperature::ONE {
+                write!(f, "({})", crate::spec::number(p.temperature.value()))?;
+            }
         }
-        if p.activation == Activation::Sigmoid {
-            f.write_str("σ")?;
+        match &self.map {
+            Some(map) => write!(f, "·{}", map.name()),
+            None => Ok(()),
         }
-        if let Quantity::Function(.., function) = &self.of {
-            write!(f, "[{function:?}]")?;
-        }
-        if p.temperature != Temperature::ONE {
-            write!(f, "({})", crate::spec::number(p.temperature.value()))?;
-        }
-        Ok(())
     }
 }

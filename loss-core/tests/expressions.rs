@@ -26,7 +26,7 @@ fn computed(loss: &Loss, mass: &[f64]) -> (f64, Vec<f64>) {
     let program = loss.program(CLASSES, Detail::Total).unwrap();
     let table = |statistic: &Statistic| match statistic {
         Statistic { of: Quantity::One, .. } => Table::new(SAMPLES, 1, VALID.to_vec()),
-        Statistic { over: Over::Valid, of: Quantity::Mass(_) } => Table::new(SAMPLES, CLASSES, mass.to_vec()),
+        Statistic { over: Over::Valid, of: Quantity::Mass(_), .. } => Table::new(SAMPLES, CLASSES, mass.to_vec()),
         other => panic!("no formula here asks for {other}"),
     };
     let statistics: Vec<Table> = program.plan().statistics().iter().map(|s| table(s).unwrap()).collect();

@@ -22,11 +22,11 @@ fn program(text: &str, detail: Detail) -> std::sync::Arc<Program> {
 fn statistics(plan: &Plan, moved: f64) -> Vec<Table> {
     let table = |statistic: &Statistic| {
         let mut values = match statistic {
-            Statistic { over: Over::Valid, of: Quantity::One } => vec![10.0, 8.0],
+            Statistic { over: Over::Valid, of: Quantity::One, .. } => vec![10.0, 8.0],
             Statistic { of: Quantity::One, .. } => vec![5.0, 3.0, 2.0, 4.0, 3.0, 1.0],
-            Statistic { over: Over::Valid, of: Quantity::Mass(_) } => vec![4.5, 3.25, 2.25, 4.25, 2.5, 1.25],
+            Statistic { over: Over::Valid, of: Quantity::Mass(_), .. } => vec![4.5, 3.25, 2.25, 4.25, 2.5, 1.25],
             Statistic { of: Quantity::Mass(_), .. } => vec![4.0, 2.0, 1.5, 3.5, 2.0, 0.75],
-            Statistic { over: Over::Region, of: Quantity::Log(..) } => vec![-1.0, -2.0, -0.75, -0.5, -1.5, -0.25],
+            Statistic { over: Over::Region, of: Quantity::Log(..), .. } => vec![-1.0, -2.0, -0.75, -0.5, -1.5, -0.25],
             Statistic { of: Quantity::Function(..), .. } => vec![0.5, 0.75, 0.25, 0.125, 1.5, 0.0625],
             other => panic!("no loss here asks for {other}"),
         };

@@ -4,7 +4,7 @@
 
 mod probabilities;
 
-use loss_core::{Activation, LossError};
+use loss_core::{Activation, LossError, Over, Side};
 use pulp::Simd;
 
 use crate::columns::{Columns, GridMut};
@@ -64,10 +64,21 @@ pub(crate) struct Block<C> {
     /// The logarithm of the largest probability: −log Σ_k e^(z − max) in one column; under sigmoid, without its sign, log(1 + e^−|z|) per
     /// class.
     log_largest: Columns<C>,
+    /// Factors of the maps, one after another: K columns each, or one for all classes.
+    maps: Columns<C>,
+    /// Of each map its place among those given, its first column, and how many it has.
+    map_places: Vec<[usize; 3]>,
 }
 
 impl<C: Real> Block<C> {
-    pub(crate) fn new(classes: usize, capacity: usize, needs: Needs) -> Self {
+    /// `maps`: of each the place among those given, and its channels.
+    pub(crate) fn new(classes: usize, capacity: usize, needs: Needs, maps: &[[usize; 2]]) -> Self {
+        let mut map_places = Vec::new();
+        let mut map_columns = 0;
+        for &[place, channels] in maps {
+            map_places.push([place, map_columns, channels]);
+            map_columns += channels;
+        }
         let columns = |count| Columns::new(count, capacity);
         let only = |needed: bool, count: usize| columns(if needed { count } else { 0 });
         let any = needs.softmax || needs.sigmoid;
@@ -88,10 +99,12 @@ impl<C: Real> Block<C> {
             ones: Columns::filled(C::one(), usize::from(needs.sigmoid), capacity),
             complement: only(needs.sigmoid, classes),
             log_largest: columns(if needs.sigmoid { classes.max(1) } else { 1 }),
+            maps: columns(map_columns),
+            map_places,
         }
     }
 
-    fn each(&mut self) -> [&mut Columns<C>; 10] {
+    fn each(&mut self) -> [&mut Columns<C>; 11] {
         [
             &mut self.target,
             &mut self.weight,
@@ -103,6 +116,7 @@ impl<C: Real> Block<C> {
             &mut self.ones,
             &mut self.complement,
             &mut self.log_largest,
+            &mut self.maps,
         ]
     }
 
@@ -189,6 +203,9 @@ impl<C: Real> Block<C> {
             columns.resize(padded);
         }
         self.load_target(problem, sample, start)?;
+        if !self.map_places.is_empty() {
+            self.load_maps(problem, sample, start)?;
+        }
         if self.needs.softmax || self.needs.sigmoid {
             self.load_logits(simd, problem, read, sample, start)?;
         }
@@ -260,6 +277,47 @@ impl<C: Real> Block<C> {
             }
         }
         Ok(())
+    }
+
+    /// The maps; 0 where a pixel is not valid, whatever they hold there.
+    fn load_maps(&mut self, problem: &Problem<'_>, sample: usize, start: usize) -> Result<(), LossError> {
+        let (len, pixels) = (self.len, problem.geometry.pixels);
+        for &[place, first, channels] in &self.map_places {
+            for channel in 0..channels {
+                let plane = (sample * channels + channel) * pixels + start;
+                let column = self.maps.column_mut(first + channel);
+                column[len..].fill(C::zero());
+                for (b, (to, &weight)) in column[..len].iter_mut().zip(self.weight.column(0)).enumerate() {
+                    let value = if weight == C::zero() { 0.0 } else { problem.maps[place].values.at(plane + b) };
+                    *to = C::of(value);
+                    if !to.is_finite() {
+                        let mut shape = problem.shape.clone();
+                        shape[1] = channels;
+                        let position = loss_core::Geometry::position(&shape, plane + b);
+                        let expected = "finite numbers of the type that is computed in";
+                        return Err(LossError::ValueOutOfRange { what: "map", value, expected, position });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A plan's map, for a class.
+    #[inline(always)]
+    pub(crate) fn map<S: Simd>(&self, simd: S, map: usize, k: usize) -> Column<'_, S, C> {
+        let [_, first, channels] = self.map_places[map];
+        self.maps.lanes(simd, if channels == 1 { first } else { first + k })
+    }
+
+    /// x, y·x or (1 − y)·x.
+    #[inline(always)]
+    pub(crate) fn over<S: Simd>(&self, simd: S, over: Over, (k, b): (usize, usize), x: Lanes<S, C>) -> Lanes<S, C> {
+        match over {
+            Over::Valid => x,
+            Over::Region => self.target(simd, k).of(Side::Region, b, x),
+            Over::Background => self.target(simd, k).of(Side::Background, b, x),
+        }
     }
 
     /// The labels of a block as numbers; or the first that is out of range, and where.

@@ -4,7 +4,7 @@
 //! `w·p_k·(∂/∂P + y·∂/∂I + 2p·∂/∂Q) + w·y·(∂/∂L + φ'·∂/∂F) + w·∂/∂A`. Sigmoid: each channel by itself, where
 //! `∂ log p/∂z = τ·(1 − p)` and `∂ log(1 − p)/∂z = −τ·p`.
 
-use loss_core::{Activation, Over, Plan, Quantity, Side};
+use loss_core::{Activation, Over, Plan, Probability, Quantity, Side};
 use pulp::Simd;
 
 use crate::Real;
@@ -21,7 +21,8 @@ pub(crate) struct GradientColumns<C> {
     out: Columns<C>,
     /// Σ_k ∂/∂z under softmax: what it is off from zero by. That is the likeliest class's: where p is nearly 1 its difference cancels.
     excess: Columns<C>,
-    /// Σ φ'·∂/∂F per class, of the region and then of the background; where there are pixel sums.
+    /// Σ φ'·∂/∂F per class, of the region and then of the background; then likewise what sums with a
+    /// map hand to log p, y included. Where there are any.
     slopes: Columns<C>,
     /// One column, ready to be stored.
     stage: Vec<C>,
@@ -30,11 +31,11 @@ pub(crate) struct GradientColumns<C> {
 }
 
 impl<C: Real> GradientColumns<C> {
-    pub(crate) fn new(classes: usize, capacity: usize, pixel_sums: bool) -> Self {
+    pub(crate) fn new(classes: usize, capacity: usize, [pixel_sums, maps]: [bool; 2]) -> Self {
         Self {
             out: Columns::new(classes, capacity),
             excess: Columns::new(1, capacity),
-            slopes: Columns::new(if pixel_sums { 2 * classes } else { 0 }, capacity),
+            slopes: Columns::new(if maps { 4 * classes } else { usize::from(pixel_sums) * 2 * classes }, capacity),
             stage: vec![C::zero(); capacity],
             fresh: true,
         }
@@ -64,6 +65,8 @@ struct Upstream<C> {
     log_mass: C,
     /// Whether there is any ∂/∂F.
     pixels: bool,
+    /// How far behind those of pixel sums the columns of sums with a map stand; 0 where there are none.
+    mapped: usize,
 }
 
 /// What a group's statistics hand down to the pixels of one sample.
@@ -72,6 +75,8 @@ pub(crate) struct Handed<C> {
     sides: [Vec<Upstream<C>>; 2],
     /// ∂/∂F per class, with the statistic's place in the plan.
     pixels: Vec<(usize, Vec<C>)>,
+    /// The derivatives for sums with a map, likewise.
+    mapped: Vec<(usize, Vec<C>)>,
     /// Whether any class has them: see [`Upstream::own`] and [`Upstream::more`].
     own: bool,
     more: bool,
@@ -85,11 +90,13 @@ impl<C: Real> Handed<C> {
             let classes: Vec<Upstream<C>> = classes.collect();
             if classes.iter().any(Upstream::any) { classes } else { Vec::new() }
         });
-        let is_pixel_sum = |i: &&usize| matches!(plan.statistics()[**i].of, Quantity::Function(..));
+        let is_mapped = |i: &&usize| plan.statistics()[**i].map.is_some();
+        let is_pixel_sum = |i: &&usize| !is_mapped(i) && matches!(plan.statistics()[**i].of, Quantity::Function(..));
         let row = |&i: &usize| Some((i, (0..plan.classes()).map(|k| derivative(i, k)).collect::<Option<_>>()?));
         let pixels = group.members.iter().filter(is_pixel_sum).filter_map(row).collect();
+        let mapped = group.members.iter().filter(is_mapped).filter_map(row).collect();
         let (own, more) = (sides.iter().flatten().any(Upstream::own), sides.iter().flatten().any(Upstream::more));
-        Self { sides, pixels, own, more }
+        Self { sides, pixels, mapped, own, more }
     }
 }
 
@@ -104,6 +111,7 @@ impl<C: Real> Upstream<C> {
             likelihood: zero,
             log_mass: zero,
             pixels: false,
+            mapped: 0,
         }
     }
 
@@ -113,6 +121,10 @@ impl<C: Real> Upstream<C> {
             let statistic = &plan.statistics()[i];
             let (Some(u), Some(p)) = (derivative(i, k), statistic.probability()) else { continue };
             if p.side != side {
+                continue;
+            }
+            if statistic.map.is_some() {
+                all.mapped = 2 * plan.classes();
                 continue;
             }
             match (&statistic.of, statistic.over) {
@@ -135,7 +147,7 @@ impl<C: Real> Upstream<C> {
 
     /// Whether there is anything but ∂/∂P, ∂/∂I and ∂/∂L.
     fn more(&self) -> bool {
-        self.pixels || self.squared != C::zero() || self.log_mass != C::zero()
+        self.pixels || self.mapped > 0 || self.squared != C::zero() || self.log_mass != C::zero()
     }
 
     fn any(&self) -> bool {
@@ -163,6 +175,9 @@ impl<C: Real> Upstream<C> {
             alone = alone + p.splat(self.log_mass);
             if self.pixels {
                 alone = alone + y.of::<BACKGROUND>(at, class, slopes.at(column, at.1));
+            }
+            if self.mapped > 0 {
+                alone = alone + slopes.at(column + self.mapped, at.1);
             }
         }
         (per_p, alone)
@@ -217,6 +232,39 @@ impl<C: Real> GradientColumns<C> {
                 let slope =
                     pixels.of_class((simd, constants), block, (function, *activation, *side), Wanted::Slope, (k, classes));
                 write_column!(simd, &mut self.slopes.column_mut(first + k)[..padded], |b, old| slope.at(b).mul_add(u, old));
+            }
+        }
+        if !handed.mapped.is_empty() {
+            (2 * classes..4 * classes).for_each(|column| self.slopes.column_mut(column)[..padded].fill(C::zero()));
+        }
+        for (i, derivatives) in &handed.mapped {
+            let (statistic, Some(map)) = (&plan.statistics()[*i], plan.map(*i)) else { continue };
+            let Some(Probability { activation, side, .. }) = statistic.probability() else { continue };
+            let first = if side == Side::Background { 3 * classes } else { 2 * classes };
+            let (scale, over) = (block.scale(simd, activation), statistic.over);
+            for (k, &u) in derivatives.iter().enumerate() {
+                let (u, map) = (Lanes::of(simd, u), block.map(simd, map, k));
+                let p = if side == Side::Background { &block.complement } else { &block.power }.lanes(simd, k);
+                let column = &mut self.slopes.column_mut(first + k)[..padded];
+                let times =
+                    |b: usize, old: Lanes<S, C>, x: Lanes<S, C>| old + block.over(simd, over, (k, b), u * map.at(b) * x);
+                match &statistic.of {
+                    Quantity::One | Quantity::Target => {}
+                    Quantity::Mass(_) => write_column!(simd, column, |b, old| times(b, old, p.at(b) * scale.at(b))),
+                    Quantity::SquaredMass(_) => write_column!(simd, column, |b, old| {
+                        let p = p.at(b) * scale.at(b);
+                        times(b, old, p * p + p * p)
+                    }),
+                    Quantity::Log(..) => {
+                        let one = u.splat(C::one());
+                        write_column!(simd, column, |b, old| times(b, old, one));
+                    }
+                    Quantity::Function(.., function) => {
+                        let of = (function, activation, side);
+                        let slope = pixels.of_class((simd, constants), block, of, Wanted::Slope, (k, classes));
+                        write_column!(simd, column, |b, old| times(b, old, slope.at(b)));
+                    }
+                }
             }
         }
     }
@@ -426,7 +474,7 @@ pub(crate) trait Sink<C> {
 
 #[cfg(test)]
 mod tests {
-    use loss_core::{Probability, Statistic, Temperature};
+    use loss_core::{Statistic, Temperature};
 
     use super::*;
     use crate::groups::Groups;

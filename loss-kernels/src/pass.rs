@@ -215,7 +215,9 @@ fn pass<E: Element, G: Element<Compute = E::Compute>>(
     let mut sums = vec![0.0; if summed { samples * segments * width } else { 0 }];
     let tasks = tasks(&mut sums, if summed { width } else { 0 }, gradient, (samples, classes, pixels), cut);
     let soft = matches!(problem.target, Target::Soft(_));
-    let buffers = || Buffers::new(plan, &groups, cut.block, soft, (if summed { width } else { 0 }, upstream.is_some()));
+    let maps: Vec<[usize; 2]> = problem.maps_of(plan)?.into_iter().map(|at| [at, problem.maps[at].channels]).collect();
+    let buffers =
+        || Buffers::new(plan, &groups, cut.block, (soft, &maps), (if summed { width } else { 0 }, upstream.is_some()));
     let run = |buffers: &mut Buffers<E::Compute>, task: Task<'_, G>| {
         let Task { sample, start, end, sums, parts } = task;
         let read = |from: usize, to: &mut [E::Compute]| {
@@ -316,16 +318,22 @@ struct Buffers<C> {
 }
 
 impl<C: Real> Buffers<C> {
-    fn new(plan: &Plan, groups: &Groups, capacity: usize, soft: bool, (sums, backward): (usize, bool)) -> Self {
+    fn new(
+        plan: &Plan,
+        groups: &Groups,
+        capacity: usize,
+        (soft, maps): (bool, &[[usize; 2]]),
+        (sums, backward): (usize, bool),
+    ) -> Self {
         let functions = groups.groups.iter().flat_map(|group| &group.members).filter_map(|&i| match &plan.statistics()[i].of {
             Quantity::Function(.., function) => Some(function),
             Quantity::One | Quantity::Target | Quantity::Mass(_) | Quantity::SquaredMass(_) | Quantity::Log(..) => None,
         });
         let pixel_sums = groups.groups.iter().any(|group| group.pixel_sums);
         Self {
-            block: Block::new(plan.classes(), capacity, groups.needs(soft)),
+            block: Block::new(plan.classes(), capacity, groups.needs(soft), maps),
             pixels: PixelColumns::new(functions, capacity),
-            gradient: backward.then(|| GradientColumns::new(plan.classes(), capacity, pixel_sums)),
+            gradient: backward.then(|| GradientColumns::new(plan.classes(), capacity, [pixel_sums, !maps.is_empty()])),
             lanes: Sums::slots(sums),
         }
     }

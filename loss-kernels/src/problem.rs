@@ -1,6 +1,6 @@
 //! What stands beside the logits: target, weights, ignored labels.
 
-use loss_core::{Activation, Geometry, LossError, TargetKind};
+use loss_core::{Activation, Geometry, LossError, Map, Plan, TargetKind};
 
 /// Class indices, `[N, S]`.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +56,16 @@ pub struct Problem<'a> {
     pub(crate) target: Target<'a>,
     pub(crate) weights: Option<Shares<'a>>,
     pub(crate) ignore: &'a [i64],
+    pub(crate) maps: Vec<GivenMap<'a>>,
+}
+
+/// Factors of pixels and classes, under a name.
+#[derive(Clone, Debug)]
+pub(crate) struct GivenMap<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) values: Shares<'a>,
+    /// K, or 1 for all classes.
+    pub(crate) channels: usize,
 }
 
 impl<'a> Problem<'a> {
@@ -84,7 +94,37 @@ impl<'a> Problem<'a> {
         if let Some((weights, shape)) = weights {
             slice_fits("pixel weights", shape, weights.len())?;
         }
-        Ok(Self { geometry, shape: logits.to_vec(), target, weights: weights.map(|(w, _)| w), ignore })
+        Ok(Self { geometry, shape: logits.to_vec(), target, weights: weights.map(|(w, _)| w), ignore, maps: Vec::new() })
+    }
+
+    /// With a map: factors of its own for every pixel and class, `[N, K, *spatial]`, or
+    /// `[N, 1, *spatial]` for all classes. What has no weight is not read.
+    ///
+    /// # Errors
+    /// [`LossError::ShapeMismatch`] where the shape does not fit the logits, or the slice its shape.
+    pub fn with_map(mut self, name: &'a str, values: Shares<'a>, shape: &[usize]) -> Result<Self, LossError> {
+        let fits = shape.len() == self.shape.len()
+            && (0..shape.len()).all(|axis| shape[axis] == self.shape[axis] || (axis == 1 && shape[axis] == 1));
+        if !fits {
+            let (logits, expected) = (self.shape.clone(), self.shape.clone());
+            return Err(LossError::ShapeMismatch { what: "map", logits, expected, got: shape.to_vec() });
+        }
+        slice_fits("map", shape, values.len())?;
+        self.maps.push(GivenMap { name, values, channels: shape[1] });
+        Ok(self)
+    }
+
+    /// The maps that a plan reads, by their places among those given.
+    pub(crate) fn maps_of(&self, plan: &Plan) -> Result<Vec<usize>, LossError> {
+        let place = |map: &Map| {
+            // The last of a name counts.
+            let found = self.maps.iter().rposition(|given| given.name == map.name());
+            found.ok_or_else(|| LossError::MissingMap {
+                name: map.name().to_owned(),
+                given: self.maps.iter().map(|given| given.name.to_owned()).collect(),
+            })
+        };
+        plan.maps().iter().map(place).collect()
     }
 
     /// Samples, classes, pixels.

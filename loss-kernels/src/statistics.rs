@@ -1,6 +1,6 @@
 //! What a block adds to the statistics.
 
-use loss_core::{Activation, Over, Plan, Quantity, Side};
+use loss_core::{Activation, Over, Plan, Probability, Quantity, Side, Statistic};
 use pulp::Simd;
 
 use crate::Real;
@@ -21,6 +21,17 @@ pub(crate) fn add_target<S: Simd, C: Real>(simd: S, block: &Block<C>, plan: &Pla
     for &i in &groups.target {
         if plan.statistics()[i].is_shared() {
             add_up!(simd, sums, i * classes, w.len(), weights, |b| w.at(b));
+            continue;
+        }
+        if let Some(map) = plan.map(i) {
+            for k in 0..classes {
+                let (map, squared) = (block.map(simd, map, k), plan.statistics()[i].of == Quantity::Target);
+                let over = plan.statistics()[i].over;
+                add_up!(simd, sums, i * classes + k, w.len(), Summands::Any, |b| {
+                    let once = block.over(simd, over, (k, b), w.at(b) * map.at(b));
+                    if squared { block.over(simd, over, (k, b), once) } else { once }
+                });
+            }
             continue;
         }
         let squared = match &plan.statistics()[i].of {
@@ -57,7 +68,7 @@ impl Usual {
         let mut usual = Self::default();
         for &i in &group.members {
             let statistic = &plan.statistics()[i];
-            if statistic.probability().is_none_or(|p| p.side != side) {
+            if statistic.map.is_some() || statistic.probability().is_none_or(|p| p.side != side) {
                 continue;
             }
             match (&statistic.of, statistic.over) {
@@ -227,6 +238,10 @@ pub(crate) fn add_group<S: Simd, C: Real>(
     add_likelihoods(simd, block, group.activation, likelihoods, sums);
     for &i in &group.members {
         let statistic = &plan.statistics()[i];
+        if let Some(map) = plan.map(i) {
+            apart!(simd, add_mapped((simd, constants), (block, pixels), (statistic, i), map, sums));
+            continue;
+        }
         for k in 0..classes {
             let at = i * classes + k;
             match &statistic.of {
@@ -256,6 +271,48 @@ pub(crate) fn add_group<S: Simd, C: Real>(
                 }
                 // The usual three are added above, and sums over the target beside the groups.
                 Quantity::Log(..) | Quantity::Mass(_) | Quantity::One | Quantity::Target => {}
+            }
+        }
+    }
+}
+
+/// Adds a sum over the logits that a map multiplies: any quantity over any pixels, class by class.
+#[inline(always)]
+fn add_mapped<S: Simd, C: Real>(
+    (simd, constants): (S, &C::Constants<S>),
+    (block, pixels): (&Block<C>, &mut PixelColumns<C>),
+    (statistic, i): (&Statistic, usize),
+    map: usize,
+    sums: &mut Sums<'_, C>,
+) {
+    let Some(Probability { activation, side, .. }) = statistic.probability() else { return };
+    let (scale, scaled, w) =
+        (block.scale(simd, activation), block.weighted_scale(simd, activation), block.weight.lanes(simd, 0));
+    let (classes, count, over) = (block.classes(), w.len(), statistic.over);
+    for k in 0..classes {
+        let (at, map) = (i * classes + k, block.map(simd, map, k));
+        let p = if side == Side::Background { &block.complement } else { &block.power };
+        let times = |b: usize, x: Lanes<S, C>| block.over(simd, over, (k, b), map.at(b) * x);
+        match &statistic.of {
+            Quantity::One | Quantity::Target => {}
+            Quantity::Mass(_) => {
+                let p = p.lanes(simd, k);
+                add_up!(simd, sums, at, count, Summands::Any, |b| times(b, p.at(b) * scaled.at(b)));
+            }
+            Quantity::SquaredMass(_) => {
+                let p = p.lanes(simd, k);
+                add_up!(simd, sums, at, count, Summands::Any, |b| {
+                    times(b, (p.at(b) * scaled.at(b)) * (p.at(b) * scale.at(b)))
+                });
+            }
+            Quantity::Log(..) => {
+                let log = block.log(simd, activation, side);
+                add_up!(simd, sums, at, count, Summands::Any, |b| times(b, w.at(b) * log.at(k, b)));
+            }
+            Quantity::Function(.., function) => {
+                let of = (function, activation, side);
+                let value = pixels.of_class((simd, constants), block, of, Wanted::Value, (k, classes));
+                add_up!(simd, sums, at, count, Summands::Any, |b| times(b, w.at(b) * value.at(b)));
             }
         }
     }

@@ -177,6 +177,7 @@ impl Backend for Plain {
     type Target = Target;
 
     fn statistics(&self, logits: &[f64], target: &Target, plan: &Plan) -> Result<Vec<Table>, LossError> {
+        plan.without_maps("plain vectors")?;
         let Geometry { samples, pixels, .. } = target.geometry;
         let columns: Vec<usize> = plan.statistics().iter().map(|statistic| plan.columns(statistic)).collect();
         let mut sums: Vec<Vec<f64>> = columns.iter().map(|columns| vec![0.0; samples * columns]).collect();
