@@ -21,7 +21,7 @@ use loss_kernels::{Labels, Problem, Shares, Target, by_type};
 
 use crate::BurnTarget;
 use crate::loss::{no_kernel, result_type};
-use crate::target::Values;
+use crate::target::{GivenMap, Values};
 
 /// The tensor below a Burn tensor, where it is Flex's.
 pub(crate) fn primitive<const D: usize>(tensor: Tensor<D>) -> Option<FlexTensor> {
@@ -35,6 +35,7 @@ struct HostTarget {
     labels: bool,
     shape: Vec<usize>,
     weights: Option<(FlexTensor, Vec<usize>)>,
+    maps: Vec<(String, FlexTensor, Vec<usize>)>,
     ignore: Vec<i64>,
     activation: Activation,
 }
@@ -69,7 +70,12 @@ impl HostTarget {
             Some(weights) => Some(primitive(weights.clone()).map(floats).ok_or_else(|| no_kernel(weights))?),
             None => None,
         };
+        let map = |map: &GivenMap| {
+            let values = primitive(map.values.clone()).map(floats).ok_or_else(|| no_kernel(&map.values))?;
+            Ok((map.name.clone(), values, map.shape.clone()))
+        };
         Ok(Self {
+            maps: target.maps.iter().map(map).collect::<Result<_, LossError>>()?,
             values,
             labels,
             shape: target.shape().to_vec(),
@@ -92,7 +98,8 @@ impl HostTarget {
             Some((weights, shape)) => Some((shares(weights)?, shape.as_slice())),
             None => None,
         };
-        Problem::new(logits, (target, &self.shape), weights, &self.ignore, self.activation)
+        let problem = Problem::new(logits, (target, &self.shape), weights, &self.ignore, self.activation)?;
+        self.maps.iter().try_fold(problem, |problem, (name, values, shape)| problem.with_map(name, shares(values)?, shape))
     }
 }
 

@@ -3,7 +3,7 @@
 use burn::tensor::activation::sigmoid;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use loss_core::expr::{Algebra, Op, Table};
-use loss_core::{Activation, LossError, Over, Plan, Probability, Quantity, Side, Statistic, Temperature};
+use loss_core::{Activation, LossError, Map, Over, Plan, Probability, Quantity, Side, Statistic, Temperature};
 
 use crate::BurnTarget;
 use crate::device::wide;
@@ -97,12 +97,14 @@ struct Pixels {
     target: Tensor<3>,
     /// w, `[N, 1, S]`; 0 at pixels that are not valid.
     weight: Tensor<3>,
+    /// The plan's maps, `[N, K, S]` or `[N, 1, S]`; 0 at pixels that are not valid.
+    maps: Vec<Tensor<3>>,
     /// Type that sums are kept in.
     wide: DType,
 }
 
 impl Pixels {
-    fn new(logits: &Tensor<3>, target: &BurnTarget, ignore: &[i64]) -> Result<Self, LossError> {
+    fn new(logits: &Tensor<3>, target: &BurnTarget, plan: &Plan, ignore: &[i64]) -> Result<Self, LossError> {
         let device = logits.device();
         let [samples, classes, pixels] = logits.dims();
         let compute = crate::loss::result_type(logits.dtype());
@@ -125,12 +127,19 @@ impl Pixels {
             }
             Values::Soft(shares) => shares.clone().cast(compute),
         };
-        let invalid = weight.clone().equal_elem(0.0).expand([samples, classes, pixels]);
+        let unweighted = weight.clone().equal_elem(0.0);
+        let invalid = unweighted.clone().expand([samples, classes, pixels]);
+        let map = |map: &Map| {
+            let values = target.maps[map.place(target.maps.iter().map(|given| given.name.as_str()))?].values.clone();
+            let shape = values.dims();
+            Ok(values.cast(compute).mask_fill(unweighted.clone().expand(shape), 0.0))
+        };
+        let maps = plan.maps().iter().map(map).collect::<Result<_, LossError>>()?;
         // Filled, not multiplied: an ignored pixel may hold NaN.
         let logits = logits.clone().cast(compute).mask_fill(invalid.clone(), 0.0);
         // Every sum at a pixel with a logit that is not finite becomes NaN: there is no other sign of it on a device.
         weight = weight + (logits.clone().detach() * 0.0).sum_dim(1);
-        Ok(Self { logits, target: shares.mask_fill(invalid, 0.0), weight, wide: wide(&device) })
+        Ok(Self { logits, target: shares.mask_fill(invalid, 0.0), weight, maps, wide: wide(&device) })
     }
 
     fn sum(&self, values: Tensor<3>) -> Tensor<2> {
@@ -196,8 +205,15 @@ impl Pixels {
         }
     }
 
-    fn statistic(&self, statistic: &Statistic) -> Result<Tensor<2>, LossError> {
+    fn statistic(&self, statistic: &Statistic, map: Option<usize>) -> Result<Tensor<2>, LossError> {
         let factor = self.factor(statistic.over);
+        let factor = match map {
+            Some(map) => {
+                let shape = self.target.dims();
+                factor.expand(shape) * self.maps[map].clone().expand(shape)
+            }
+            None => factor,
+        };
         let values = match &statistic.of {
             Quantity::One => factor,
             Quantity::Target => factor * self.target.clone(),
@@ -224,9 +240,8 @@ pub(crate) fn statistics(
     plan: &Plan,
     ignore: &[i64],
 ) -> Result<Vec<Tensor<2>>, LossError> {
-    plan.without_maps("Burn")?;
-    let pixels = Pixels::new(logits, target, ignore)?;
-    plan.statistics().iter().map(|statistic| pixels.statistic(statistic)).collect()
+    let pixels = Pixels::new(logits, target, plan, ignore)?;
+    plan.statistics().iter().enumerate().map(|(i, statistic)| pixels.statistic(statistic, plan.map(i))).collect()
 }
 
 fn read_error(source: impl std::error::Error + Send + Sync + 'static) -> LossError {
@@ -262,7 +277,12 @@ pub(crate) fn validate<const D: usize>(
     let weights: Option<Vec<f64>> = target.weights.clone().map(Tensor::try_into_vec_as).transpose().map_err(read_error)?;
     let weights = weights.as_deref().zip(target.weights_shape());
     let weights = weights.map(|(values, shape)| (loss_kernels::Shares::F64(values), shape));
-    let problem = loss_kernels::Problem::new(&shape, (values, target.shape()), weights, ignore, activation)?;
+    let mut problem = loss_kernels::Problem::new(&shape, (values, target.shape()), weights, ignore, activation)?;
+    let maps = target.maps.iter().map(|map| map.values.clone().try_into_vec_as::<f64>());
+    let maps: Vec<Vec<f64>> = maps.collect::<Result<_, _>>().map_err(read_error)?;
+    for (map, values) in target.maps.iter().zip(&maps) {
+        problem = problem.with_map(&map.name, loss_kernels::Shares::F64(values), &map.shape)?;
+    }
     let logits: Vec<f64> = logits.without_autodiff().try_into_vec_as().map_err(read_error)?;
     loss_kernels::validate(&logits, &problem)
 }

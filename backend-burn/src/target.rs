@@ -25,6 +25,16 @@ pub struct BurnTarget {
     pub(crate) weights: Option<Tensor<2>>,
     weights_shape: Vec<usize>,
     pub(crate) prior: Option<Table>,
+    pub(crate) maps: Vec<GivenMap>,
+}
+
+/// Factors of pixels and classes, under a name.
+#[derive(Clone, Debug)]
+pub(crate) struct GivenMap {
+    pub(crate) name: String,
+    /// `[N, K, S]` or `[N, 1, S]`
+    pub(crate) values: Tensor<3>,
+    pub(crate) shape: Vec<usize>,
 }
 
 /// With the spatial axes flattened.
@@ -62,7 +72,7 @@ impl BurnTarget {
     pub fn labels<const L: usize>(labels: Tensor<L, Int>) -> Self {
         let shape = labels.dims().to_vec();
         let values = Values::Labels(reshaped(labels.without_autodiff()));
-        Self { values, shape, weights: None, weights_shape: Vec::new(), prior: None }
+        Self { values, shape, weights: None, weights_shape: Vec::new(), prior: None, maps: Vec::new() }
     }
 
     /// Shares of every class in `[0, 1]`, `[N, K, *spatial]`. To ignore a pixel, give it the weight 0.
@@ -70,7 +80,7 @@ impl BurnTarget {
     pub fn soft<const D: usize>(shares: Tensor<D>) -> Self {
         let shape = shares.dims().to_vec();
         let values = Values::Soft(reshaped(shares.without_autodiff()));
-        Self { values, shape, weights: None, weights_shape: Vec::new(), prior: None }
+        Self { values, shape, weights: None, weights_shape: Vec::new(), prior: None, maps: Vec::new() }
     }
 
     /// Weights ≥ 0 of the pixels, `[N, *spatial]`.
@@ -85,6 +95,20 @@ impl BurnTarget {
     #[must_use]
     pub fn prior(self, prior: Table) -> Self {
         Self { prior: Some(prior), ..self }
+    }
+
+    /// A map that terms of the loss read under a name ([`loss_core::Map::given`]): factors of its own
+    /// for every pixel and class, `[N, K, *spatial]`, or one for all classes, `[N, 1, *spatial]`.
+    /// They may be negative. Of several with one name the last counts.
+    ///
+    /// Without a map that a term reads, a call gives [`LossError::MissingMap`]; with one that does not
+    /// fit the logits, [`LossError::ShapeMismatch`]. CubeCL devices take a loss with maps by ordinary
+    /// operations.
+    #[must_use]
+    pub fn map<const D: usize>(mut self, name: &str, values: Tensor<D>) -> Self {
+        let shape = values.dims().to_vec();
+        self.maps.push(GivenMap { name: name.to_owned(), values: reshaped(values.without_autodiff()), shape });
+        self
     }
 
     pub(crate) fn kind(&self) -> TargetKind {
@@ -116,6 +140,10 @@ impl BurnTarget {
             Values::Soft(shares) => beside("soft targets", shares.device())?,
         }
         self.weights.as_ref().map_or(Ok(()), |weights| beside("pixel weights", weights.device()))?;
+        for map in &self.maps {
+            beside("map", map.values.device())?;
+            Geometry::map_fits(&logits.dims(), &map.shape)?;
+        }
         Geometry::new(&logits.dims(), (self.kind(), &self.shape), self.weights_shape(), activation)
     }
 }

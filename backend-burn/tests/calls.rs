@@ -2,7 +2,8 @@
 
 use backend_burn::{BurnLoss, BurnTarget, Path};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use loss_core::{Loss, LossError};
+use loss_core::expr::{Expr, Scalar};
+use loss_core::{AllRegions, Decomposition, Loss, LossError, Map, Overlap, Side, Temperature, overlap};
 
 const SHAPE: [usize; 3] = [2, 3, 8];
 
@@ -75,4 +76,52 @@ fn validate_names_what_is_wrong() {
     assert!(matches!(&error, LossError::ValueOutOfRange { position, .. } if *position == [1, 3]), "{error}");
     let short = BurnTarget::labels(Tensor::<2, Int>::zeros([2, 7], &Device::flex()));
     assert!(matches!(loss.validate(logits(|_| {}), &short), Err(LossError::ShapeMismatch { .. })));
+}
+
+/// Masses, likelihoods and squares, each times the map `weight`.
+struct Mapped;
+
+impl Overlap for Mapped {
+    fn overlap(&self, regions: &AllRegions) -> Expr<Scalar> {
+        let with = regions.times(&Map::given("weight"));
+        let mass = with.sizes().predicted_size(Temperature::ONE) + with.inside().intersection(Temperature::TEN);
+        let all = mass - with.inside().log_likelihood(Side::Region) + with.squared_mass() + with.target_size();
+        all.ratio(&regions.valid_size()).sum_classes().sum_samples()
+    }
+
+    fn decompose(&self, regions: &AllRegions) -> Decomposition {
+        Decomposition::matching(self.overlap(regions))
+    }
+}
+
+#[test]
+fn maps_are_read_on_both_paths() {
+    let loss = (overlap(Mapped) + "ce".parse::<Loss>().unwrap()).with_ignore_index(255);
+    let target = labels(|l| l[3] = 255);
+    let map = |channels: usize, change: &dyn Fn(&mut [f64])| {
+        let mut values: Vec<f64> = (0..16 * channels).map(|i| (5 * i % 13) as f64 / 4.0 - 1.5).collect();
+        change(&mut values);
+        Tensor::<3>::from_data(TensorData::new(values, [2, channels, 8]), (&Device::flex(), DType::F64))
+    };
+    for channels in [1, 3] {
+        // What is ignored may be anything.
+        let target = target.clone().map("weight", map(channels, &|m| m[3] = f64::NAN));
+        let got = [Path::Fused, Path::Operations].map(|path| {
+            let logits = logits(|_| {}).autodiff().require_grad();
+            let out = loss.forward_by(path, logits.clone(), &target).unwrap();
+            let gradient = logits.grad(&out.total.backward()).unwrap().into_data().try_into_vec::<f64>().unwrap();
+            (out.total.into_scalar::<f64>(), gradient)
+        });
+        let [(fused, gradient), (operations, other)] = got;
+        assert!(fused.is_finite() && (fused - operations).abs() < 1e-12, "{fused} and {operations}");
+        assert!(gradient.iter().zip(&other).all(|(a, b)| (a - b).abs() < 1e-13), "{gradient:?}\n{other:?}");
+        let error = loss.validate(logits(|_| {}), &target.map("weight", map(channels, &|m| m[4] = f64::NAN))).unwrap_err();
+        assert!(matches!(error, LossError::ValueOutOfRange { what: "map", .. }), "{error}");
+    }
+    for path in [Path::Fused, Path::Operations] {
+        let error = loss.forward_by(path, logits(|_| {}), &target).unwrap_err();
+        assert_eq!(error.to_string(), "the loss reads the map `weight`, and the target has none");
+        let error = loss.forward_by(path, logits(|_| {}), &target.clone().map("weight", map(2, &|_| {}))).unwrap_err();
+        assert!(matches!(error, LossError::ShapeMismatch { what: "map", .. }), "{error}");
+    }
 }

@@ -33,6 +33,7 @@ pub(crate) struct HostTarget<'a> {
     values: Host,
     labels: bool,
     weights: Option<Host>,
+    maps: Vec<(&'a str, Host)>,
     checked: &'a Checked,
     ignore: &'a [i64],
     activation: Activation,
@@ -40,7 +41,7 @@ pub(crate) struct HostTarget<'a> {
 
 impl<'a> HostTarget<'a> {
     /// Read in place where layout and type allow it, else copied.
-    pub(crate) fn new(target: &TchTarget, checked: &'a Checked, loss: &'a Loss) -> Result<Self, LossError> {
+    pub(crate) fn new(target: &'a TchTarget, checked: &'a Checked, loss: &'a Loss) -> Result<Self, LossError> {
         let (values, labels) = match &target.values {
             Values::Labels(labels) => {
                 (readable(labels, &[Kind::Uint8, Kind::Bool, Kind::Int, Kind::Int64], Kind::Int64)?, true)
@@ -48,7 +49,9 @@ impl<'a> HostTarget<'a> {
             Values::Soft(shares) => (floats(shares)?, false),
         };
         let weights = target.weights.as_ref().map(floats).transpose()?;
-        Ok(Self { values, labels, weights, checked, ignore: loss.ignored(), activation: loss.activation() })
+        let maps = target.maps.iter().map(|(name, map)| Ok((name.as_str(), floats(map)?)));
+        let maps = maps.collect::<Result<_, LossError>>()?;
+        Ok(Self { values, labels, weights, maps, checked, ignore: loss.ignored(), activation: loss.activation() })
     }
 
     pub(crate) fn problem(&self) -> Result<Problem<'_>, LossError> {
@@ -65,7 +68,9 @@ impl<'a> HostTarget<'a> {
             _ => None,
         };
         let target = (target, self.checked.target.as_slice());
-        Problem::new(&self.checked.logits, target, weights, self.ignore, self.activation)
+        let problem = Problem::new(&self.checked.logits, target, weights, self.ignore, self.activation)?;
+        let maps = self.maps.iter().zip(&self.checked.maps);
+        maps.into_iter().try_fold(problem, |problem, ((name, map), shape)| problem.with_map(name, shares("map", map)?, shape))
     }
 }
 

@@ -69,6 +69,7 @@ impl<'a> Call<'a> {
 
     /// The statistics of a plan, off the tape. On the CPU what is out of range is refused.
     fn statistics(&self, plan: &Plan) -> Result<Vec<Tensor>, LossError> {
+        plan.without_maps("LibTorch's operations")?;
         let samples = self.checked.geometry.samples as i64;
         let zeros = |columns: i64| Tensor::f_zeros([samples, columns], (self.wide, self.checked.device));
         let mut poison = zeros(1).during("allocating sums")?;

@@ -21,6 +21,7 @@ pub struct TchTarget {
     pub(crate) values: Values,
     pub(crate) weights: Option<Tensor>,
     pub(crate) prior: Option<Table>,
+    pub(crate) maps: Vec<(String, Tensor)>,
 }
 
 #[derive(Debug)]
@@ -35,13 +36,13 @@ impl TchTarget {
     /// Class indices, `[N, *spatial]`, of any integer type or `Bool`.
     #[must_use]
     pub fn labels(labels: &Tensor) -> Self {
-        Self { values: Values::Labels(labels.shallow_clone()), weights: None, prior: None }
+        Self { values: Values::Labels(labels.shallow_clone()), weights: None, prior: None, maps: Vec::new() }
     }
 
     /// Shares of every class in `[0, 1]`, `[N, K, *spatial]`, of any real type. To ignore a pixel, give it the weight 0.
     #[must_use]
     pub fn soft(shares: &Tensor) -> Self {
-        Self { values: Values::Soft(shares.shallow_clone()), weights: None, prior: None }
+        Self { values: Values::Soft(shares.shallow_clone()), weights: None, prior: None, maps: Vec::new() }
     }
 
     /// Weights ≥ 0 of the pixels, `[N, *spatial]`, of any real type.
@@ -54,6 +55,20 @@ impl TchTarget {
     #[must_use]
     pub fn prior(self, prior: Table) -> Self {
         Self { prior: Some(prior), ..self }
+    }
+
+    /// A map that terms of the loss read under a name ([`loss_core::Map::given`]): factors of its own
+    /// for every pixel and class, `[N, K, *spatial]`, or one for all classes, `[N, 1, *spatial]`, of
+    /// any real type. They may be negative. Of several with one name the last counts.
+    ///
+    /// Maps are read on the fused path, so on the CPU; along [`Path::Operations`](crate::Path), which
+    /// CUDA takes, a loss with maps is refused ([`LossError::Unsupported`]). Without a map that a term
+    /// reads, a call gives [`LossError::MissingMap`]; with one that does not fit the logits,
+    /// [`LossError::ShapeMismatch`].
+    #[must_use]
+    pub fn map(mut self, name: &str, values: &Tensor) -> Self {
+        self.maps.push((name.to_owned(), values.shallow_clone()));
+        self
     }
 
     fn kind(&self) -> TargetKind {
@@ -74,6 +89,8 @@ pub(crate) struct Checked {
     pub(crate) target: Vec<usize>,
     /// Shape of the weights.
     pub(crate) weights: Option<Vec<usize>>,
+    /// Shapes of the maps.
+    pub(crate) maps: Vec<Vec<usize>>,
     /// Type of the logits.
     pub(crate) kind: Kind,
     /// Where all of it lies.
@@ -103,8 +120,11 @@ impl Checked {
         };
         let weights = target.weights.as_ref();
         let weights = weights.map(|w| beside("pixel weights", w, &[FLOATS, INTEGERS], "a real type")).transpose()?;
+        let map = |(_, map): &(String, Tensor)| beside("map", map, &[FLOATS, INTEGERS], "a real type");
+        let maps = target.maps.iter().map(map).collect::<Result<Vec<_>, _>>()?;
+        maps.iter().try_for_each(|map| Geometry::map_fits(&shape, map))?;
         let geometry = Geometry::new(&shape, (target.kind(), &target_shape), weights.as_deref(), activation)?;
-        Ok(Self { geometry, logits: shape, target: target_shape, weights, kind, device })
+        Ok(Self { geometry, logits: shape, target: target_shape, weights, maps, kind, device })
     }
 
     /// The type that logits are computed in, and that results have.

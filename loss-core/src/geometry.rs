@@ -61,6 +61,18 @@ impl Geometry {
         Ok(Self { samples: *samples, classes: *classes, pixels: spatial.iter().product() })
     }
 
+    /// Checks that a map's shape fits logits of a shape: theirs, or that of one class.
+    ///
+    /// # Errors
+    /// [`LossError::ShapeMismatch`].
+    pub fn map_fits(logits: &[usize], map: &[usize]) -> Result<(), LossError> {
+        let axis_fits = |axis: usize| map[axis] == logits[axis] || (axis == 1 && map[axis] == 1);
+        if map.len() == logits.len() && map.len() > 1 && (0..map.len()).all(axis_fits) {
+            return Ok(());
+        }
+        fits("map", logits, logits, map)
+    }
+
     /// How many labels there are: K, or two where a single channel stands for both.
     #[must_use]
     pub fn labels(&self) -> usize {

@@ -85,7 +85,7 @@ impl Plan {
             Some(map) => Err(LossError::Unsupported {
                 what: "map",
                 got: format!("`{}` on {backend}", map.name()),
-                expected: "a loss without maps; ndarray reads them",
+                expected: "a loss without maps, or a path that reads them: the kernels on the CPU, or Burn",
             }),
         }
     }

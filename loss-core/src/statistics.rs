@@ -173,6 +173,18 @@ impl Map {
             Self::Given(name) => name,
         }
     }
+
+    /// Its place among the names of the maps given with a target; of several with its name the last.
+    ///
+    /// # Errors
+    /// [`LossError::MissingMap`].
+    pub fn place<'n>(&self, given: impl Iterator<Item = &'n str>) -> Result<usize, LossError> {
+        let given: Vec<&str> = given.collect();
+        given.iter().rposition(|name| *name == self.name()).ok_or_else(|| LossError::MissingMap {
+            name: self.name().to_owned(),
+            given: given.into_iter().map(str::to_owned).collect(),
+        })
+    }
 }
 
 /// A sum over the pixels of one sample, for each class: `Σ w · over · of · map`, where w is the

@@ -1,7 +1,7 @@
 //! The passes over the logits: how the work is cut up, and what is done with each block.
 
 use loss_core::expr::Table;
-use loss_core::{Activation, LossError, Plan, Probability, Quantity, Side, Statistic, Temperature};
+use loss_core::{Activation, LossError, Map, Plan, Probability, Quantity, Side, Statistic, Temperature};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -70,7 +70,7 @@ pub fn statistics<E: Element>(logits: &[E], problem: &Problem<'_>, plan: &Plan) 
     pass::<E, E>(logits, problem, plan, true, None)
 }
 
-/// Refuses logits, targets and weights as [`statistics`] does when a plan reads the logits, and computes nothing that is returned: for
+/// Refuses logits, targets, weights and maps as [`statistics`] does when a plan reads the logits, and computes nothing that is returned: for
 /// paths that do not look at the numbers themselves.
 ///
 /// # Errors
@@ -78,7 +78,8 @@ pub fn statistics<E: Element>(logits: &[E], problem: &Problem<'_>, plan: &Plan) 
 pub fn validate<E: Element>(logits: &[E], problem: &Problem<'_>) -> Result<(), LossError> {
     // Sums over the target alone would leave the logits unread; the sigmoid takes any number of classes.
     let size = Statistic::predicted_size(Probability::new(Activation::Sigmoid, Temperature::ONE, Side::Region));
-    statistics(logits, problem, &Plan::new(problem.geometry().classes, [size])?).map(|_| ())
+    let maps = problem.maps.iter().map(|map| Statistic::VALID_SIZE.times(Map::given(map.name)));
+    statistics(logits, problem, &Plan::new(problem.geometry().classes, maps.chain([size]))?).map(|_| ())
 }
 
 /// Writes ∂loss/∂logits to a [`Gradient`], reading the logits once more, given the loss's derivative for each statistic of the plan

@@ -103,12 +103,7 @@ impl<'a> Problem<'a> {
     /// # Errors
     /// [`LossError::ShapeMismatch`] where the shape does not fit the logits, or the slice its shape.
     pub fn with_map(mut self, name: &'a str, values: Shares<'a>, shape: &[usize]) -> Result<Self, LossError> {
-        let fits = shape.len() == self.shape.len()
-            && (0..shape.len()).all(|axis| shape[axis] == self.shape[axis] || (axis == 1 && shape[axis] == 1));
-        if !fits {
-            let (logits, expected) = (self.shape.clone(), self.shape.clone());
-            return Err(LossError::ShapeMismatch { what: "map", logits, expected, got: shape.to_vec() });
-        }
+        Geometry::map_fits(&self.shape, shape)?;
         slice_fits("map", shape, values.len())?;
         self.maps.push(GivenMap { name, values, channels: shape[1] });
         Ok(self)
@@ -116,14 +111,7 @@ impl<'a> Problem<'a> {
 
     /// The maps that a plan reads, by their places among those given.
     pub(crate) fn maps_of(&self, plan: &Plan) -> Result<Vec<usize>, LossError> {
-        let place = |map: &Map| {
-            // The last of a name counts.
-            let found = self.maps.iter().rposition(|given| given.name == map.name());
-            found.ok_or_else(|| LossError::MissingMap {
-                name: map.name().to_owned(),
-                given: self.maps.iter().map(|given| given.name.to_owned()).collect(),
-            })
-        };
+        let place = |map: &Map| map.place(self.maps.iter().map(|given| given.name));
         plan.maps().iter().map(place).collect()
     }
 

@@ -145,7 +145,7 @@ impl Deref for Recipe {
 
 impl Recipe {
     /// The recipe for a plan, and where it has put each of the plan's statistics. `None` where the kernels cannot compute a
-    /// statistic: a pixel function with a constant that is not finite in `f32`, for which shading
+    /// statistic: one with a map, or a pixel function with a constant that is not finite in `f32`, for which shading
     /// languages have no literal.
     pub(crate) fn new(plan: &Plan, layout: Layout, pairs: bool) -> Option<(Self, Vec<usize>)> {
         let mut parts =
@@ -184,8 +184,11 @@ impl Parts {
         place(&mut self.logarithms, Logarithm { activation, side })
     }
 
-    /// `None` for a pixel function that shading languages cannot write.
+    /// `None` for a sum with a map, and for a pixel function that shading languages cannot write.
     fn sum(&mut self, statistic: &Statistic) -> Option<Sum> {
+        if statistic.map.is_some() {
+            return None;
+        }
         let of = match &statistic.of {
             Quantity::One => Of::One,
             Quantity::Target => Of::Target,
