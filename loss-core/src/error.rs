@@ -1,7 +1,7 @@
 //! What can go wrong, with both sides of every disagreement named.
 
 use crate::Activation;
-use crate::spec::number;
+use crate::number::number;
 
 /// Every failure of this library. One line each; backend failures carry their source.
 #[derive(Debug, thiserror::Error)]

@@ -148,5 +148,5 @@ pub(crate) fn require(
     value: f64,
     expected: &'static str,
 ) -> Result<(), LossError> {
-    if fits { Ok(()) } else { Err(out_of_range(term, option, crate::spec::number(value), expected)) }
+    if fits { Ok(()) } else { Err(out_of_range(term, option, crate::number::number(value), expected)) }
 }

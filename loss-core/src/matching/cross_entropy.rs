@@ -1,7 +1,7 @@
-use crate::compose::Term;
 use crate::expr::{Expr, Regions, Samples, Scalar};
 use crate::options::{Pooling, check_weights, require, weights_expr};
-use crate::spec::{Describe, Visitor};
+use crate::spec::describe::{Describe, Visitor};
+use crate::term::Term;
 use crate::{Activation, AllRegions, Decomposition, GroundTruthMatching, InsideTruth, LossError, SplitOf, Temperature};
 
 /// Cross-Entropy: the mean over valid pixels of −log p of the true class.
@@ -131,7 +131,7 @@ impl GroundTruthMatching for CrossEntropy {
         Decomposition { matching: part(matching), size: part(size), constant: part(constant), of: SplitOf::Value }
     }
 
-    crate::term::described!();
+    crate::spec::describe::described!();
 }
 
 impl Describe for CrossEntropy {

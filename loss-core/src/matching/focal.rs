@@ -1,7 +1,7 @@
-use crate::compose::Term;
 use crate::expr::{Expr, PixelFunction, Regions, Samples, Scalar};
 use crate::options::{Pooling, check_weights, require, weights_expr};
-use crate::spec::{Describe, Visitor};
+use crate::spec::describe::{Describe, Visitor};
+use crate::term::Term;
 use crate::{Activation, GroundTruthMatching, InsideTruth, LossError, Side};
 
 /// Focal loss: Cross-Entropy in which a pixel counts the less, the better it is predicted: `φ(log p) = −(1−p)^γ log p`.
@@ -125,7 +125,7 @@ impl GroundTruthMatching for Focal {
         }
     }
 
-    crate::term::described!();
+    crate::spec::describe::described!();
 }
 
 impl Describe for Focal {

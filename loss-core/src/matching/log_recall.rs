@@ -1,8 +1,8 @@
-use crate::compose::Term;
 use crate::expr::{Expr, Regions, Scalar};
 use crate::options::{AbsentClass, ClassOptions, Form, Pooling, require};
 use crate::overlap::ratio::{ClassMean, RatioScore};
-use crate::spec::{Describe, Visitor};
+use crate::spec::describe::{Describe, Visitor};
+use crate::term::Term;
 use crate::{Activation, GroundTruthMatching, InsideTruth, LossError, Temperature};
 
 /// The matching part that Dice, Tversky and Jaccard share: `−log(I/T)`, minus the logarithm of the soft recall.
@@ -114,7 +114,7 @@ impl GroundTruthMatching for LogRecall {
         Some(self.mean(truth).elements)
     }
 
-    crate::term::described!();
+    crate::spec::describe::described!();
 }
 
 impl Describe for LogRecall {

@@ -1,8 +1,8 @@
 use super::ratio::{Masses, Ratio, RatioOptions, RatioScore, overlap_term, ratio_term};
-use crate::compose::Term;
 use crate::expr::{Expr, Regions};
 use crate::options::{Form, out_of_range};
-use crate::spec::{Describe, Visitor};
+use crate::spec::describe::{Describe, Visitor};
+use crate::term::Term;
 use crate::{LossError, Temperature};
 
 /// Dice: `D_k = 2I_k/(P_k + T_k)`, as `1 − D` or `−log D`, averaged over classes.

@@ -1,8 +1,9 @@
 use super::ratio::overlap_term;
-use crate::compose::Term;
 use crate::expr::{Expr, Regions, Samples, Scalar};
 use crate::options::{ClassOptions, Form, Pooling};
-use crate::spec::{Describe, Visitor, words};
+use crate::spec::describe::{Describe, Visitor};
+use crate::spec::value::words;
+use crate::term::Term;
 use crate::{Activation, AllRegions, Decomposition, LossError, Overlap, Side, SplitOf, Temperature};
 
 /// Weight of a class in [`GeneralizedDice`], from its true size.
@@ -159,7 +160,7 @@ impl Overlap for GeneralizedDice {
         Decomposition { matching: mean(matching), size: mean(size), constant: mean(constant), of }
     }
 
-    crate::term::described!();
+    crate::spec::describe::described!();
 }
 
 impl Describe for GeneralizedDice {

@@ -1,8 +1,8 @@
 use super::ratio::{Masses, Ratio, RatioOptions, RatioScore, overlap_term, ratio_term};
 use crate::LossError;
-use crate::compose::Term;
 use crate::expr::{Expr, Regions};
-use crate::spec::{Describe, Visitor};
+use crate::spec::describe::{Describe, Visitor};
+use crate::term::Term;
 
 /// Jaccard (intersection over union): `I/(P + T − I)`, as `1 − score` or `−log(score)`, averaged over classes.
 ///

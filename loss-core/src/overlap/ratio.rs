@@ -1,9 +1,9 @@
 //! What Dice, Tversky, Jaccard and recall share: a ratio of masses per class, its form, its split and its mean.
 
-use crate::compose::Term;
 use crate::expr::{Expr, Regions, Samples, Scalar};
 use crate::options::{AbsentClass, ClassOptions, Form, Pooling, require};
-use crate::spec::Visitor;
+use crate::spec::describe::Visitor;
+use crate::term::Term;
 use crate::{Activation, AllRegions, Decomposition, LossError, SplitOf, Temperature};
 
 /// A score `numerator / max(denominator, 1e-7)` per class.
@@ -193,7 +193,7 @@ macro_rules! ratio_term {
             /// [`LossError::OptionOutOfRange`] unless both are finite and ≥ 0.
             pub fn smooth(mut self, numerator: f64, denominator: f64) -> Result<Self, LossError> {
                 (self.options.smooth_numerator, self.options.smooth_denominator) = (numerator, denominator);
-                $crate::spec::Describe::check(&self).map(|()| self)
+                $crate::spec::describe::Describe::check(&self).map(|()| self)
             }
 
             /// Temperature of the probabilities.
@@ -203,7 +203,7 @@ macro_rules! ratio_term {
             /// terms take any.
             pub fn temperature(mut self, temperature: $crate::Temperature) -> Result<Self, LossError> {
                 self.options.temperature = temperature;
-                $crate::spec::Describe::check(&self).map(|()| self)
+                $crate::spec::describe::Describe::check(&self).map(|()| self)
             }
 
             /// What a class without a true pixel contributes.
@@ -241,7 +241,7 @@ macro_rules! ratio_term {
                 self.split(regions)
             }
 
-            $crate::term::described!();
+            $crate::spec::describe::described!();
         }
     };
 }

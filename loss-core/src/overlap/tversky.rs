@@ -1,9 +1,9 @@
 use super::ratio::{Masses, Ratio, RatioOptions, RatioScore, overlap_term, ratio_term};
 use crate::LossError;
-use crate::compose::Term;
 use crate::expr::{Expr, Regions};
 use crate::options::require;
-use crate::spec::{Describe, Visitor};
+use crate::spec::describe::{Describe, Visitor};
+use crate::term::Term;
 
 /// Tversky: `I/(I + α(P−I) + β(T−I))`, as `1 − score` or `−log(score)`, averaged over classes.
 ///

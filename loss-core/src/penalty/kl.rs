@@ -1,7 +1,7 @@
 use super::proportions::{ProportionOptions, proportion_term};
-use crate::compose::Term;
 use crate::expr::{Expr, Regions, Scalar};
-use crate::spec::{Describe, Visitor};
+use crate::spec::describe::{Describe, Visitor};
+use crate::term::Term;
 use crate::{Activation, LossError, RegionSizes};
 
 /// KL size penalty: the mean over samples of `KL(t‖p̂(τ)) = Σ_k t_k log(t_k/p̂_k(τ))`.

@@ -3,7 +3,8 @@
 use crate::expr::{Expr, Regions, Samples, Scalar};
 use crate::options::{ClassOptions, Pooling, out_of_range, require};
 use crate::program::distribution;
-use crate::spec::{OptionValue, Value, Visitor};
+use crate::spec::describe::Visitor;
+use crate::spec::value::{OptionValue, Value};
 use crate::{Activation, LossError, RegionSizes, Side, Temperature};
 
 /// The proportions that predicted ones are drawn to.
@@ -176,7 +177,7 @@ macro_rules! proportion_term {
             /// when the loss is first used.
             pub fn target(mut self, target: super::SizeTarget) -> Result<Self, LossError> {
                 self.options.target = target;
-                $crate::spec::Describe::check(&self).map(|()| self)
+                $crate::spec::describe::Describe::check(&self).map(|()| self)
             }
 
             /// Pixels added to mass and valid pixels, so that an empty region has a logarithm.
@@ -185,7 +186,7 @@ macro_rules! proportion_term {
             /// [`LossError::OptionOutOfRange`] outside `[0, 1]`.
             pub fn epsilon(mut self, pixels: f64) -> Result<Self, LossError> {
                 self.options.epsilon = pixels;
-                $crate::spec::Describe::check(&self).map(|()| self)
+                $crate::spec::describe::Describe::check(&self).map(|()| self)
             }
 
             /// Which classes count, and how much.
@@ -216,7 +217,7 @@ macro_rules! proportion_term {
                 self.options.fits(activation)
             }
 
-            $crate::term::described!();
+            $crate::spec::describe::described!();
         }
     };
 }

@@ -1,6 +1,6 @@
 //! The text form of a loss, read by recursive descent. [`Loss::parse`] has the grammar.
 
-use super::vocabulary::unknown_option;
+use super::describe::unknown_option;
 use super::{OptionValue, Value, Vocabulary};
 use crate::{Activation, Loss, LossError, Schedule};
 

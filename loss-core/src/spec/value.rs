@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Formatter};
 
-use super::number;
+use crate::number::number;
 use crate::options::{AbsentClass, Form, Pooling};
 use crate::{Activation, Temperature};
 
@@ -110,16 +110,16 @@ impl OptionValue for Option<Vec<usize>> {
 
 macro_rules! words {
     ($type:ty, $expected:literal: $($word:literal => $value:expr),*) => {
-        impl $crate::spec::OptionValue for $type {
+        impl $crate::spec::value::OptionValue for $type {
             const EXPECTED: &'static str = $expected;
-            fn write(&self) -> $crate::spec::Value {
+            fn write(&self) -> $crate::spec::value::Value {
                 let words = [$(($word, $value)),*];
                 let word = words.iter().find(|(_, value)| value == self).map_or("", |(word, _)| word);
-                $crate::spec::Value::Word(word.into())
+                $crate::spec::value::Value::Word(word.into())
             }
-            fn read(value: &$crate::spec::Value) -> Option<Self> {
+            fn read(value: &$crate::spec::value::Value) -> Option<Self> {
                 let words = [$(($word, $value)),*];
-                let $crate::spec::Value::Word(given) = value else { return None };
+                let $crate::spec::value::Value::Word(given) = value else { return None };
                 words.into_iter().find(|(word, _)| word == given).map(|(_, value)| value)
             }
         }
