@@ -18,14 +18,16 @@ impl Loss {
     /// factor   = number | grow | "(" sum ")" | name [ "(" [ option { "," option } ] ")" ]
     /// grow     = "grow" "(" number { "," ( "factor" | "every" | "cap" ) "=" number } ")"
     /// option   = name "=" ( number | name | list )
-    /// setting  = "activation" "=" name | "ignore" "=" ( number | list )
+    /// setting  = "activation" "=" name | "ignore" "=" ( number | list ) | "epoch" "=" number
     /// list     = "[" [ number { "," number } ] "]"
     /// number   = [ "-" ] digits with "." and an exponent, as in 0.5 or 1e-3
     /// ```
     ///
     /// - `grow(a)` is a [`Schedule::grow`] from a on; what is left out is `factor=1, every=1, cap=100`. A product has one of them at most.
     /// - An option, and what `grow` and `with` take, is given once.
-    /// - `with` sets how logits and labels are read, once for the whole loss: `ce + dice with activation=sigmoid, ignore=[254, 255]`.
+    /// - `with` sets how logits and labels are read, once for the whole loss:
+    ///   `ce + dice with activation=sigmoid, ignore=[254, 255]`. Its `epoch` is that of
+    ///   [`Loss::at_epoch`], 0 unless given, so that a loss comes back in the epoch it was kept in.
     /// - Names of terms are the same in any case and with or without underscores: `LogDice` is `log_dice`. Longer names are
     ///   `cross_entropy` (`ce`), `dice_bias` (`db`), `generalized_dice` (`gdice`) and `log_dice` (`dice(form=log)`). Names of options, and
     ///   words that they are set to, are lower case.
@@ -73,6 +75,9 @@ impl Display for Loss {
             [label] => settings.push(format!("ignore={label}")),
             labels => settings.push(format!("ignore={labels:?}")),
         }
+        if self.epoch > 0 {
+            settings.push(format!("epoch={}", self.epoch));
+        }
         if settings.is_empty() { Ok(()) } else { write!(f, " with {}", settings.join(", ")) }
     }
 }
@@ -81,17 +86,18 @@ impl Debug for Loss {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         write!(f, "Loss({self}")?;
         if self.epoch > 0 {
-            write!(f, "; epoch {}: weights {:?}", self.epoch, self.weights().into_iter().map(number).collect::<Vec<_>>())?;
+            write!(f, "; weights {:?}", self.weights().into_iter().map(number).collect::<Vec<_>>())?;
         }
         f.write_str(")")
     }
 }
 
 impl PartialEq for Loss {
-    /// Equal text and equal epoch. Terms that have no text of their own are equal only to their clones.
+    /// Equal text, which the epoch is part of. Terms that have no text of their own are equal only
+    /// to their clones.
     fn eq(&self, other: &Self) -> bool {
         let mut terms = self.terms.iter().zip(other.terms.iter());
-        self.epoch == other.epoch && self.to_string() == other.to_string() && terms.all(|(a, b)| a.term.is(&b.term))
+        self.to_string() == other.to_string() && terms.all(|(a, b)| a.term.is(&b.term))
     }
 }
 
