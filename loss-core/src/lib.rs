@@ -49,7 +49,7 @@ pub mod penalty;
 
 pub use backend::{Backend, LogitGradient};
 pub use compose::{Loss, matching, overlap, penalty};
-pub use error::LossError;
+pub use error::{Argument, LossError};
 pub use evaluation::{Evaluation, RegionReport, TermEvaluation, Value};
 pub use geometry::{Geometry, TargetKind};
 pub use options::{AbsentClass, ClassOptions, Form, Pooling};
