@@ -1,7 +1,7 @@
 //! Options that several terms share, and what they do to an expression.
 
 use crate::LossError;
-use crate::expr::{Broadcast, Classes, Expr, Regions, Samples, Scalar};
+use crate::expr::{Broadcast, Classes, Expr, Regions, Samples, Scalar, TINY};
 use crate::regions::class_indicator;
 
 /// Over what the statistics are summed before the formula is applied.
@@ -58,18 +58,19 @@ pub enum AbsentClass {
 pub enum Form {
     /// `1 − score`
     Linear,
-    /// `−log(max(score, 1e-7))`
+    /// `−log(score)`; of a score without smoothing `−log(max(score, 1e-7))`
     Log,
 }
 
 impl Form {
-    /// Least score inside the logarithm, and least denominator of a score, in either form.
+    /// Least score inside the logarithm, and least denominator of a score, where neither is smoothed.
     pub(crate) const FLOOR: f64 = 1e-7;
 
-    /// The loss of a score.
-    pub(crate) fn of<A: Broadcast<A, Output = A>>(self, score: &Expr<A>) -> Expr<A> {
+    /// The loss of a score whose numerator has so many pixels added.
+    pub(crate) fn of<A: Broadcast<A, Output = A>>(self, score: &Expr<A>, smooth: f64) -> Expr<A> {
         match self {
             Self::Linear => 1.0 - score.clone(),
+            Self::Log if smooth > 0.0 => -score.ln(),
             Self::Log => -score.max(Self::FLOOR).ln(),
         }
     }
@@ -149,4 +150,10 @@ pub(crate) fn require(
     expected: &'static str,
 ) -> Result<(), LossError> {
     if fits { Ok(()) } else { Err(out_of_range(term, option, crate::number::number(value), expected)) }
+}
+
+/// Refuses smoothing that a device's `f32` cannot hold beside nothing.
+pub(crate) fn require_smoothing(term: &'static str, option: &'static str, pixels: f64) -> Result<(), LossError> {
+    let fits = pixels == 0.0 || (TINY..=f64::MAX).contains(&pixels);
+    require(fits, term, option, pixels, "0, or a finite number >= 1e-30")
 }

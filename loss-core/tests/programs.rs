@@ -197,6 +197,39 @@ fn lists_of_classes_must_fit() {
 }
 
 #[test]
+fn smoothing_of_any_size_is_honoured() {
+    let value = |text: &str, sum: f64| {
+        let (loss, program) = (parse(text), program(text, Detail::Total));
+        let table = |s: &Statistic| {
+            let sum = if *s == Statistic::ValidSize {
+                4.0
+            } else if *s == Statistic::TargetSize {
+                0.0
+            } else {
+                sum
+            };
+            Table::filled(SAMPLES, program.plan().columns(s), sum)
+        };
+        let statistics: Vec<_> = program.plan().statistics().iter().map(table).collect();
+        program.outputs(&HostAlgebra, &statistics, &inputs(&loss)).unwrap().total.values()[0]
+    };
+    for smooth in [1.0, 1e-7, 1e-8, 1e-11, 1e-20, 1e-30] {
+        for form in ["linear", "log"] {
+            for term in ["dice", "jaccard", "tversky"] {
+                let text = format!("{term}(form={form}, absent=count, smooth_numerator={smooth}, smooth_denominator={smooth})");
+                assert_eq!(value(&text, 0.0), 0.0, "{text}");
+            }
+        }
+        assert_eq!(value(&format!("log_recall(absent=count, smooth={smooth})"), 0.0), 0.0);
+    }
+    // Without smoothing floors stay.
+    assert_eq!(value("dice(absent=count)", 0.0), 1.0);
+    assert!((value("dice(absent=count, form=log)", 0.0) + 1e-7f64.ln()).abs() < 1e-12);
+    let small = "dice(smooth_numerator=1e-31)".parse::<Loss>().unwrap_err().to_string();
+    assert_eq!(small, "dice: smooth_numerator = 1e-31 is not allowed; expected 0, or a finite number >= 1e-30");
+}
+
+#[test]
 fn tables_are_read_with_broadcasting() {
     let table = Table::new(2, 3, vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]).unwrap();
     assert_eq!([table.get(0, 0), table.get(1, 2), table.get(1, 0)], [Some(1.0), Some(6.0), Some(4.0)]);

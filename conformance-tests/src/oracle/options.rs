@@ -27,7 +27,7 @@ pub enum Absent {
 pub enum Form {
     /// 1 − score
     Linear,
-    /// −log max(score, 1e-7)
+    /// −log(score), of a score without smoothing −log max(score, 1e-7)
     Log,
 }
 

@@ -48,14 +48,14 @@ impl World<'_> {
         self.tape.combine(&parts)
     }
 
-    fn form(&mut self, form: Form, score: Var) -> Var {
+    fn form(&mut self, form: Form, score: Var, smooth: f64) -> Var {
         match form {
             Form::Linear => {
                 let negative = self.tape.scale(-1.0, score);
                 self.tape.offset(negative, 1.0)
             }
             Form::Log => {
-                let floored = self.tape.at_least(score, 1e-7);
+                let floored = self.tape.at_least(score, if smooth > 0.0 { 1e-30 } else { 1e-7 });
                 let log = self.tape.ln(floored);
                 self.tape.scale(-1.0, log)
             }
@@ -244,15 +244,17 @@ fn class_mean(
 }
 
 /// −log(score) of a score with this denominator, and its parts: log(denominator / M) is size, −log(numerator at I = T / M) constant.
-fn split(world: &mut World<'_>, score: Var, denominator: Var, covered: f64, valid: f64) -> [Var; 3] {
+fn split(world: &mut World<'_>, score: Var, denominator: Var, covered: [f64; 2], valid: f64) -> [Var; 3] {
     if valid == 0.0 {
         return [world.tape.constant(0.0); 3];
     }
     let share = world.tape.scale(1.0 / valid, denominator);
     let share = world.tape.at_least(share, 1e-30);
     let size = world.tape.ln(share);
-    let constant = -(covered.max(1e-7) / valid).ln();
-    let whole = world.form(Form::Log, score);
+    let [covered, smooth] = covered;
+    let covered = if smooth > 0.0 { covered + smooth } else { covered.max(1e-7) };
+    let constant = -(covered / valid).ln();
+    let whole = world.form(Form::Log, score, smooth);
     let matching = world.tape.sub(whole, size);
     [world.tape.offset(matching, -constant), size, world.tape.constant(constant)]
 }
@@ -267,8 +269,9 @@ fn log_recall(world: &mut World<'_>, o: &LogRecall) -> Var {
             (0..classes)
                 .map(|k| {
                     let numerator = world.tape.offset(inside[row][k], o.smooth);
-                    let score = world.tape.scale(1.0 / (target[row][k] + o.smooth).max(1e-7), numerator);
-                    world.form(Form::Log, score)
+                    let size = if o.smooth > 0.0 { target[row][k] + o.smooth } else { target[row][k].max(1e-7) };
+                    let score = world.tape.scale(1.0 / size, numerator);
+                    world.form(Form::Log, score, o.smooth)
                 })
                 .collect()
         })
@@ -308,11 +311,13 @@ fn ratio(world: &mut World<'_>, o: &Ratio) -> Made {
                     };
                     let numerator = world.tape.scale(factor, i);
                     let numerator = world.tape.offset(numerator, o.smooth_numerator);
-                    let denominator = world.tape.offset(denominator, o.smooth_denominator);
-                    let denominator = world.tape.at_least(denominator, 1e-7);
+                    let denominator = match o.smooth_denominator {
+                        0.0 => world.tape.at_least(denominator, 1e-7),
+                        pixels => world.tape.offset(denominator, pixels),
+                    };
                     let score = world.tape.div(numerator, denominator);
-                    let value = world.form(o.form, score);
-                    let covered = factor * t + o.smooth_numerator;
+                    let value = world.form(o.form, score, o.smooth_numerator);
+                    let covered = [factor * t, o.smooth_numerator];
                     let [matching, size, constant] = split(world, score, denominator, covered, valid[row]);
                     [value, matching, size, constant]
                 })
@@ -369,8 +374,8 @@ fn generalized_dice(world: &mut World<'_>, o: &GeneralizedDice) -> Made {
             }
             let (numerator, denominator) = (world.tape.combine(&numerators), world.tape.combine(&denominators));
             let score = world.tape.div(numerator, denominator);
-            let value = world.form(o.form, score);
-            let [matching, size, constant] = split(world, score, denominator, covered, valid[row]);
+            let value = world.form(o.form, score, 0.0);
+            let [matching, size, constant] = split(world, score, denominator, [covered, 0.0], valid[row]);
             [value, matching, size, constant]
         })
         .collect();

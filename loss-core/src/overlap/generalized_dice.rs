@@ -147,14 +147,14 @@ impl GeneralizedDice {
 impl Overlap for GeneralizedDice {
     fn overlap(&self, regions: &AllRegions) -> Expr<Scalar> {
         let [both, masses, _, valid] = self.sums(regions);
-        (self.form.of(&(2.0 * both).ratio(&masses)) * valid.positive()).mean_samples()
+        (self.form.of(&(2.0 * both).ratio(&masses), 0.0) * valid.positive()).mean_samples()
     }
 
     fn decompose(&self, regions: &AllRegions) -> Decomposition {
         let [both, masses, targets, valid] = self.sums(regions);
         let size = masses.ratio(&valid).ln();
         let constant = -(2.0 * targets).max(Form::FLOOR).ratio(&valid).ln();
-        let matching = Form::Log.of(&(2.0 * both).ratio(&masses)) - size.clone() - constant.clone();
+        let matching = Form::Log.of(&(2.0 * both).ratio(&masses), 0.0) - size.clone() - constant.clone();
         let mean = |values: Expr<Samples>| (values * valid.positive()).mean_samples();
         let of = if self.form == Form::Log { SplitOf::Value } else { SplitOf::Logarithm };
         Decomposition { matching: mean(matching), size: mean(size), constant: mean(constant), of }
@@ -166,7 +166,7 @@ impl Overlap for GeneralizedDice {
 impl Describe for GeneralizedDice {
     const NAME: &'static str = "gdice";
     const SUMMARY: &'static str = "Generalised Dice: one score, classes weighted by their inverse squared size";
-    const FORMULA: &'static str = "1 - G or -log(G), G = 2 Σ_k w I / Σ_k max(w (P + T), 1e-7), w = 1/max(T², 1e-7)";
+    const FORMULA: &'static str = "1 - G or -log(max(G, 1e-7)), G = 2 Σ_k w I / Σ_k max(w (P + T), 1e-7), w = 1/max(T², 1e-7)";
 
     fn visit(&mut self, visitor: &mut Visitor<'_>) -> Result<(), LossError> {
         visitor.option("form", "1 - score, or -log(score)", &mut self.form)?;

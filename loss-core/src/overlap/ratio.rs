@@ -1,20 +1,33 @@
 //! What Dice, Tversky, Jaccard and recall share: a ratio of masses per class, its form, its split and its mean.
 
 use crate::expr::{Expr, Regions, Samples, Scalar};
-use crate::options::{AbsentClass, ClassOptions, Form, Pooling, require};
+use crate::options::{AbsentClass, ClassOptions, Form, Pooling, require_smoothing};
 use crate::spec::describe::Visitor;
 use crate::term::Term;
 use crate::{Activation, AllRegions, Decomposition, LossError, SplitOf, Temperature};
 
-/// A score `numerator / max(denominator, 1e-7)` per class.
+/// A score per class, `numerator / denominator`, before smoothing.
 pub(crate) struct RatioScore {
     pub(crate) numerator: Expr<Regions>,
     pub(crate) denominator: Expr<Regions>,
+    /// The numerator of a prediction that covers the true region (I = T).
+    pub(crate) covered: Expr<Regions>,
 }
 
 impl RatioScore {
+    /// Adds pixels to numerator and denominator. What nothing is added to has a floor instead:
+    /// smoothing of any size is honoured.
+    pub(crate) fn smoothed(self, numerator: f64, denominator: f64) -> Self {
+        let floored = |mass: Expr<Regions>, pixels| if pixels > 0.0 { mass + pixels } else { mass.max(Form::FLOOR) };
+        Self {
+            numerator: self.numerator + numerator,
+            denominator: floored(self.denominator, denominator),
+            covered: floored(self.covered, numerator),
+        }
+    }
+
     pub(crate) fn score(&self) -> Expr<Regions> {
-        self.numerator.clone() / self.denominator.max(Form::FLOOR)
+        self.numerator.clone() / self.denominator.clone()
     }
 }
 
@@ -86,9 +99,8 @@ impl Default for RatioOptions {
 pub(crate) trait Ratio {
     fn options(&self) -> &RatioOptions;
 
-    /// Numerator and denominator before smoothing, and the numerator of a prediction that covers the true region (I = T). The
-    /// masses handed in are pooled already.
-    fn ratio(&self, masses: &Masses) -> (RatioScore, Expr<Regions>);
+    /// The score of masses that are pooled already.
+    fn ratio(&self, masses: &Masses) -> RatioScore;
 
     fn masses(&self, regions: &AllRegions) -> Masses {
         let options = self.options();
@@ -104,20 +116,18 @@ pub(crate) trait Ratio {
         }
     }
 
-    fn smoothed(&self, masses: &Masses) -> (RatioScore, Expr<Regions>) {
-        let options = self.options();
-        let (score, covered) = self.ratio(masses);
-        let score = RatioScore {
-            numerator: score.numerator + options.smooth_numerator,
-            denominator: score.denominator + options.smooth_denominator,
-        };
-        (score, covered + options.smooth_numerator)
+    fn smoothed(&self, masses: &Masses) -> RatioScore {
+        self.ratio(masses).smoothed(self.options().smooth_numerator, self.options().smooth_denominator)
+    }
+
+    fn form(&self, form: Form, score: &RatioScore) -> Expr<Regions> {
+        form.of(&score.score(), self.options().smooth_numerator)
     }
 
     fn mean(&self, regions: &AllRegions) -> ClassMean {
         let masses = self.masses(regions);
-        let (score, _) = self.smoothed(&masses);
-        self.average(&masses, self.options().form.of(&score.score()))
+        let score = self.smoothed(&masses);
+        self.average(&masses, self.form(self.options().form, &score))
     }
 
     fn average(&self, masses: &Masses, values: Expr<Regions>) -> ClassMean {
@@ -128,10 +138,10 @@ pub(crate) trait Ratio {
     /// `covered` is the numerator at I = T. Where the score is below its floor, the matching part is what remains.
     fn split(&self, regions: &AllRegions) -> Decomposition {
         let masses = self.masses(regions);
-        let (score, covered) = self.smoothed(&masses);
-        let size = score.denominator.max(Form::FLOOR).ratio(&masses.valid).ln();
-        let constant = -covered.max(Form::FLOOR).ratio(&masses.valid).ln();
-        let whole = Form::Log.of(&score.score());
+        let score = self.smoothed(&masses);
+        let size = score.denominator.ratio(&masses.valid).ln();
+        let constant = -score.covered.ratio(&masses.valid).ln();
+        let whole = self.form(Form::Log, &score);
         let matching = whole - size.clone() - constant.clone();
         let mean = |values| self.average(&masses, values).value();
         let of = if self.options().form == Form::Log { SplitOf::Value } else { SplitOf::Logarithm };
@@ -163,7 +173,7 @@ impl RatioOptions {
 
     pub(crate) fn check(&self, term: &'static str) -> Result<(), LossError> {
         for (option, value) in [("smooth_numerator", self.smooth_numerator), ("smooth_denominator", self.smooth_denominator)] {
-            require(value >= 0.0 && value.is_finite(), term, option, value, "a finite number >= 0")?;
+            require_smoothing(term, option, value)?;
         }
         self.classes.check(term)
     }

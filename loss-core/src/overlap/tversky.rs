@@ -1,6 +1,5 @@
 use super::ratio::{Masses, Ratio, RatioOptions, RatioScore, overlap_term, ratio_term};
 use crate::LossError;
-use crate::expr::{Expr, Regions};
 use crate::options::require;
 use crate::spec::describe::{Describe, Visitor};
 use crate::term::Term;
@@ -47,12 +46,12 @@ impl Ratio for Tversky {
         &self.options
     }
 
-    fn ratio(&self, masses: &Masses) -> (RatioScore, Expr<Regions>) {
+    fn ratio(&self, masses: &Masses) -> RatioScore {
         let both = masses.both.clone();
         let false_positives = masses.predicted.clone() - both.clone();
         let false_negatives = masses.target.clone() - both.clone();
         let denominator = both.clone() + self.alpha * false_positives + self.beta * false_negatives;
-        (RatioScore { numerator: both, denominator }, masses.target.clone())
+        RatioScore { numerator: both, denominator, covered: masses.target.clone() }
     }
 }
 
@@ -61,7 +60,7 @@ ratio_term!(Tversky);
 impl Describe for Tversky {
     const NAME: &'static str = "tversky";
     const SUMMARY: &'static str = "Tversky: Dice with separate weights for false positives and false negatives";
-    const FORMULA: &'static str = "mean_k 1 - S or -log(S), S = (I + s)/(I + α(P-I) + β(T-I) + s')";
+    const FORMULA: &'static str = "mean_k 1 - S or -log(S), S = (I + s)/(I + α(P-I) + β(T-I) + s'); floors of 1e-7 as dice's";
 
     fn visit(&mut self, visitor: &mut Visitor<'_>) -> Result<(), LossError> {
         visitor.option("alpha", "weight of false positives, 0 to 10", &mut self.alpha)?;
