@@ -52,7 +52,7 @@ pub use compose::{Loss, matching, overlap, penalty};
 pub use error::{Argument, LossError};
 pub use evaluation::{Evaluation, RegionReport, TermEvaluation, Value};
 pub use geometry::{Geometry, TargetKind};
-pub use options::{AbsentClass, ClassOptions, Form, Pooling};
+pub use options::{AbsentClass, Form, Pooling};
 pub use plan::Plan;
 pub use program::{Detail, Inputs, Outputs, Program, TermOutputs};
 pub use regions::{AllRegions, InsideTruth, RegionSizes};

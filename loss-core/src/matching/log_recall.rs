@@ -1,5 +1,5 @@
 use crate::expr::{Expr, Regions, Scalar};
-use crate::options::{AbsentClass, ClassOptions, Form, Pooling, require_smoothing};
+use crate::options::{AbsentClass, ClassOptions, Form, Pooling, require_smoothing, setters};
 use crate::overlap::ratio::{ClassMean, RatioScore};
 use crate::spec::describe::{Describe, Visitor};
 use crate::term::Term;
@@ -49,20 +49,6 @@ impl LogRecall {
         Self::default()
     }
 
-    /// Over what I and T are summed before their ratio.
-    #[must_use]
-    pub fn pooling(mut self, pooling: Pooling) -> Self {
-        self.pooling = pooling;
-        self
-    }
-
-    /// Temperature of the probabilities.
-    #[must_use]
-    pub fn temperature(mut self, temperature: Temperature) -> Self {
-        self.temperature = temperature;
-        self
-    }
-
     /// Pixels added to I and T.
     ///
     /// # Errors
@@ -70,27 +56,6 @@ impl LogRecall {
     pub fn smooth(mut self, pixels: f64) -> Result<Self, LossError> {
         self.smooth = pixels;
         self.check().map(|()| self)
-    }
-
-    /// What a class without a true pixel contributes.
-    #[must_use]
-    pub fn absent(mut self, absent: AbsentClass) -> Self {
-        self.absent = absent;
-        self
-    }
-
-    /// Which classes count, and how much.
-    #[must_use]
-    pub fn classes(mut self, classes: ClassOptions) -> Self {
-        self.classes = classes;
-        self
-    }
-
-    /// Another activation than the loss's own.
-    #[must_use]
-    pub fn activation(mut self, activation: Activation) -> Self {
-        self.activation = Some(activation);
-        self
     }
 
     fn mean(&self, truth: &InsideTruth) -> ClassMean {
@@ -103,6 +68,8 @@ impl LogRecall {
         ClassMean::new(Form::Log.of(&score, self.smooth), &target, &valid, self.absent, &self.classes)
     }
 }
+
+setters!(LogRecall []: pooling temperature absent classes class_weights activation);
 
 impl GroundTruthMatching for LogRecall {
     fn matching(&self, truth: &InsideTruth) -> Expr<Scalar> {

@@ -20,9 +20,9 @@ use crate::{LossError, Temperature};
 /// Sources: Milletari et al., arXiv 1606.04797 (squared); Drozdzal et al., arXiv 1608.04117.
 ///
 /// ```
-/// use loss_core::{ClassOptions, overlap, overlap::Dice};
-/// let foreground = ClassOptions::default().only(&[1, 2])?;
-/// assert_eq!(overlap(Dice::log().classes(foreground)).to_string(), "dice(form=log, classes=[1, 2])");
+/// use loss_core::{overlap, overlap::Dice};
+/// let foreground = overlap(Dice::log().classes(&[1, 2])?);
+/// assert_eq!(foreground.to_string(), "dice(form=log, classes=[1, 2])");
 /// # Ok::<(), loss_core::LossError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -44,12 +44,12 @@ impl Dice {
         Self::new().form(Form::Log)
     }
 
-    /// Squares in the denominator: `Σp² + Σy²`.
+    /// Whether the denominator has squares: `Σp² + Σy²`.
     ///
     /// # Errors
-    /// [`LossError::OptionOutOfRange`] at another temperature than 1.
-    pub fn squared(mut self) -> Result<Self, LossError> {
-        self.squared = true;
+    /// [`LossError::OptionOutOfRange`] for `true` at another temperature than 1.
+    pub fn squared(mut self, squared: bool) -> Result<Self, LossError> {
+        self.squared = squared;
         self.check().map(|()| self)
     }
 }

@@ -182,60 +182,9 @@ impl RatioOptions {
 /// The setters and trait implementations that every ratio term has.
 macro_rules! ratio_term {
     ($type:ident) => {
-        impl $type {
-            /// `1 − score`, or `−log(score)`.
-            #[must_use]
-            pub fn form(mut self, form: $crate::Form) -> Self {
-                self.options.form = form;
-                self
-            }
-
-            /// Over what masses are summed before the score: the batch (default), or each sample by itself.
-            #[must_use]
-            pub fn pooling(mut self, pooling: $crate::Pooling) -> Self {
-                self.options.pooling = pooling;
-                self
-            }
-
-            /// Pixels added to the numerator and to the denominator of the score.
-            ///
-            /// # Errors
-            /// [`LossError::OptionOutOfRange`] unless both are finite and ≥ 0.
-            pub fn smooth(mut self, numerator: f64, denominator: f64) -> Result<Self, LossError> {
-                (self.options.smooth_numerator, self.options.smooth_denominator) = (numerator, denominator);
-                $crate::spec::describe::Describe::check(&self).map(|()| self)
-            }
-
-            /// Temperature of the probabilities.
-            ///
-            /// # Errors
-            /// [`LossError::OptionOutOfRange`] at another temperature than 1 for [`Dice`](crate::overlap::Dice) with squares; other
-            /// terms take any.
-            pub fn temperature(mut self, temperature: $crate::Temperature) -> Result<Self, LossError> {
-                self.options.temperature = temperature;
-                $crate::spec::describe::Describe::check(&self).map(|()| self)
-            }
-
-            /// What a class without a true pixel contributes.
-            #[must_use]
-            pub fn absent(mut self, absent: $crate::AbsentClass) -> Self {
-                self.options.absent = absent;
-                self
-            }
-
-            /// Which classes count, and how much.
-            #[must_use]
-            pub fn classes(mut self, classes: $crate::ClassOptions) -> Self {
-                self.options.classes = classes;
-                self
-            }
-
-            /// Another activation than the loss's own.
-            #[must_use]
-            pub fn activation(mut self, activation: $crate::Activation) -> Self {
-                self.options.activation = Some(activation);
-                self
-            }
+        $crate::options::setters! {
+            $type [options]:
+            form pooling smooth_numerator smooth_denominator temperature absent classes class_weights activation
         }
 
         impl $crate::Overlap for $type {

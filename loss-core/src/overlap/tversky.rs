@@ -13,8 +13,9 @@ use crate::term::Term;
 ///
 /// ```
 /// use loss_core::{overlap, overlap::Tversky};
-/// assert_eq!(overlap(Tversky::new(0.3, 0.7)?).to_string(), "tversky(alpha=0.3, beta=0.7)");
-/// assert!(Tversky::new(-0.1, 0.5).is_err());
+/// let loss = overlap(Tversky::new().alpha(0.3)?.beta(0.7)?);
+/// assert_eq!(loss.to_string(), "tversky(alpha=0.3, beta=0.7)");
+/// assert!(Tversky::new().alpha(-0.1).is_err());
 /// # Ok::<(), loss_core::LossError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
@@ -31,13 +32,28 @@ impl Default for Tversky {
 }
 
 impl Tversky {
-    /// With weights α of false positives and β of false negatives.
+    /// α = β = ½, which is Dice.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Weight of false positives.
     ///
     /// # Errors
-    /// [`LossError::OptionOutOfRange`] outside `[0, 10]`, or where both are 0.
-    pub fn new(alpha: f64, beta: f64) -> Result<Self, LossError> {
-        let term = Self { alpha, beta, ..Self::default() };
-        term.check().map(|()| term)
+    /// [`LossError::OptionOutOfRange`] outside `[0, 10]`, or where β is 0 too.
+    pub fn alpha(mut self, alpha: f64) -> Result<Self, LossError> {
+        self.alpha = alpha;
+        self.check().map(|()| self)
+    }
+
+    /// Weight of false negatives.
+    ///
+    /// # Errors
+    /// [`LossError::OptionOutOfRange`] outside `[0, 10]`, or where α is 0 too.
+    pub fn beta(mut self, beta: f64) -> Result<Self, LossError> {
+        self.beta = beta;
+        self.check().map(|()| self)
     }
 }
 

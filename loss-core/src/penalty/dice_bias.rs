@@ -12,8 +12,9 @@ use crate::{LossError, RegionSizes};
 /// Source: Liu et al., arXiv 2104.08717, section 3.
 ///
 /// ```
-/// use loss_core::{Temperature, penalty, penalty::DiceBias};
-/// assert_eq!(penalty(DiceBias::new().temperature(Temperature::ONE)).to_string(), "db(temperature=1)");
+/// use loss_core::{penalty, penalty::DiceBias};
+/// assert_eq!(penalty(DiceBias::new().temperature(1.0)?).to_string(), "db(temperature=1)");
+/// # Ok::<(), loss_core::LossError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DiceBias {

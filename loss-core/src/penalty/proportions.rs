@@ -156,20 +156,6 @@ macro_rules! proportion_term {
                 Self::default()
             }
 
-            /// Temperature of the predicted proportion.
-            #[must_use]
-            pub fn temperature(mut self, temperature: $crate::Temperature) -> Self {
-                self.options.temperature = temperature;
-                self
-            }
-
-            /// Proportions of each sample (default), or of the batch.
-            #[must_use]
-            pub fn pooling(mut self, pooling: $crate::Pooling) -> Self {
-                self.options.pooling = pooling;
-                self
-            }
-
             /// The proportions wanted.
             ///
             /// # Errors
@@ -188,21 +174,9 @@ macro_rules! proportion_term {
                 self.options.epsilon = pixels;
                 $crate::spec::describe::Describe::check(&self).map(|()| self)
             }
-
-            /// Which classes count, and how much.
-            #[must_use]
-            pub fn classes(mut self, classes: $crate::ClassOptions) -> Self {
-                self.options.classes = classes;
-                self
-            }
-
-            /// Another activation than the loss's own.
-            #[must_use]
-            pub fn activation(mut self, activation: $crate::Activation) -> Self {
-                self.options.activation = Some(activation);
-                self
-            }
         }
+
+        $crate::options::setters!($type [options]: temperature pooling classes class_weights activation);
 
         impl $crate::RegionSizePenalty for $type {
             fn penalty(&self, sizes: &$crate::RegionSizes) -> $crate::expr::Expr<$crate::expr::Scalar> {

@@ -3,8 +3,8 @@
 use std::fmt::{Display, Formatter};
 
 use crate::number::number;
-use crate::options::{AbsentClass, Form, Pooling};
-use crate::{Activation, Temperature};
+use crate::options::{AbsentClass, Form, Pooling, out_of_range};
+use crate::{Activation, LossError, Temperature};
 
 /// What can stand behind `option=` in a loss's text.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +58,11 @@ impl OptionValue for Temperature {
     fn read(value: &Value) -> Option<Self> {
         Self::new(f64::read(value)?).ok()
     }
+}
+
+/// The temperature that an option sets.
+pub(crate) fn temperature(term: &'static str, value: f64) -> Result<Temperature, LossError> {
+    Temperature::new(value).map_err(|_| out_of_range(term, "temperature", number(value), Temperature::EXPECTED))
 }
 
 /// `none`, or a number.
