@@ -42,15 +42,47 @@ impl Pooling {
     }
 }
 
-/// What a class without a true pixel (in the sample, or in the batch when pooled over it) contributes.
+/// What a class without a true pixel (in the sample, or in the batch when pooled over it) contributes
+/// to a mean over classes, of a loss or of scores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AbsentClass {
     /// Nothing, but it counts in the mean over classes: the authors' rule.
     Zero,
     /// Nothing, and it does not count in the mean.
     Skip,
-    /// It is scored like any other class: false positives are penalised.
+    /// It is scored like any other class where it is predicted: false positives are penalised. Where
+    /// nothing is predicted either there is nothing to score, and it does not count in the mean. What
+    /// reports and metrics do.
+    SkipEmpty,
+    /// It is scored like any other class, also where nothing is predicted: then its score is 0 unless
+    /// smoothed.
     Count,
+}
+
+impl AbsentClass {
+    /// The score `numerator / denominator` of a class whose true region has this size; `None` where it
+    /// does not count. The denominator is 0 where nothing is true and nothing predicted.
+    ///
+    /// ```
+    /// use loss_core::AbsentClass;
+    /// // Dice, 2I/(P + T), where nothing is true: of 5 false positives, and of nothing at all.
+    /// let dice = |absent: AbsentClass| [5.0, 0.0].map(|predicted| absent.score(0.0, predicted, 0.0));
+    /// assert_eq!(dice(AbsentClass::SkipEmpty), [Some(0.0), None]);
+    /// assert_eq!(dice(AbsentClass::Skip), [None, None]);
+    /// assert_eq!(dice(AbsentClass::Count), [Some(0.0), Some(0.0)]);
+    /// assert_eq!(dice(AbsentClass::Zero), [Some(1.0), Some(1.0)]); // a loss of 0
+    /// ```
+    #[must_use]
+    pub fn score(self, numerator: f64, denominator: f64, target: f64) -> Option<f64> {
+        let (absent, empty) = (target == 0.0, denominator == 0.0);
+        match self {
+            Self::Zero if absent => Some(1.0),
+            Self::Skip if absent => None,
+            Self::SkipEmpty if empty => None,
+            _ => Some(if empty { 0.0 } else { numerator / denominator }),
+        }
+    }
 }
 
 /// How a score in `[0, 1]` becomes a loss.

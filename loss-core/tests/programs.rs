@@ -222,6 +222,8 @@ fn smoothing_of_any_size_is_honoured() {
         }
         assert_eq!(value(&format!("log_recall(absent=count, smooth={smooth})"), 0.0), 0.0);
     }
+    assert_eq!(value("dice(absent=skip_empty)", 0.0), 0.0);
+    assert_eq!(value("dice(absent=skip_empty)", 1.0), value("dice(absent=count)", 1.0));
     // Without smoothing floors stay.
     assert_eq!(value("dice(absent=count)", 0.0), 1.0);
     assert!((value("dice(absent=count, form=log)", 0.0) + 1e-7f64.ln()).abs() < 1e-12);
@@ -327,4 +329,26 @@ fn a_term_of_ones_own_is_named_after_its_type_and_sees_sizes() {
     assert_eq!((matching(X) + overlap(X)).to_string(), "x + x");
     assert_eq!((value(&predicted, None), value(&target, None)), (2.0, 2.0));
     assert_eq!(value(&x, Some(Table::new(1, 3, vec![0.5, 0.25, 0.25]).unwrap())), 3.0);
+}
+
+#[test]
+fn a_class_that_is_neither_true_nor_predicted_has_no_dice() {
+    let text = "dice(absent=skip_empty)";
+    let (loss, program) = (parse(text), program(text, Detail::Parts));
+    // Class 0 is true and predicted, class 1 predicted alone, class 2 neither.
+    let table = |s: &Statistic| {
+        let row: &[f64] = match s {
+            Statistic::ValidSize => &[4.0],
+            Statistic::PredictedSize(..) => &[3.0, 1.0, 0.0],
+            _ => &[3.0, 0.0, 0.0],
+        };
+        Table::new(1, row.len(), row.to_vec()).unwrap()
+    };
+    let statistics: Vec<_> = program.plan().statistics().iter().map(table).collect();
+    let inputs = loss.inputs(1, None);
+    let evaluation = loss.evaluation(&program.outputs(&HostAlgebra, &statistics, &inputs).unwrap());
+    let [true_and_predicted, predicted, neither] = [0, 1, 2].map(|class: usize| evaluation.regions[class].dice);
+    assert_eq!((true_and_predicted, predicted), (1.0, 0.0));
+    assert!(neither.is_nan());
+    assert_eq!(evaluation.total, 0.5);
 }

@@ -75,6 +75,7 @@ macro_rules! ratio_rows {
             $new.smooth_denominator(2.0)? => "smooth_denominator=2",
             $new.temperature(10.0)? => "temperature=10",
             $new.absent(AbsentClass::Count) => "absent=count",
+            $new.absent(AbsentClass::SkipEmpty) => "absent=skip_empty",
             $new.classes(&[1, 2])? => "classes=[1, 2]",
             $new.class_weights(&[0.5, 2.0])? => "class_weights=[0.5, 2]",
             $new.activation(SIGMOID) => "activation=sigmoid",

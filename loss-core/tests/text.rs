@@ -118,7 +118,7 @@ fn mistakes_are_named() {
             "ce(class_weights=[-1, 1])",
             "ce: class_weights = [-1.0, 1.0] is not allowed; expected weights of 0 to 1e100, one of them above 0",
         ),
-        ("dice(absent=maybe)", "dice: absent = maybe is not allowed; expected zero, skip or count"),
+        ("dice(absent=maybe)", "dice: absent = maybe is not allowed; expected zero, skip, skip_empty or count"),
         ("dice(classes=[0.5])", "dice: classes = [0.5] is not allowed; expected all or a list of class indices, [1, 2, ..]"),
         (
             "dice(squared=true, temperature=2)",

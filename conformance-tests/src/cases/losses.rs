@@ -105,6 +105,11 @@ pub(super) fn losses() -> Vec<Both> {
         }),
     );
     one(
+        "jaccard(pooling=sample, absent=skip_empty)",
+        false,
+        Term::Ratio(Ratio { pooling: Pooling::Sample, absent: Absent::SkipEmpty, ..dice(RatioKind::Jaccard) }),
+    );
+    one(
         "dice(classes=[1, 2], class_weights=[0.2, 1, 3])",
         true,
         Term::Ratio(Ratio { classes: only(), class_weights: c(), ..Ratio::default() }),

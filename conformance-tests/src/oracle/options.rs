@@ -18,6 +18,8 @@ pub enum Absent {
     Zero,
     /// 0, and it does not count.
     Skip,
+    /// Its score, and it does not count where there is nothing to score.
+    SkipEmpty,
     /// Its score.
     Count,
 }

@@ -224,14 +224,20 @@ fn class_mean(
     world: &mut World<'_>,
     values: &[Vec<Var>],
     (target, valid): (&[Vec<f64>], &[f64]),
+    denominators: &[Vec<f64>],
     absent: Absent,
     c: &[f64],
 ) -> Var {
     let rows: Vec<Var> = (0..values.len())
         .map(|row| {
             let present = |k: usize| target[row][k] > 0.0;
-            let contributes = |k: usize| if absent == Absent::Count { valid[row] > 0.0 } else { present(k) };
-            let counted: f64 = (0..c.len()).filter(|&k| absent != Absent::Skip || present(k)).map(|k| c[k]).sum();
+            let contributes = |k: usize| match absent {
+                Absent::Zero | Absent::Skip => present(k),
+                Absent::SkipEmpty => valid[row] > 0.0 && denominators[row][k] > 1e-7,
+                Absent::Count => valid[row] > 0.0,
+            };
+            let counts = |k: &usize| matches!(absent, Absent::Zero | Absent::Count) || contributes(*k);
+            let counted: f64 = (0..c.len()).filter(counts).map(|k| c[k]).sum();
             if counted == 0.0 {
                 return world.tape.constant(0.0);
             }
@@ -277,7 +283,7 @@ fn log_recall(world: &mut World<'_>, o: &LogRecall) -> Var {
         })
         .collect();
     let c = weights(classes, o.classes.as_deref(), o.class_weights.as_deref());
-    class_mean(world, &values, (&target, &valid), o.absent, &c)
+    class_mean(world, &values, (&target, &valid), &target, o.absent, &c)
 }
 
 fn ratio(world: &mut World<'_>, o: &Ratio) -> Made {
@@ -292,6 +298,7 @@ fn ratio(world: &mut World<'_>, o: &Ratio) -> Made {
     let mass = world.pooled(o.pooling, mass);
     let (target, valid) = (world.pooled_target(o.pooling, |y| y), world.pooled_valid(o.pooling));
     let squares = world.pooled_target(o.pooling, |y| y * y);
+    let mut denominators = vec![Vec::new(); valid.len()];
     let values: Vec<Vec<Made>> = (0..valid.len())
         .map(|row| {
             (0..classes)
@@ -311,6 +318,7 @@ fn ratio(world: &mut World<'_>, o: &Ratio) -> Made {
                     };
                     let numerator = world.tape.scale(factor, i);
                     let numerator = world.tape.offset(numerator, o.smooth_numerator);
+                    denominators[row].push(world.tape.value(denominator));
                     let denominator = match o.smooth_denominator {
                         0.0 => world.tape.at_least(denominator, 1e-7),
                         pixels => world.tape.offset(denominator, pixels),
@@ -327,7 +335,7 @@ fn ratio(world: &mut World<'_>, o: &Ratio) -> Made {
     let c = weights(classes, o.classes.as_deref(), o.class_weights.as_deref());
     [0, 1, 2, 3].map(|part| {
         let values: Vec<Vec<Var>> = values.iter().map(|row| row.iter().map(|made| made[part]).collect()).collect();
-        class_mean(world, &values, (&target, &valid), o.absent, &c)
+        class_mean(world, &values, (&target, &valid), &denominators, o.absent, &c)
     })
 }
 

@@ -11,6 +11,8 @@ use crate::{Activation, GroundTruthMatching, InsideTruth, LossError, Temperature
 /// are at least 1e-7. It is bounded by the class's Cross-Entropy, `−log(I/T) ≤ −L/T` (Jensen). A class without a true pixel contributes 0 and still counts in the mean, unless
 /// asked otherwise; where no pixel is valid it is 0.
 ///
+/// It does not see what is predicted outside the true region, so that `absent=skip_empty` is `skip`.
+///
 /// Source: Liu et al., arXiv 2104.08717, section 3.
 ///
 /// ```
@@ -65,7 +67,7 @@ impl LogRecall {
         let score = RatioScore { numerator: inside, denominator: target.clone(), covered: target.clone() };
         let score = score.smoothed(self.smooth, self.smooth).score();
         let valid = self.pooling.samples(truth.valid_size());
-        ClassMean::new(Form::Log.of(&score, self.smooth), &target, &valid, self.absent, &self.classes)
+        ClassMean::new(Form::Log.of(&score, self.smooth), &target, &target, &valid, self.absent, &self.classes)
     }
 }
 

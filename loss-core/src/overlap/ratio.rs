@@ -40,8 +40,10 @@ pub(crate) struct ClassMean {
 }
 
 impl ClassMean {
+    /// The denominator is the score's before smoothing: at its floor there is nothing to score.
     pub(crate) fn new(
         values: Expr<Regions>,
+        denominator: &Expr<Regions>,
         target: &Expr<Regions>,
         valid: &Expr<Samples>,
         absent: AbsentClass,
@@ -49,10 +51,12 @@ impl ClassMean {
     ) -> Self {
         let weights: Expr<Regions> = classes.expr().broadcast();
         let present = target.positive();
+        let scored = || valid.positive().broadcast();
         let (contributes, counted) = match absent {
             AbsentClass::Zero => (present, weights),
             AbsentClass::Skip => (present.clone(), weights * present),
-            AbsentClass::Count => (valid.positive().broadcast(), weights),
+            AbsentClass::SkipEmpty => (scored(), weights * (denominator.clone() - Form::FLOOR).positive()),
+            AbsentClass::Count => (scored(), weights),
         };
         Self { elements: values * contributes, counted }
     }
@@ -131,7 +135,8 @@ pub(crate) trait Ratio {
     }
 
     fn average(&self, masses: &Masses, values: Expr<Regions>) -> ClassMean {
-        ClassMean::new(values, &masses.target, &masses.valid, self.options().absent, &self.options().classes)
+        let (options, score) = (self.options(), self.ratio(masses));
+        ClassMean::new(values, &score.denominator, &masses.target, &masses.valid, options.absent, &options.classes)
     }
 
     /// −log(score) = −log(numerator / covered) [matching] + log(denominator / M) [size] − log(covered / M) [constant], where

@@ -134,8 +134,9 @@ pub(crate) use words;
 
 words!(bool, "true or false": "true" => true, "false" => false);
 words!(Pooling, "batch or sample": "batch" => Pooling::Batch, "sample" => Pooling::Sample);
-words!(AbsentClass, "zero, skip or count":
-    "zero" => AbsentClass::Zero, "skip" => AbsentClass::Skip, "count" => AbsentClass::Count);
+words!(AbsentClass, "zero, skip, skip_empty or count":
+    "zero" => AbsentClass::Zero, "skip" => AbsentClass::Skip,
+    "skip_empty" => AbsentClass::SkipEmpty, "count" => AbsentClass::Count);
 words!(Form, "linear or log": "linear" => Form::Linear, "log" => Form::Log);
 words!(Activation, "softmax or sigmoid": "softmax" => Activation::Softmax, "sigmoid" => Activation::Sigmoid);
 words!(Option<Activation>, "model, softmax or sigmoid":
