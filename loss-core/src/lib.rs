@@ -26,7 +26,7 @@
 //! assert_eq!(loss.to_string(), "ce + 0.5 * size_cap");
 //! ```
 
-mod backend;
+pub mod backend;
 mod compose;
 mod error;
 mod evaluation;
