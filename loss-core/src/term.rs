@@ -6,6 +6,30 @@ use std::sync::Arc;
 use crate::expr::{Expr, Regions, Scalar};
 use crate::{Activation, AllRegions, InsideTruth, LossError, RegionSizes, Schedule};
 
+/// What a term of any role can say of itself.
+macro_rules! of_any_role {
+    () => {
+        /// Refuses classes or an activation that the term cannot work with.
+        ///
+        /// # Errors
+        /// A [`LossError`] that says what does not fit.
+        fn fits(&self, classes: usize, activation: Activation) -> Result<(), LossError> {
+            let _ = (classes, activation);
+            Ok(())
+        }
+
+        /// Name in reports; by default that of the type.
+        fn name(&self) -> String {
+            type_name::<Self>()
+        }
+
+        /// Text that builds the term again; `None` where there is none.
+        fn text(&self) -> Option<String> {
+            None
+        }
+    };
+}
+
 /// A term that pulls the predicted region onto the true one. It sees only what lies inside the true regions.
 ///
 /// # Laws
@@ -33,24 +57,7 @@ pub trait GroundTruthMatching: Send + Sync + 'static {
         Decomposition::matching(self.matching(&regions.inside()))
     }
 
-    /// Refuses classes or an activation that the term cannot work with.
-    ///
-    /// # Errors
-    /// A [`LossError`] that says what does not fit.
-    fn fits(&self, classes: usize, activation: Activation) -> Result<(), LossError> {
-        let _ = (classes, activation);
-        Ok(())
-    }
-
-    /// Name in reports; by default that of the type.
-    fn name(&self) -> String {
-        type_name::<Self>()
-    }
-
-    /// Text that builds the term again; `None` where there is none.
-    fn text(&self) -> Option<String> {
-        None
-    }
+    of_any_role!();
 }
 
 /// A term that biases how large the predicted region is. It sees only sizes.
@@ -74,24 +81,7 @@ pub trait RegionSizePenalty: Send + Sync + 'static {
         None
     }
 
-    /// Refuses classes or an activation that the term cannot work with.
-    ///
-    /// # Errors
-    /// A [`LossError`] that says what does not fit.
-    fn fits(&self, classes: usize, activation: Activation) -> Result<(), LossError> {
-        let _ = (classes, activation);
-        Ok(())
-    }
-
-    /// Name in reports; by default that of the type.
-    fn name(&self) -> String {
-        type_name::<Self>()
-    }
-
-    /// Text that builds the term again; `None` where there is none.
-    fn text(&self) -> Option<String> {
-        None
-    }
+    of_any_role!();
 }
 
 /// A term made of both: a score of overlap, whose logarithm splits exactly into matching, size and a constant.
@@ -118,24 +108,7 @@ pub trait Overlap: Send + Sync + 'static {
         None
     }
 
-    /// Refuses classes or an activation that the term cannot work with.
-    ///
-    /// # Errors
-    /// A [`LossError`] that says what does not fit.
-    fn fits(&self, classes: usize, activation: Activation) -> Result<(), LossError> {
-        let _ = (classes, activation);
-        Ok(())
-    }
-
-    /// Name in reports; by default that of the type.
-    fn name(&self) -> String {
-        type_name::<Self>()
-    }
-
-    /// Text that builds the term again; `None` where there is none.
-    fn text(&self) -> Option<String> {
-        None
-    }
+    of_any_role!();
 }
 
 /// What the parts of a [`Decomposition`] add up to.
@@ -209,6 +182,16 @@ pub enum Term {
     Overlap(Arc<dyn Overlap>),
 }
 
+macro_rules! in_role {
+    ($of:expr, $term:ident => $call:expr) => {
+        match $of {
+            Self::Matching($term) => $call,
+            Self::Size($term) => $call,
+            Self::Overlap($term) => $call,
+        }
+    };
+}
+
 impl Term {
     /// Its role.
     #[must_use]
@@ -223,19 +206,11 @@ impl Term {
     /// Its name in reports.
     #[must_use]
     pub fn name(&self) -> String {
-        match self {
-            Self::Matching(term) => term.name(),
-            Self::Size(term) => term.name(),
-            Self::Overlap(term) => term.name(),
-        }
+        in_role!(self, term => term.name())
     }
 
     pub(crate) fn text(&self) -> Option<String> {
-        match self {
-            Self::Matching(term) => term.text(),
-            Self::Size(term) => term.text(),
-            Self::Overlap(term) => term.text(),
-        }
+        in_role!(self, term => term.text())
     }
 
     /// Whether both are known to be the same: by their texts, and one without a text by being this very one.
@@ -249,11 +224,7 @@ impl Term {
     }
 
     pub(crate) fn fits(&self, classes: usize, activation: Activation) -> Result<(), LossError> {
-        match self {
-            Self::Matching(term) => term.fits(classes, activation),
-            Self::Size(term) => term.fits(classes, activation),
-            Self::Overlap(term) => term.fits(classes, activation),
-        }
+        in_role!(self, term => term.fits(classes, activation))
     }
 }
 
