@@ -78,7 +78,8 @@ impl<const D: usize> Algebra for Interpreter<D> {
 /// Where `Expr::powf` ends its slope.
 const TINY: f64 = 1e-30;
 
-/// x^c for x ≥ 0, with the value of the host at 0 and the slope of `Expr::powf`: c·max(x, 1e-30)^(c−1).
+/// x^c for x ≥ 0, with the value of the host at 0 and the slope of `Expr::powf`: c·max(x,
+/// 1e-30)^(c−1).
 fn power_from_zero<const D: usize>(x: Tensor<D>, tiny: Tensor<D>, exponent: f64) -> Tensor<D> {
     let (at, tiny) = same_shape(x.clone().detach(), tiny);
     let low = at.clone().lower_equal(tiny.clone());

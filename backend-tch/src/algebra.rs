@@ -82,7 +82,8 @@ impl Interpreter {
     }
 }
 
-/// x^c for x ≥ 0, with the value of the host at 0 and the slope of `Expr::powf`: c·max(x, 1e-30)^(c−1).
+/// x^c for x ≥ 0, with the value of the host at 0 and the slope of `Expr::powf`: c·max(x,
+/// 1e-30)^(c−1).
 fn power_from_zero(x: &Tensor, tiny: &Tensor, exponent: f64) -> Result<Tensor, TchError> {
     let at = x.f_detach()?;
     let low = at.f_le_tensor(tiny)?;

@@ -42,7 +42,8 @@ impl std::fmt::Display for Argument {
 ///
 /// # How it grows
 /// New failures become new variants, so a `match` needs an arm `_`. Variants that only this crate
-/// makes are `#[non_exhaustive]`: they may gain fields, so a pattern ends in `..`. All others are for
+/// makes are `#[non_exhaustive]`: they may gain fields, so a pattern ends in `..`. All others are
+/// for
 /// backends and terms of other crates to make as well; their fields never change.
 ///
 /// ```

@@ -42,7 +42,8 @@ impl Pooling {
     }
 }
 
-/// What a class without a true pixel (in the sample, or in the batch when pooled over it) contributes
+/// What a class without a true pixel (in the sample, or in the batch when pooled over it)
+/// contributes
 /// to a mean over classes, of a loss or of scores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -51,17 +52,21 @@ pub enum AbsentClass {
     Zero,
     /// Nothing, and it does not count in the mean.
     Skip,
-    /// It is scored like any other class where it is predicted: false positives are penalised. Where
-    /// nothing is predicted either there is nothing to score, and it does not count in the mean. What
+    /// It is scored like any other class where it is predicted: false positives are penalised.
+    /// Where
+    /// nothing is predicted either there is nothing to score, and it does not count in the mean.
+    /// What
     /// reports and metrics do.
     SkipEmpty,
-    /// It is scored like any other class, also where nothing is predicted: then its score is 0 unless
+    /// It is scored like any other class, also where nothing is predicted: then its score is 0
+    /// unless
     /// smoothed.
     Count,
 }
 
 impl AbsentClass {
-    /// The score `numerator / denominator` of a class whose true region has this size; `None` where it
+    /// The score `numerator / denominator` of a class whose true region has this size; `None` where
+    /// it
     /// does not count. The denominator is 0 where nothing is true and nothing predicted.
     ///
     /// ```
@@ -95,7 +100,8 @@ pub enum Form {
 }
 
 impl Form {
-    /// Least score inside the logarithm, and least denominator of a score, where neither is smoothed.
+    /// Least score inside the logarithm, and least denominator of a score, where neither is
+    /// smoothed.
     pub(crate) const FLOOR: f64 = 1e-7;
 
     /// The loss of a score whose numerator has so many pixels added.
@@ -108,7 +114,8 @@ impl Form {
     }
 }
 
-/// Which classes a term looks at, and how much each counts. Whether weights are normalised depends on
+/// Which classes a term looks at, and how much each counts. Whether weights are normalised depends
+/// on
 /// the term: a mean over classes divides by their sum.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct ClassOptions {
@@ -164,8 +171,10 @@ pub(crate) fn require_smoothing(term: &'static str, option: &'static str, pixels
     require(fits, term, option, pixels, "0, or a finite number >= 1e-30")
 }
 
-/// The setters that several terms share. Each is called as its option is in text, and refuses what the
-/// text refuses: one that takes numbers returns a `Result`, one that takes a word cannot fail. Options
+/// The setters that several terms share. Each is called as its option is in text, and refuses what
+/// the
+/// text refuses: one that takes numbers returns a `Result`, one that takes a word cannot fail.
+/// Options
 /// stand in the term's field `[options]`, or `[]` in the term itself.
 macro_rules! setters {
     ($type:ident $at:tt: $($option:ident)+) => {
@@ -212,7 +221,8 @@ macro_rules! setter {
         /// Temperature of the probabilities.
         ///
         /// # Errors
-        /// [`LossError::OptionOutOfRange`](crate::LossError::OptionOutOfRange) outside `(0, 1e6]`; at another temperature
+        /// [`LossError::OptionOutOfRange`](crate::LossError::OptionOutOfRange) outside `(0, 1e6]`;
+        /// at another temperature
         /// than 1 for [`Dice`](crate::overlap::Dice) with squares.
         pub fn temperature(mut self, temperature: f64) -> Result<Self, $crate::LossError> {
             self.$($at.)?temperature = $crate::spec::value::temperature(<Self as Describe>::NAME, temperature)?;
@@ -223,7 +233,8 @@ macro_rules! setter {
         /// Only these classes (for example without the background).
         ///
         /// # Errors
-        /// [`LossError::OptionOutOfRange`](crate::LossError::OptionOutOfRange) for an empty or repeating list;
+        /// [`LossError::OptionOutOfRange`](crate::LossError::OptionOutOfRange) for an empty or
+        /// repeating list;
         /// [`LossError::ClassIndex`](crate::LossError::ClassIndex) when the loss meets its logits.
         pub fn classes(mut self, classes: &[usize]) -> Result<Self, $crate::LossError> {
             self.$($at.)?classes.only = Some(classes.to_vec());
@@ -234,7 +245,8 @@ macro_rules! setter {
         /// One weight ≥ 0 per class.
         ///
         /// # Errors
-        /// [`LossError::OptionOutOfRange`](crate::LossError::OptionOutOfRange) for weights outside `[0, 1e100]` or all zero;
+        /// [`LossError::OptionOutOfRange`](crate::LossError::OptionOutOfRange) for weights outside
+        /// `[0, 1e100]` or all zero;
         /// [`LossError::ClassCount`](crate::LossError::ClassCount) when the loss meets its logits.
         pub fn class_weights(mut self, weights: &[f64]) -> Result<Self, $crate::LossError> {
             self.$($at.)?classes.weights = Some(weights.to_vec());
@@ -245,7 +257,8 @@ macro_rules! setter {
         /// Pixels added to the numerator of the score.
         ///
         /// # Errors
-        /// [`LossError::OptionOutOfRange`](crate::LossError::OptionOutOfRange) unless 0, or finite and at least 1e-30.
+        /// [`LossError::OptionOutOfRange`](crate::LossError::OptionOutOfRange) unless 0, or finite
+        /// and at least 1e-30.
         pub fn smooth_numerator(mut self, pixels: f64) -> Result<Self, $crate::LossError> {
             self.$($at.)?smooth_numerator = pixels;
             self.check().map(|()| self)
@@ -255,7 +268,8 @@ macro_rules! setter {
         /// Pixels added to the denominator of the score.
         ///
         /// # Errors
-        /// [`LossError::OptionOutOfRange`](crate::LossError::OptionOutOfRange) unless 0, or finite and at least 1e-30.
+        /// [`LossError::OptionOutOfRange`](crate::LossError::OptionOutOfRange) unless 0, or finite
+        /// and at least 1e-30.
         pub fn smooth_denominator(mut self, pixels: f64) -> Result<Self, $crate::LossError> {
             self.$($at.)?smooth_denominator = pixels;
             self.check().map(|()| self)

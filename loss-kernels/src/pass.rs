@@ -65,7 +65,8 @@ impl Cut {
 ///
 /// # Errors
 /// [`LossError::LabelOutOfRange`], [`LossError::ValueOutOfRange`] and [`LossError::NonFiniteLogit`] with the position of the first
-/// offender; [`LossError::Length`] where the logits are not as long as the problem says, [`LossError::PlanClasses`] where the plan is for another number of classes.
+/// offender; [`LossError::Length`] where the logits are not as long as the problem says,
+/// [`LossError::PlanClasses`] where the plan is for another number of classes.
 pub fn statistics<E: Element>(logits: &[E], problem: &Problem<'_>, plan: &Plan) -> Result<Vec<Table>, LossError> {
     pass::<E, E>(logits, problem, plan, true, None)
 }

@@ -65,7 +65,8 @@ impl<'a> Problem<'a> {
     /// `[N, *spatial]`.
     ///
     /// # Errors
-    /// Those of [`Geometry::new`], and [`LossError::Length`] where a slice is not as long as its shape says.
+    /// Those of [`Geometry::new`], and [`LossError::Length`] where a slice is not as long as its
+    /// shape says.
     pub fn new(
         logits: &[usize],
         (target, target_shape): (Target<'a>, &[usize]),
