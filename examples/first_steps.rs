@@ -1,8 +1,7 @@
 //! The program of the README.
 
 use ndarray::array;
-use segloss::ndarray::{NdarrayLoss, Target};
-use segloss::{LossError, matching, matching::CrossEntropy, penalty, penalty::L1};
+use segloss::ndarray::prelude::*;
 
 fn main() -> Result<(), LossError> {
     let loss = matching(CrossEntropy::new()) + 0.5 * penalty(L1::new()); // or "ce + 0.5 * l1".parse()?

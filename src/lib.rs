@@ -1,14 +1,19 @@
 //! Segmentation losses composed from a ground-truth matching term and an explicit region-size penalty.
 //!
-//! All of [`loss_core`] is at the root; each backend is a module behind its feature: [`ndarray`] (default), `burn` (with kernels for
-//! GPUs: `burn-wgpu`, `burn-cuda`; metrics: `burn-train`) and `tch` (LibTorch; it must be there when the feature is built: see `backend-tch`).
+//! Each backend is a module behind its feature: `ndarray` (default), `burn` (with kernels for GPUs:
+//! `burn-wgpu`, `burn-cuda`; metrics: `burn-train`) and `tch` (LibTorch; it must be there when the
+//! feature is built: see `backend-tch`). A program takes the prelude of the backend that it
+//! computes
+//! with; all of [`loss_core`] is at the root, and [`backend`] is for those who write a backend.
 //!
 //! ```
 //! # #[cfg(feature = "ndarray")] {
-//! use segloss::ndarray::{NdarrayLoss, Target};
-//! let loss: segloss::Loss = "ce + 0.5 * kl(temperature=10)".parse()?;
-//! let logits = ndarray::array![[[2.0f32, 0.5], [0.0, 1.5]]];
-//! let labels = ndarray::array![[0u8, 1]];
+//! use ndarray::array;
+//! use segloss::ndarray::prelude::*;
+//!
+//! let loss: Loss = "ce + 0.5 * kl(temperature=10)".parse()?;
+//! let logits = array![[[2.0f32, 0.5], [0.0, 1.5]]];
+//! let labels = array![[0u8, 1]];
 //! let total = loss.value(logits.view(), &Target::labels(labels.view()))?;
 //! assert!(total > 0.0);
 //! # }
@@ -17,9 +22,37 @@
 
 pub use loss_core::*;
 
-#[cfg(feature = "burn")]
-pub use backend_burn as burn;
-#[cfg(feature = "ndarray")]
-pub use backend_ndarray as ndarray;
-#[cfg(feature = "tch")]
-pub use backend_tch as tch;
+/// What a user of losses names, whichever the backend: `use segloss::prelude::*`.
+///
+/// The extension traits are not among it. Several backends call a method `evaluate`, so that with
+/// two
+/// traits in scope no call would compile. Take one backend's prelude, such as
+/// `segloss::ndarray::prelude`: it is this one and the backend's trait and target.
+pub mod prelude {
+    pub use loss_core::matching::{CrossEntropy, Focal, LogRecall};
+    pub use loss_core::overlap::{Dice, GeneralizedDice, Jaccard, RegionWeight, Tversky};
+    pub use loss_core::penalty::{DiceBias, Kl, L1, SizeTarget};
+    pub use loss_core::{
+        AbsentClass, Activation, Evaluation, Form, Loss, LossError, Pooling, Schedule, matching, overlap, penalty,
+    };
+}
+
+macro_rules! backend {
+    ($feature:literal, $module:ident, $backend:ident, [$($name:ident),*]) => {
+        #[cfg(feature = $feature)]
+        #[doc = concat!("The backend `", $feature, "`.")]
+        pub mod $module {
+            pub use $backend::*;
+
+            /// What a program that computes with this backend names.
+            pub mod prelude {
+                pub use crate::prelude::*;
+                pub use $backend::{$($name),*};
+            }
+        }
+    };
+}
+
+backend!("ndarray", ndarray, backend_ndarray, [NdarrayLoss, Target]);
+backend!("burn", burn, backend_burn, [BurnLoss, BurnTarget]);
+backend!("tch", tch, backend_tch, [TchLoss, TchTarget]);

@@ -24,7 +24,7 @@ use burn::train::metric::{
     Metric, MetricAttributes, MetricMetadata, MetricName, Numeric, NumericAttributes, NumericEntry, SerializedEntry,
 };
 use loss_core::expr::Table;
-use loss_core::{Loss, LossError, Plan, Probability, Side, Statistic, Temperature};
+use loss_core::{AbsentClass, Loss, LossError, Plan, Probability, Side, Statistic, Temperature};
 
 use crate::BurnTarget;
 use crate::loss::tables;
@@ -78,12 +78,13 @@ impl RegionCounts {
         if self.valid > 0.0 { (at(&self.predicted) - at(&self.target)) / self.valid } else { 0.0 }
     }
 
-    /// Dice of a class, 2I/(P+T); 1 where it is neither there nor predicted.
+    /// Dice of a class, 2I/(P+T); NaN where it is neither there nor predicted
+    /// ([`AbsentClass::SkipEmpty`]).
     #[must_use]
     pub fn dice(&self, class: usize) -> f64 {
         let at = |sums: &[f64]| sums.get(class).copied().unwrap_or(0.0);
-        let sizes = at(&self.predicted) + at(&self.target);
-        if sizes > 0.0 { 2.0 * at(&self.both) / sizes } else { 1.0 }
+        let (predicted, target) = (at(&self.predicted), at(&self.target));
+        AbsentClass::SkipEmpty.score(2.0 * at(&self.both), predicted + target, target).unwrap_or(f64::NAN)
     }
 }
 
@@ -206,9 +207,9 @@ mod tests {
         assert_eq!((first.dice(1), first.size_difference(1)), (4.0 / 7.0, 1.0 / 7.0));
         assert_eq!((first.dice(2), first.size_difference(2)), (0.0, 1.0 / 7.0));
         let second = counts([[1, 1, 1, 1], [0, 0, 0, 255]], [[1, 0, 0, 0], [0, 0, 0, 0]]);
-        assert_eq!((second.dice(2), second.size_difference(2)), (1.0, 0.0));
+        assert!(second.dice(2).is_nan() && second.size_difference(2) == 0.0);
         let mut both = RegionCounts::default();
-        assert_eq!((both.dice(1), both.size_difference(1)), (1.0, 0.0));
+        assert!(both.dice(1).is_nan() && both.size_difference(1) == 0.0);
         both.add(&first);
         assert_eq!(both, first);
         both.add(&second);

@@ -56,8 +56,7 @@ impl<const D: usize> Algebra for Interpreter<D> {
             Op::Ln => x.log(),
             Op::Powf(_) => match op.exponent() {
                 Some(2.0) => x.clone() * x,
-                // Where x is 0 the derivative must be finite: see `Expr::powf`.
-                Some(exponent) => power(at_least(x, self.constant(&Table::scalar(1e-30))?), exponent),
+                Some(exponent) => power_from_zero(x, self.constant(&Table::scalar(TINY))?, exponent),
                 None => return Err(unsupported()),
             },
             Op::Add => x + y()?,
@@ -74,6 +73,20 @@ impl<const D: usize> Algebra for Interpreter<D> {
             _ => return Err(unsupported()),
         })
     }
+}
+
+/// Where `Expr::powf` ends its slope.
+const TINY: f64 = 1e-30;
+
+/// x^c for x ≥ 0, with the value of the host at 0 and the slope of `Expr::powf`: c·max(x,
+/// 1e-30)^(c−1).
+fn power_from_zero<const D: usize>(x: Tensor<D>, tiny: Tensor<D>, exponent: f64) -> Tensor<D> {
+    let (at, tiny) = same_shape(x.clone().detach(), tiny);
+    let low = at.clone().lower_equal(tiny.clone());
+    let floored = at.clone().mask_where(low.clone(), tiny);
+    let value = power(floored.clone(), exponent);
+    let slope = value.clone() / floored * exponent;
+    value.mask_fill(low, 0f64.powf(exponent)) + (x - at) * slope
 }
 
 fn same_shape<const D: usize>(x: Tensor<D>, y: Tensor<D>) -> (Tensor<D>, Tensor<D>) {
@@ -295,5 +308,17 @@ mod tests {
     fn every_operation_is_the_hosts() {
         let algebra = Operations { device: Device::flex(), dtype: DType::F64 };
         conformance_tests::laws::check_algebra(&algebra, to_table).unwrap();
+    }
+
+    #[test]
+    fn a_power_has_a_finite_slope_at_zero() {
+        let device = Device::flex().autodiff();
+        let algebra = Operations { device: device.clone(), dtype: DType::F64 };
+        let x = Tensor::<2>::from_data(TensorData::from([[0.0, 0.25]]), (&device, DType::F64)).require_grad();
+        let root = algebra.apply(Op::Powf(0.5f64.to_bits()), &[&x]).unwrap();
+        let slope = x.grad(&root.clone().sum().backward()).unwrap();
+        assert_eq!(to_table(root).unwrap().values(), [0.0, 0.5]);
+        let [at_zero, beyond] = to_table(slope).unwrap().values().try_into().unwrap();
+        assert!((at_zero / (0.5 * TINY.powf(-0.5)) - 1.0f64).abs() < 1e-12 && (beyond - 1.0f64).abs() < 1e-12);
     }
 }

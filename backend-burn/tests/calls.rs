@@ -3,7 +3,7 @@
 use backend_burn::{BurnLoss, BurnTarget, Path};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use loss_core::expr::{Expr, Scalar};
-use loss_core::{AllRegions, Decomposition, Loss, LossError, Map, Overlap, Side, Temperature, overlap};
+use loss_core::{AllRegions, Argument, Decomposition, Loss, LossError, Map, Overlap, Side, Temperature, overlap};
 
 const SHAPE: [usize; 3] = [2, 3, 8];
 
@@ -116,12 +116,12 @@ fn maps_are_read_on_both_paths() {
         assert!(fused.is_finite() && (fused - operations).abs() < 1e-12, "{fused} and {operations}");
         assert!(gradient.iter().zip(&other).all(|(a, b)| (a - b).abs() < 1e-13), "{gradient:?}\n{other:?}");
         let error = loss.validate(logits(|_| {}), &target.map("weight", map(channels, &|m| m[4] = f64::NAN))).unwrap_err();
-        assert!(matches!(error, LossError::ValueOutOfRange { what: "map", .. }), "{error}");
+        assert!(matches!(error, LossError::ValueOutOfRange { what: Argument::Map, .. }), "{error}");
     }
     for path in [Path::Fused, Path::Operations] {
         let error = loss.forward_by(path, logits(|_| {}), &target).unwrap_err();
         assert_eq!(error.to_string(), "the loss reads the map `weight`, and the target has none");
         let error = loss.forward_by(path, logits(|_| {}), &target.clone().map("weight", map(2, &|_| {}))).unwrap_err();
-        assert!(matches!(error, LossError::ShapeMismatch { what: "map", .. }), "{error}");
+        assert!(matches!(error, LossError::ShapeMismatch { what: Argument::Map, .. }), "{error}");
     }
 }

@@ -1,7 +1,7 @@
 //! What a loss can do with ndarray views.
 
 use loss_core::expr::Table;
-use loss_core::{Evaluation, Loss, LossError, Value};
+use loss_core::{Argument, Evaluation, Loss, LossError, Value};
 use loss_kernels::Cpu;
 use ndarray::{Array, ArrayView, ArrayViewMut, Dimension};
 
@@ -136,7 +136,7 @@ pub(crate) fn in_place<'a, E: Element, D: Dimension>(
 ) -> Result<Option<&'a mut [E]>, LossError> {
     if gradient.shape() != logits {
         let (logits, got) = (logits.to_vec(), gradient.shape().to_vec());
-        return Err(LossError::ShapeMismatch { what: "gradients", expected: logits.clone(), logits, got });
+        return Err(LossError::ShapeMismatch { what: Argument::Gradient, expected: logits.clone(), logits, got });
     }
     Ok(gradient.as_slice_mut())
 }

@@ -2,7 +2,7 @@
 
 use backend_ndarray::{NdarrayLoss, NdarrayTiles, NdarrayWhole, Target};
 use loss_core::expr::{Expr, PixelFunction, Regions, Scalar};
-use loss_core::{Activation, AllRegions, Decomposition, Loss, LossError, Map, Overlap, Side, Temperature, overlap};
+use loss_core::{Activation, AllRegions, Argument, Decomposition, Loss, LossError, Map, Overlap, Side, Temperature, overlap};
 use ndarray::{Array2, Array3, s};
 
 const PIXELS: usize = 700;
@@ -247,7 +247,7 @@ fn what_does_not_fit_is_refused() {
     assert_eq!(other.to_string(), "the loss reads the map `weight`, and the target has only wieght");
     let narrow = case.map.slice(s![.., .., 1..]);
     let unfit = loss.value(case.logits.view(), &plain.map("weight", narrow)).unwrap_err();
-    assert!(matches!(unfit, LossError::ShapeMismatch { what: "map", .. }), "{unfit}");
+    assert!(matches!(unfit, LossError::ShapeMismatch { what: Argument::Map, .. }), "{unfit}");
     // The weight of every fourth pixel is 0: what the map holds there is not read.
     case.map[[1, 1, 4]] = f64::NAN;
     assert!(loss.value(case.logits.view(), &case.target(false)).unwrap().is_finite());

@@ -27,7 +27,7 @@ fn tiles_have_the_same_samples_and_classes() {
     assert!(whole.gradient(two.view(), &Target::labels(of(2))).is_err());
     let three = Array3::<f32>::zeros((1, 3, 5));
     let error = tiles.add(three.view(), &Target::labels(of(1))).unwrap_err();
-    assert!(matches!(error, LossError::TileMismatch { expected: [1, 2], got: [1, 3] }));
+    assert!(matches!(error, LossError::TileMismatch { expected: [1, 2], got: [1, 3], .. }));
     assert!(matches!(tiles.merge(loss().tiles(3).unwrap()), Err(LossError::TileMismatch { .. })));
 }
 

@@ -65,8 +65,7 @@ impl Interpreter {
             (Op::Ln, _) => x.f_log()?,
             (Op::Powf(_), _) => match op.exponent() {
                 Some(2.0) => x.f_mul(x)?,
-                // Where x is 0 the derivative must be finite: see `Expr::powf`.
-                Some(exponent) => at_least(x, &self.number(1, 1, 1e-30)?)?.f_pow_tensor_scalar(exponent)?,
+                Some(exponent) => power_from_zero(x, &self.number(1, 1, 1e-30)?, exponent)?,
                 None => return Ok(None),
             },
             (Op::Add, Some(y)) => x.f_add(y)?,
@@ -81,6 +80,17 @@ impl Interpreter {
         };
         Ok(Some(out))
     }
+}
+
+/// x^c for x ≥ 0, with the value of the host at 0 and the slope of `Expr::powf`: c·max(x,
+/// 1e-30)^(c−1).
+fn power_from_zero(x: &Tensor, tiny: &Tensor, exponent: f64) -> Result<Tensor, TchError> {
+    let at = x.f_detach()?;
+    let low = at.f_le_tensor(tiny)?;
+    let floored = tiny.f_where_self(&low, &at)?;
+    let value = floored.f_pow_tensor_scalar(exponent)?;
+    let slope = value.f_div(&floored)?.f_mul_scalar(exponent)?;
+    value.f_masked_fill(&low, 0f64.powf(exponent))?.f_add(&x.f_sub(&at)?.f_mul(&slope)?)
 }
 
 /// max(x, y) that keeps a NaN in x, the only sign of a non-finite logit on a device; where they are equal the gradient is y's.

@@ -34,7 +34,7 @@ pub struct Slot<E> {
 /// Labels of logits `[N, K, *spatial]`, in 0..K (0 and 1 for one channel), made by `to` of numbers that depend on the seed alone.
 ///
 /// # Errors
-/// [`LossError::ShapeMismatch`] for a shape that no array can have.
+/// [`LossError::Length`] for a shape that no array can have.
 pub fn labels_of<L>(shape: &[usize], seed: u64, to: impl Fn(i64) -> L) -> Result<ArrayD<L>, LossError> {
     let classes = shape.get(1).copied().unwrap_or(1).max(2);
     let pixels: Vec<usize> = shape.iter().enumerate().filter(|(axis, _)| *axis != 1).map(|(_, &length)| length).collect();
@@ -43,20 +43,16 @@ pub fn labels_of<L>(shape: &[usize], seed: u64, to: impl Fn(i64) -> L) -> Result
 }
 
 fn array<T>(shape: &[usize], values: Vec<T>) -> Result<ArrayD<T>, LossError> {
-    let got = vec![values.len()];
-    ArrayD::from_shape_vec(IxDyn(shape), values).map_err(|_| LossError::ShapeMismatch {
-        what: "values",
-        logits: shape.to_vec(),
-        expected: shape.to_vec(),
-        got,
-    })
+    let got = values.len();
+    let refused = |_| LossError::Length { what: "an array", shape: shape.to_vec(), got };
+    ArrayD::from_shape_vec(IxDyn(shape), values).map_err(refused)
 }
 
 impl<E: Element> Slot<E> {
     /// Logits of a shape, made by `from` of numbers that depend on the seed alone.
     ///
     /// # Errors
-    /// [`LossError::ShapeMismatch`] for a shape that no array can have.
+    /// [`LossError::Length`] for a shape that no array can have.
     pub fn new(shape: &[usize], seed: u64, from: impl Fn(f64) -> E, labels: LabelArray) -> Result<Self, LossError> {
         let logits = numbers(shape.iter().product(), seed).map(|u| from(6.0 * u - 3.0)).collect();
         Ok(Self { logits: array(shape, logits)?, labels, spare: None })
@@ -141,12 +137,7 @@ impl<E: Element> Slot<E> {
         // All three were made row-major.
         let labels = labels.unwrap_or(Labels::U8(&[]));
         let (Some(logits), Some(out)) = (self.logits.as_slice(), spare.as_slice_mut()) else {
-            return Err(LossError::ShapeMismatch {
-                what: "row-major values",
-                logits: self.logits.shape().to_vec(),
-                expected: self.logits.shape().to_vec(),
-                got: Vec::new(),
-            });
+            return Err(LossError::Length { what: "row-major values", shape: self.logits.shape().to_vec(), got: 0 });
         };
         let target = (loss_kernels::Target::Labels(labels), shape);
         let problem = Problem::new(self.logits.shape(), target, None, loss.ignored(), loss.activation())?;

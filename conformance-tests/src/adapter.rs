@@ -125,22 +125,20 @@ impl Input {
     /// Checks that the numbers fill the shapes: what an adapter does before it makes tensors of them.
     ///
     /// # Errors
-    /// [`LossError::ShapeMismatch`] with the first numbers that do not.
+    /// [`LossError::Length`] with the first numbers that do not.
     pub fn check(&self) -> Result<(), LossError> {
         let [samples, classes, _] = self.lengths();
         let (what, count) = match &self.target {
-            oracle::Target::Labels(labels) => ("the numbers of the labels", labels.len()),
-            oracle::Target::Soft(shares) => ("the numbers of the soft targets", shares.len()),
+            oracle::Target::Labels(labels) => ("labels", labels.len()),
+            oracle::Target::Soft(shares) => ("soft targets", shares.len()),
         };
-        let weights =
-            self.weights.as_ref().map(|weights| ("the numbers of the pixel weights", weights.len(), self.pixel_shape()));
-        let prior = self.prior.as_ref().map(|prior| ("the numbers of the prior", prior.len(), vec![samples, classes]));
-        let logits = ("the numbers of the logits", self.logits.len(), self.shape.clone());
+        let weights = self.weights.as_ref().map(|weights| ("pixel weights", weights.len(), self.pixel_shape()));
+        let prior = self.prior.as_ref().map(|prior| ("prior", prior.len(), vec![samples, classes]));
+        let logits = ("logits", self.logits.len(), self.shape.clone());
         for (what, got, shape) in [logits, (what, count, self.target_shape())].into_iter().chain(weights).chain(prior) {
             let places = shape.iter().try_fold(1usize, |product, &length| product.checked_mul(length));
             if places != Some(got) {
-                let logits = self.shape.clone();
-                return Err(LossError::ShapeMismatch { what, logits, expected: shape, got: vec![got] });
+                return Err(LossError::Length { what, shape, got });
             }
         }
         Ok(())

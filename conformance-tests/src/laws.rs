@@ -137,12 +137,14 @@ pub fn check_algebra<A: Algebra>(algebra: &A, read: impl Fn(A::Array) -> Result<
     let table = |rows, columns, values: &[f64]| Table::new(rows, columns, values.to_vec()).map_err(words);
     let any = table(2, 3, &[0.5, -1.25, 2.0, 0.0, -0.75, 1.5])?;
     let positive = table(2, 3, &[0.5, 1.25, 2.0, 1.0, 0.75, 1.5])?;
+    let proportions = table(2, 3, &[0.5, 0.0, 1.0, 1e-9, 0.75, 0.25])?;
     let (row, column) = (table(1, 3, &[0.5, 2.0, -0.5])?, table(2, 1, &[1.5, -2.0])?);
     // A NaN is the only sign of a logit that is not finite.
     let odd = table(2, 3, &[f64::NAN, 1.0, -1.0, f64::NAN, 0.5, 0.0])?;
     let alone = [Op::Neg, Op::Abs, Op::Sign, Op::Exp, Op::ExpM1, Op::Powf(2.0f64.to_bits()), Op::SumSamples, Op::SumClasses];
     let mut cases: Vec<(Op, Vec<&Table>)> = alone.map(|op| (op, vec![&any])).to_vec();
     cases.extend([Op::Ln, Op::Powf(1.5f64.to_bits())].map(|op| (op, vec![&positive])));
+    cases.extend([0.0, 0.25, 1.5].map(|exponent: f64| (Op::Powf(exponent.to_bits()), vec![&proportions])));
     for op in [Op::Add, Op::Sub, Op::Mul, Op::Div, Op::Max, Op::Greater] {
         cases.extend([&positive, &row, &column].map(|other| (op, vec![&any, other])));
     }

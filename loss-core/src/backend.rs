@@ -1,7 +1,11 @@
-//! All that a plugin supplies.
+//! What a backend is written with: its two traits, and what it meets of plans, programs and tables.
 
-use crate::expr::{Algebra, Table};
-use crate::{LossError, Plan};
+use crate::LossError;
+pub use crate::expr::{Algebra, HostAlgebra, OnHost, Op, PixelFunction, PixelStep, Table};
+pub use crate::geometry::{Geometry, TargetKind};
+pub use crate::plan::Plan;
+pub use crate::program::{Detail, Inputs, Outputs, Program, TermOutputs};
+pub use crate::statistics::{Side, Statistic};
 
 /// A tensor library that can sum up what a loss needs.
 ///

@@ -14,7 +14,7 @@
 //!
 //! That minimum is the lower envelope of one parabola per pixel of the line, found in one sweep.
 
-use crate::LossError;
+use crate::{Argument, LossError};
 
 /// Where a pixel lies relative to a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -162,7 +162,7 @@ fn pixels(shape: &[usize], spacing: &[f64]) -> Result<usize, LossError> {
     }
     if let Some(axis) = spacing.iter().position(|spacing| !SPACINGS.contains(spacing)) {
         let (value, position) = (spacing[axis], vec![axis]);
-        return Err(LossError::ValueOutOfRange { what: "spacing", value, expected: "[1e-18, 1e18]", position });
+        return Err(LossError::ValueOutOfRange { what: Argument::Spacing, value, expected: "[1e-18, 1e18]", position });
     }
     if shape.contains(&0) {
         return Err(LossError::Empty { what: "distance maps", shape: shape.to_vec() });

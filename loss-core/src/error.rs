@@ -1,9 +1,73 @@
 //! What can go wrong, with both sides of every disagreement named.
 
 use crate::Activation;
-use crate::spec::number;
+use crate::number::number;
+
+/// Which array of a call an error is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Argument {
+    /// Class indices.
+    Labels,
+    /// Shares of every class.
+    SoftTargets,
+    /// Weights of the pixels.
+    PixelWeights,
+    /// Proportions for penalties with `target=given`.
+    Prior,
+    /// The array that the gradient is written to.
+    Gradient,
+    /// Factors of pixels and classes.
+    Map,
+    /// Lengths of a voxel along the axes.
+    Spacing,
+}
+
+impl Argument {
+    /// Its name, and that of one of its numbers.
+    fn names(self) -> [&'static str; 2] {
+        match self {
+            Self::Labels => ["labels", "label"],
+            Self::SoftTargets => ["soft targets", "soft target"],
+            Self::PixelWeights => ["pixel weights", "pixel weight"],
+            Self::Prior => ["given priors", "given prior"],
+            Self::Gradient => ["gradients", "gradient"],
+            Self::Map => ["maps", "map"],
+            Self::Spacing => ["spacings", "spacing"],
+        }
+    }
+}
+
+impl std::fmt::Display for Argument {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.names()[0])
+    }
+}
 
 /// Every failure of this library. One line each; backend failures carry their source.
+///
+/// # How it grows
+/// New failures become new variants, so a `match` needs an arm `_`. Variants that only this crate
+/// makes are `#[non_exhaustive]`: they may gain fields, so a pattern ends in `..`. All others are
+/// for backends and terms of other crates to make as well; their fields never change.
+///
+/// ```
+/// use loss_core::LossError;
+/// fn classes(error: &LossError) -> Option<usize> {
+///     match error {
+///         LossError::LabelOutOfRange { classes, .. } | LossError::TooFewClasses { classes, .. } => Some(*classes),
+///         _ => None,
+///     }
+/// }
+/// ```
+/// ```compile_fail,E0638
+/// fn classes(error: &loss_core::LossError) -> Option<usize> {
+///     match error {
+///         loss_core::LossError::TooFewClasses { classes } => Some(*classes),   // `..` is missing
+///         _ => None,
+///     }
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LossError {
@@ -17,15 +81,16 @@ pub enum LossError {
     },
     /// Logits need a sample and a class axis.
     #[error("logits need at least the axes [N, K], got shape {shape:?}")]
+    #[non_exhaustive]
     LogitsRank {
         /// The shape given.
         shape: Vec<usize>,
     },
-    /// The target does not fit the logits.
+    /// An array does not fit the logits.
     #[error("{what} have shape {got:?}, but logits of shape {logits:?} need {expected:?}")]
     ShapeMismatch {
         /// Which array.
-        what: &'static str,
+        what: Argument,
         /// Shape of the logits.
         logits: Vec<usize>,
         /// Shape that fits them.
@@ -33,8 +98,27 @@ pub enum LossError {
         /// Shape given.
         got: Vec<usize>,
     },
+    /// Numbers that do not fill the shape they are given for, or are too many.
+    #[error("{what}: {got} numbers do not fill the shape {shape:?}")]
+    Length {
+        /// Which numbers.
+        what: &'static str,
+        /// The shape they are given for.
+        shape: Vec<usize>,
+        /// How many there are.
+        got: usize,
+    },
+    /// A plan made for another number of classes than the logits have.
+    #[error("the plan is for {plan} classes, but the logits have {classes}")]
+    PlanClasses {
+        /// Classes of the plan.
+        plan: usize,
+        /// Classes of the logits.
+        classes: usize,
+    },
     /// An activation that does not exist for this number of classes.
     #[error("softmax needs at least two classes, got {classes}; a single channel is binary: use sigmoid")]
+    #[non_exhaustive]
     TooFewClasses {
         /// Number of channels given.
         classes: usize,
@@ -49,11 +133,11 @@ pub enum LossError {
         /// Index into the target.
         position: Vec<usize>,
     },
-    /// A soft target or a pixel weight outside its range.
-    #[error("{what} {} at {position:?} is outside {expected}", number(*.value))]
+    /// A soft target, a pixel weight or a given prior outside its range.
+    #[error("{} {} at {position:?} is outside {expected}", .what.names()[1], number(*.value))]
     ValueOutOfRange {
         /// Which array.
-        what: &'static str,
+        what: Argument,
         /// The value.
         value: f64,
         /// The range, in words.
@@ -99,12 +183,14 @@ pub enum LossError {
     },
     /// A prior that is not a distribution over classes.
     #[error("a prior for softmax must sum to 1, got {}", number((.sum * 1e9).round() / 1e9))]
+    #[non_exhaustive]
     PriorNotDistribution {
         /// Its sum.
         sum: f64,
     },
     /// A prior given with the target that does not fit the logits.
     #[error("the prior given has shape {got:?}, but needs [{samples}, {classes}], or [1, {classes}] for all samples")]
+    #[non_exhaustive]
     GivenPriorShape {
         /// Samples of the logits.
         samples: usize,
@@ -126,6 +212,7 @@ pub enum LossError {
     },
     /// Text that names no term.
     #[error("unknown loss `{name}`{}", suggestion_or(.nearest, .known))]
+    #[non_exhaustive]
     UnknownTerm {
         /// The name.
         name: String,
@@ -136,6 +223,7 @@ pub enum LossError {
     },
     /// Text that names no option of a term.
     #[error("{term} has no option `{option}`{}", suggestion_or(.nearest, .known))]
+    #[non_exhaustive]
     UnknownOption {
         /// Name of the term.
         term: String,
@@ -148,6 +236,7 @@ pub enum LossError {
     },
     /// Text that is not a loss.
     #[error("at column {column} of `{text}`: expected {expected}, found {found}")]
+    #[non_exhaustive]
     Syntax {
         /// The whole text.
         text: String,
@@ -166,6 +255,7 @@ pub enum LossError {
     NoTiles,
     /// A tile that does not belong to the others.
     #[error("a tile has {} samples and {} classes; the whole has {} and {}", got[0], got[1], expected[0], expected[1])]
+    #[non_exhaustive]
     TileMismatch {
         /// Samples and classes of the whole.
         expected: [usize; 2],
@@ -174,6 +264,7 @@ pub enum LossError {
     },
     /// Tiles of one loss merged with those of another.
     #[error("tiles of {loss} cannot be merged with tiles of {other}")]
+    #[non_exhaustive]
     OtherLoss {
         /// The loss they are merged into.
         loss: String,
@@ -182,6 +273,7 @@ pub enum LossError {
     },
     /// A weight that is not a finite number.
     #[error("the weight {weight} of a term is not finite")]
+    #[non_exhaustive]
     Weight {
         /// The weight.
         weight: f64,

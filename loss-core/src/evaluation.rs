@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::expr::Table;
 use crate::program::Outputs;
-use crate::{Backend, Detail, Geometry, Inputs, LogitGradient, Loss, LossError, Role, SplitOf};
+use crate::{AbsentClass, Backend, Detail, Geometry, Inputs, LogitGradient, Loss, LossError, Role, SplitOf};
 
 /// The value of a loss with everything that explains it.
 #[derive(Clone, Debug, Serialize)]
@@ -56,7 +56,8 @@ pub struct RegionReport {
     pub target: f64,
     /// Predicted proportion, at temperature 1.
     pub predicted: f64,
-    /// Soft Dice score 2I/(P+T); 0 for a class without a true pixel.
+    /// Soft Dice score 2I/(P+T); NaN, in JSON `null`, where nothing is true and nothing predicted
+    /// ([`AbsentClass::SkipEmpty`]).
     pub dice: f64,
 }
 
@@ -143,11 +144,12 @@ impl Loss {
         let regions = outputs.regions.as_ref().map_or_else(Vec::new, |[target, predicted, dice]| {
             let classes = target.columns().max(predicted.columns());
             let at = |table: &Table, class| table.get(0, class).unwrap_or(f64::NAN);
-            let report = |class| RegionReport {
-                class,
-                target: at(target, class),
-                predicted: at(predicted, class),
-                dice: at(dice, class),
+            let report = |class| {
+                let [target, predicted, dice] = [target, predicted, dice].map(|table| at(table, class));
+                // The score is made already: only whether there is one is asked.
+                let exists = f64::from(u8::from(target + predicted > 0.0));
+                let dice = AbsentClass::SkipEmpty.score(dice, exists, target).unwrap_or(f64::NAN);
+                RegionReport { class, target, predicted, dice }
             };
             (0..classes).map(report).collect()
         });

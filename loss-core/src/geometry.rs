@@ -1,6 +1,6 @@
 //! Whether logits, target and weights fit each other: checked once, before any work, the same for every backend.
 
-use crate::{Activation, LossError};
+use crate::{Activation, Argument, LossError};
 
 /// What a target is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,10 +40,10 @@ impl Geometry {
         let without_classes: Vec<usize> = std::iter::once(*samples).chain(spatial.iter().copied()).collect();
         let (kind, target) = target;
         let expected = if kind == TargetKind::Labels { without_classes.as_slice() } else { logits };
-        let what = if kind == TargetKind::Labels { "labels" } else { "soft targets" };
+        let what = if kind == TargetKind::Labels { Argument::Labels } else { Argument::SoftTargets };
         fits(what, logits, expected, target)?;
         if let Some(weights) = weights {
-            fits("pixel weights", logits, &without_classes, weights)?;
+            fits(Argument::PixelWeights, logits, &without_classes, weights)?;
         }
         if logits.contains(&0) {
             return Err(LossError::Empty { what: "logits", shape: logits.to_vec() });
@@ -70,7 +70,7 @@ impl Geometry {
         if map.len() == logits.len() && map.len() > 1 && (0..map.len()).all(axis_fits) {
             return Ok(());
         }
-        fits("map", logits, logits, map)
+        fits(Argument::Map, logits, logits, map)
     }
 
     /// How many labels there are: K, or two where a single channel stands for both.
@@ -92,7 +92,7 @@ impl Geometry {
     }
 }
 
-fn fits(what: &'static str, logits: &[usize], expected: &[usize], got: &[usize]) -> Result<(), LossError> {
+fn fits(what: Argument, logits: &[usize], expected: &[usize], got: &[usize]) -> Result<(), LossError> {
     if expected == got {
         return Ok(());
     }

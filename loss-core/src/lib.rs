@@ -26,12 +26,13 @@
 //! assert_eq!(loss.to_string(), "ce + 0.5 * size_cap");
 //! ```
 
-mod backend;
+pub mod backend;
 mod compose;
 mod error;
 mod evaluation;
 pub mod expr;
 mod geometry;
+mod number;
 mod options;
 mod plan;
 mod program;
@@ -48,16 +49,16 @@ pub mod overlap;
 pub mod penalty;
 
 pub use backend::{Backend, LogitGradient};
-pub use compose::{Loss, Role, Term, matching, overlap, penalty};
-pub use error::LossError;
+pub use compose::{Loss, matching, overlap, penalty};
+pub use error::{Argument, LossError};
 pub use evaluation::{Evaluation, RegionReport, TermEvaluation, Value};
 pub use geometry::{Geometry, TargetKind};
-pub use options::{AbsentClass, ClassOptions, Form, Pooling};
+pub use options::{AbsentClass, Form, Pooling};
 pub use plan::Plan;
 pub use program::{Detail, Inputs, Outputs, Program, TermOutputs};
 pub use regions::{AllRegions, InsideTruth, RegionSizes};
 pub use schedule::Schedule;
 pub use spec::{PRESETS, catalogue};
 pub use statistics::{Activation, Map, Over, Probability, Quantity, Side, Statistic, Temperature};
-pub use term::{Decomposition, GroundTruthMatching, Overlap, RegionSizePenalty, SplitOf};
+pub use term::{Decomposition, GroundTruthMatching, Overlap, RegionSizePenalty, Role, SplitOf, Term};
 pub use tiles::{Tiles, Whole};

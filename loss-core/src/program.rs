@@ -2,7 +2,7 @@
 
 use crate::compose::{Term, WeightedTerm};
 use crate::expr::{Algebra, Classes, Expr, HostAlgebra, Index, Leaf, Scalar, Table, Tape};
-use crate::{Activation, AllRegions, Decomposition, LogitGradient, LossError, Plan, SplitOf, Statistic, Temperature};
+use crate::{Activation, AllRegions, Argument, Decomposition, LogitGradient, LossError, Plan, SplitOf, Statistic, Temperature};
 
 /// How much a program computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -323,7 +323,12 @@ fn given_prior(inputs: &Inputs, classes: usize, activation: Activation) -> Resul
     }
     if let Some(i) = prior.values().iter().position(|v| !(0.0..=1.0).contains(v)) {
         let position = vec![i / classes, i % classes];
-        return Err(LossError::ValueOutOfRange { what: "given prior", value: prior.values()[i], expected: "[0, 1]", position });
+        return Err(LossError::ValueOutOfRange {
+            what: Argument::Prior,
+            value: prior.values()[i],
+            expected: "[0, 1]",
+            position,
+        });
     }
     if activation == Activation::Softmax {
         prior.values().chunks(classes.max(1)).try_for_each(distribution)?;

@@ -3,8 +3,8 @@
 use std::fmt::{Display, Formatter};
 
 use crate::LossError;
+use crate::number::number;
 use crate::options::require;
-use crate::spec::number;
 
 /// The weight of a term over the epochs of a training run.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,7 +1,34 @@
-//! The three kinds of term.
+//! The three roles of a term, and a term in its role.
+
+use std::fmt::{Display, Formatter};
+use std::sync::Arc;
 
 use crate::expr::{Expr, Regions, Scalar};
-use crate::{Activation, AllRegions, InsideTruth, LossError, RegionSizes};
+use crate::{Activation, AllRegions, InsideTruth, LossError, RegionSizes, Schedule};
+
+/// What a term of any role can say of itself.
+macro_rules! of_any_role {
+    () => {
+        /// Refuses classes or an activation that the term cannot work with.
+        ///
+        /// # Errors
+        /// A [`LossError`] that says what does not fit.
+        fn fits(&self, classes: usize, activation: Activation) -> Result<(), LossError> {
+            let _ = (classes, activation);
+            Ok(())
+        }
+
+        /// Name in reports; by default that of the type.
+        fn name(&self) -> String {
+            type_name::<Self>()
+        }
+
+        /// Text that builds the term again; `None` where there is none.
+        fn text(&self) -> Option<String> {
+            None
+        }
+    };
+}
 
 /// A term that pulls the predicted region onto the true one. It sees only what lies inside the true regions.
 ///
@@ -30,24 +57,7 @@ pub trait GroundTruthMatching: Send + Sync + 'static {
         Decomposition::matching(self.matching(&regions.inside()))
     }
 
-    /// Refuses classes or an activation that the term cannot work with.
-    ///
-    /// # Errors
-    /// A [`LossError`] that says what does not fit.
-    fn fits(&self, classes: usize, activation: Activation) -> Result<(), LossError> {
-        let _ = (classes, activation);
-        Ok(())
-    }
-
-    /// Name in reports; by default that of the type.
-    fn name(&self) -> String {
-        crate::spec::type_name::<Self>()
-    }
-
-    /// Text that builds the term again; `None` where there is none.
-    fn text(&self) -> Option<String> {
-        None
-    }
+    of_any_role!();
 }
 
 /// A term that biases how large the predicted region is. It sees only sizes.
@@ -71,24 +81,7 @@ pub trait RegionSizePenalty: Send + Sync + 'static {
         None
     }
 
-    /// Refuses classes or an activation that the term cannot work with.
-    ///
-    /// # Errors
-    /// A [`LossError`] that says what does not fit.
-    fn fits(&self, classes: usize, activation: Activation) -> Result<(), LossError> {
-        let _ = (classes, activation);
-        Ok(())
-    }
-
-    /// Name in reports; by default that of the type.
-    fn name(&self) -> String {
-        crate::spec::type_name::<Self>()
-    }
-
-    /// Text that builds the term again; `None` where there is none.
-    fn text(&self) -> Option<String> {
-        None
-    }
+    of_any_role!();
 }
 
 /// A term made of both: a score of overlap, whose logarithm splits exactly into matching, size and a constant.
@@ -115,24 +108,7 @@ pub trait Overlap: Send + Sync + 'static {
         None
     }
 
-    /// Refuses classes or an activation that the term cannot work with.
-    ///
-    /// # Errors
-    /// A [`LossError`] that says what does not fit.
-    fn fits(&self, classes: usize, activation: Activation) -> Result<(), LossError> {
-        let _ = (classes, activation);
-        Ok(())
-    }
-
-    /// Name in reports; by default that of the type.
-    fn name(&self) -> String {
-        crate::spec::type_name::<Self>()
-    }
-
-    /// Text that builds the term again; `None` where there is none.
-    fn text(&self) -> Option<String> {
-        None
-    }
+    of_any_role!();
 }
 
 /// What the parts of a [`Decomposition`] add up to.
@@ -172,16 +148,104 @@ impl Decomposition {
     }
 }
 
-/// Name and text of a term that describes itself, inside the implementation of its role.
-macro_rules! described {
-    () => {
-        fn name(&self) -> String {
-            <Self as $crate::spec::Describe>::NAME.to_owned()
-        }
+/// The role of a term in a loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// [`GroundTruthMatching`]
+    Matching,
+    /// [`RegionSizePenalty`]
+    Size,
+    /// [`Overlap`]
+    Overlap,
+}
 
-        fn text(&self) -> Option<String> {
-            Some($crate::spec::text_of(self))
+impl Display for Role {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Matching => "matching",
+            Self::Size => "size",
+            Self::Overlap => "overlap",
+        })
+    }
+}
+
+/// A term in its role.
+#[derive(Clone)]
+#[non_exhaustive]
+pub enum Term {
+    /// Sees the inside of the true regions.
+    Matching(Arc<dyn GroundTruthMatching>),
+    /// Sees sizes.
+    Size(Arc<dyn RegionSizePenalty>),
+    /// Sees both.
+    Overlap(Arc<dyn Overlap>),
+}
+
+macro_rules! in_role {
+    ($of:expr, $term:ident => $call:expr) => {
+        match $of {
+            Self::Matching($term) => $call,
+            Self::Size($term) => $call,
+            Self::Overlap($term) => $call,
         }
     };
 }
-pub(crate) use described;
+
+impl Term {
+    /// Its role.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        match self {
+            Self::Matching(_) => Role::Matching,
+            Self::Size(_) => Role::Size,
+            Self::Overlap(_) => Role::Overlap,
+        }
+    }
+
+    /// Its name in reports.
+    #[must_use]
+    pub fn name(&self) -> String {
+        in_role!(self, term => term.name())
+    }
+
+    pub(crate) fn text(&self) -> Option<String> {
+        in_role!(self, term => term.text())
+    }
+
+    /// Whether both are known to be the same: by their texts, and one without a text by being this very one.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Matching(a), Self::Matching(b)) if Arc::ptr_eq(a, b) => true,
+            (Self::Size(a), Self::Size(b)) if Arc::ptr_eq(a, b) => true,
+            (Self::Overlap(a), Self::Overlap(b)) if Arc::ptr_eq(a, b) => true,
+            _ => self.role() == other.role() && self.text().is_some_and(|text| Some(text) == other.text()),
+        }
+    }
+
+    pub(crate) fn fits(&self, classes: usize, activation: Activation) -> Result<(), LossError> {
+        in_role!(self, term => term.fits(classes, activation))
+    }
+}
+
+/// A term in its role, with its weight.
+#[derive(Clone)]
+pub(crate) struct WeightedTerm {
+    pub(crate) schedule: Schedule,
+    pub(crate) term: Term,
+}
+
+/// `crate::path::SizeCap` as `size_cap`.
+fn type_name<T: ?Sized>() -> String {
+    let path = std::any::type_name::<T>();
+    let path = path.split('<').next().unwrap_or(path);
+    let name = path.rsplit("::").next().unwrap_or(path);
+    let mut out = String::new();
+    for (i, c) in name.char_indices() {
+        if c.is_uppercase() && i > 0 {
+            out.push('_');
+        }
+        out.extend(c.to_lowercase());
+    }
+    out
+}

@@ -174,7 +174,7 @@ fn a_given_prior_must_fit() {
         assert!(error.starts_with("given prior ") && error.ends_with(" at [1, 1] is outside [0, 1]"), "{error}");
     }
     let error = with(2, 3, &[0.5, 0.25, 0.25, 0.5, 0.25, 0.5]).unwrap_err();
-    assert!(matches!(error, LossError::PriorNotDistribution { sum: 1.25 }), "{error}");
+    assert!(matches!(error, LossError::PriorNotDistribution { sum: 1.25, .. }), "{error}");
     let none = program.outputs(&HostAlgebra, &statistics(program.plan(), 0.0), &inputs(&loss));
     assert!(matches!(none, Err(LossError::MissingPrior)));
 }
@@ -197,6 +197,41 @@ fn lists_of_classes_must_fit() {
 }
 
 #[test]
+fn smoothing_of_any_size_is_honoured() {
+    let value = |text: &str, sum: f64| {
+        let (loss, program) = (parse(text), program(text, Detail::Total));
+        let table = |s: &Statistic| {
+            let sum = if *s == Statistic::VALID_SIZE {
+                4.0
+            } else if *s == Statistic::TARGET_SIZE {
+                0.0
+            } else {
+                sum
+            };
+            Table::filled(SAMPLES, program.plan().columns(s), sum)
+        };
+        let statistics: Vec<_> = program.plan().statistics().iter().map(table).collect();
+        program.outputs(&HostAlgebra, &statistics, &inputs(&loss)).unwrap().total.values()[0]
+    };
+    for smooth in [1.0, 1e-7, 1e-8, 1e-11, 1e-20, 1e-30] {
+        for form in ["linear", "log"] {
+            for term in ["dice", "jaccard", "tversky"] {
+                let text = format!("{term}(form={form}, absent=count, smooth_numerator={smooth}, smooth_denominator={smooth})");
+                assert_eq!(value(&text, 0.0), 0.0, "{text}");
+            }
+        }
+        assert_eq!(value(&format!("log_recall(absent=count, smooth={smooth})"), 0.0), 0.0);
+    }
+    assert_eq!(value("dice(absent=skip_empty)", 0.0), 0.0);
+    assert_eq!(value("dice(absent=skip_empty)", 1.0), value("dice(absent=count)", 1.0));
+    // Without smoothing floors stay.
+    assert_eq!(value("dice(absent=count)", 0.0), 1.0);
+    assert!((value("dice(absent=count, form=log)", 0.0) + 1e-7f64.ln()).abs() < 1e-12);
+    let small = "dice(smooth_numerator=1e-31)".parse::<Loss>().unwrap_err().to_string();
+    assert_eq!(small, "dice: smooth_numerator = 1e-31 is not allowed; expected 0, or a finite number >= 1e-30");
+}
+
+#[test]
 fn tables_are_read_with_broadcasting() {
     let table = Table::new(2, 3, vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]).unwrap();
     assert_eq!([table.get(0, 0), table.get(1, 2), table.get(1, 0)], [Some(1.0), Some(6.0), Some(4.0)]);
@@ -204,7 +239,7 @@ fn tables_are_read_with_broadcasting() {
     let (row, column) = (Table::new(1, 2, vec![1.0, 2.0]).unwrap(), Table::new(2, 1, vec![3.0, 4.0]).unwrap());
     assert_eq!([row.get(7, 1), column.get(1, 7), Table::scalar(5.0).get(7, 7)], [Some(2.0), Some(4.0), Some(5.0)]);
     assert_eq!([row.get(0, 2), column.get(2, 0)], [None; 2]);
-    let message = "values of a table have shape [5], but logits of shape [2, 3] need [6]";
+    let message = "a table: 5 numbers do not fill the shape [2, 3]";
     assert_eq!(Table::new(2, 3, vec![0.0; 5]).unwrap_err().to_string(), message);
     assert_eq!(Table::filled(2, 2, 7.0).values(), [7.0; 4]);
 }
@@ -223,7 +258,7 @@ fn arrays_that_do_not_fit_are_refused() {
     let refused = program.upstream(&wrong, &Inputs::default(), &[1.0]);
     assert!(matches!(refused, Err(LossError::Unsupported { what: "operation", .. })), "{refused:?}");
     // Twice half of all addresses.
-    assert!(matches!(Table::new(usize::MAX / 2 + 1, 2, Vec::new()), Err(LossError::ShapeMismatch { .. })));
+    assert!(matches!(Table::new(usize::MAX / 2 + 1, 2, Vec::new()), Err(LossError::Length { .. })));
     let shape = [1, 2, 1 << 32, 1 << 32];
     let refused = Geometry::new(&shape, (TargetKind::Labels, &[1, 1 << 32, 1 << 32]), None, Activation::Softmax).unwrap_err();
     let text = "logits: shape [1, 2, 4294967296, 4294967296] is not supported; expected no more numbers than can be counted";
@@ -294,4 +329,26 @@ fn a_term_of_ones_own_is_named_after_its_type_and_sees_sizes() {
     assert_eq!((matching(X) + overlap(X)).to_string(), "x + x");
     assert_eq!((value(&predicted, None), value(&target, None)), (2.0, 2.0));
     assert_eq!(value(&x, Some(Table::new(1, 3, vec![0.5, 0.25, 0.25]).unwrap())), 3.0);
+}
+
+#[test]
+fn a_class_that_is_neither_true_nor_predicted_has_no_dice() {
+    let text = "dice(absent=skip_empty)";
+    let (loss, program) = (parse(text), program(text, Detail::Parts));
+    // Class 0 is true and predicted, class 1 predicted alone, class 2 neither.
+    let table = |s: &Statistic| {
+        let row: &[f64] = match s {
+            Statistic { over: Over::Valid, of: Quantity::One, .. } => &[4.0],
+            Statistic { of: Quantity::Mass(_), over: Over::Valid, .. } => &[3.0, 1.0, 0.0],
+            _ => &[3.0, 0.0, 0.0],
+        };
+        Table::new(1, row.len(), row.to_vec()).unwrap()
+    };
+    let statistics: Vec<_> = program.plan().statistics().iter().map(table).collect();
+    let inputs = loss.inputs(1, None);
+    let evaluation = loss.evaluation(&program.outputs(&HostAlgebra, &statistics, &inputs).unwrap());
+    let [true_and_predicted, predicted, neither] = [0, 1, 2].map(|class: usize| evaluation.regions[class].dice);
+    assert_eq!((true_and_predicted, predicted), (1.0, 0.0));
+    assert!(neither.is_nan());
+    assert_eq!(evaluation.total, 0.5);
 }

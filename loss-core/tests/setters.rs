@@ -3,9 +3,7 @@
 use loss_core::matching::{CrossEntropy, Focal, LogRecall};
 use loss_core::overlap::{Dice, GeneralizedDice, Jaccard, RegionWeight, Tversky};
 use loss_core::penalty::{DiceBias, Kl, L1, SizeTarget};
-use loss_core::{
-    AbsentClass, Activation, ClassOptions, Form, Loss, LossError, Pooling, Temperature, catalogue, matching, overlap, penalty,
-};
+use loss_core::{AbsentClass, Activation, Form, Loss, LossError, Pooling, catalogue, matching, overlap, penalty};
 
 type Row = (Loss, String);
 
@@ -19,12 +17,7 @@ macro_rules! rows {
     };
 }
 
-fn classes() -> Result<[ClassOptions; 2], LossError> {
-    Ok([ClassOptions::default().only(&[1, 2])?, ClassOptions::default().weighted(&[0.5, 2.0])?])
-}
-
 fn matching_terms() -> Result<Vec<Row>, LossError> {
-    let [only, weighted] = classes()?;
     let mut rows = rows!(matching, "ce":
         CrossEntropy::new().class_weights(&[0.5, 2.0])? => "class_weights=[0.5, 2]",
         CrossEntropy::new().label_smoothing(0.25)? => "label_smoothing=0.25",
@@ -41,10 +34,10 @@ fn matching_terms() -> Result<Vec<Row>, LossError> {
     rows.extend(rows!(matching, "log_recall":
         LogRecall::new().smooth(0.5)? => "smooth=0.5",
         LogRecall::new().pooling(Pooling::Sample) => "pooling=sample",
-        LogRecall::new().temperature(Temperature::TEN) => "temperature=10",
+        LogRecall::new().temperature(10.0)? => "temperature=10",
         LogRecall::new().absent(AbsentClass::Skip) => "absent=skip",
-        LogRecall::new().classes(only) => "classes=[1, 2]",
-        LogRecall::new().classes(weighted) => "class_weights=[0.5, 2]",
+        LogRecall::new().classes(&[1, 2])? => "classes=[1, 2]",
+        LogRecall::new().class_weights(&[0.5, 2.0])? => "class_weights=[0.5, 2]",
         LogRecall::new().activation(SIGMOID) => "activation=sigmoid",
     ));
     Ok(rows)
@@ -52,15 +45,14 @@ fn matching_terms() -> Result<Vec<Row>, LossError> {
 
 macro_rules! proportion_rows {
     ($type:ident, $name:literal) => {{
-        let [only, weighted] = classes()?;
         rows!(penalty, $name:
-            $type::new().temperature(Temperature::ONE) => "temperature=1",
+            $type::new().temperature(1.0)? => "temperature=1",
             $type::new().pooling(Pooling::Batch) => "pooling=batch",
             $type::new().target(SizeTarget::Given)? => "target=given",
             $type::new().target(SizeTarget::Prior(vec![0.25, 0.75]))? => "target=[0.25, 0.75]",
             $type::new().epsilon(0.001)? => "epsilon=0.001",
-            $type::new().classes(only) => "classes=[1, 2]",
-            $type::new().classes(weighted) => "class_weights=[0.5, 2]",
+            $type::new().classes(&[1, 2])? => "classes=[1, 2]",
+            $type::new().class_weights(&[0.5, 2.0])? => "class_weights=[0.5, 2]",
             $type::new().activation(SIGMOID) => "activation=sigmoid",
         )
     }};
@@ -76,16 +68,16 @@ fn size_terms() -> Result<Vec<Row>, LossError> {
 
 macro_rules! ratio_rows {
     ($new:expr, $name:literal) => {{
-        let [only, weighted] = classes()?;
         rows!(overlap, $name:
             $new.form(Form::Log) => "form=log",
             $new.pooling(Pooling::Sample) => "pooling=sample",
-            $new.smooth(1.0, 0.0)? => "smooth_numerator=1",
-            $new.smooth(0.0, 2.0)? => "smooth_denominator=2",
-            $new.temperature(Temperature::TEN)? => "temperature=10",
+            $new.smooth_numerator(1.0)? => "smooth_numerator=1",
+            $new.smooth_denominator(2.0)? => "smooth_denominator=2",
+            $new.temperature(10.0)? => "temperature=10",
             $new.absent(AbsentClass::Count) => "absent=count",
-            $new.classes(only) => "classes=[1, 2]",
-            $new.classes(weighted) => "class_weights=[0.5, 2]",
+            $new.absent(AbsentClass::SkipEmpty) => "absent=skip_empty",
+            $new.classes(&[1, 2])? => "classes=[1, 2]",
+            $new.class_weights(&[0.5, 2.0])? => "class_weights=[0.5, 2]",
             $new.activation(SIGMOID) => "activation=sigmoid",
         )
     }};
@@ -93,19 +85,19 @@ macro_rules! ratio_rows {
 
 fn overlap_terms() -> Result<Vec<Row>, LossError> {
     let mut rows = ratio_rows!(Dice::new(), "dice");
-    rows.extend(rows!(overlap, "dice": Dice::log() => "form=log", Dice::new().squared()? => "squared=true"));
+    rows.extend(rows!(overlap, "dice": Dice::log() => "form=log", Dice::new().squared(true)? => "squared=true"));
     rows.extend(ratio_rows!(Jaccard::new(), "jaccard"));
-    rows.extend(ratio_rows!(Tversky::default(), "tversky"));
+    rows.extend(ratio_rows!(Tversky::new(), "tversky"));
     rows.extend(rows!(overlap, "tversky":
-        Tversky::new(0.3, 0.5)? => "alpha=0.3",
-        Tversky::new(0.5, 0.7)? => "beta=0.7",
+        Tversky::new().alpha(0.3)? => "alpha=0.3",
+        Tversky::new().beta(0.7)? => "beta=0.7",
     ));
     rows.extend(rows!(overlap, "gdice":
         GeneralizedDice::new().form(Form::Log) => "form=log",
         GeneralizedDice::new().pooling(Pooling::Sample) => "pooling=sample",
         GeneralizedDice::new().weighting(RegionWeight::Simple) => "weighting=simple",
         GeneralizedDice::new().weighting(RegionWeight::Uniform) => "weighting=uniform",
-        GeneralizedDice::new().only(&[1, 2])? => "classes=[1, 2]",
+        GeneralizedDice::new().classes(&[1, 2])? => "classes=[1, 2]",
         GeneralizedDice::new().activation(SOFTMAX) => "activation=softmax",
     ));
     Ok(rows)
@@ -139,16 +131,20 @@ fn a_method_refuses_what_the_text_refuses() {
         (refused(Focal::new().class_weights(&[0.0])), "focal(class_weights=[0])"),
         (refused(LogRecall::new().smooth(-1.0)), "log_recall(smooth=-1)"),
         (refused(L1::new().target(SizeTarget::Prior(vec![]))), "l1(target=[])"),
+        (refused(L1::new().temperature(0.0)), "l1(temperature=0)"),
+        (refused(Jaccard::new().temperature(2e6)), "jaccard(temperature=2000000)"),
+        (refused(Dice::new().classes(&[2, 2])), "dice(classes=[2, 2])"),
+        (refused(LogRecall::new().class_weights(&[-1.0])), "log_recall(class_weights=[-1])"),
         (refused(Kl::new().epsilon(-0.5)), "kl(epsilon=-0.5)"),
         (refused(DiceBias::new().epsilon(2.0)), "db(epsilon=2)"),
-        (refused(Dice::new().smooth(-1.0, 0.0)), "dice(smooth_numerator=-1)"),
-        (refused(Jaccard::new().smooth(0.0, -1.0)), "jaccard(smooth_denominator=-1)"),
-        (refused(Dice::new().temperature(Temperature::TEN).and_then(Dice::squared)), "dice(temperature=10, squared=true)"),
-        (refused(Dice::new().squared().and_then(|d| d.temperature(Temperature::TEN))), "dice(temperature=10, squared=true)"),
-        (refused(Tversky::new(11.0, 0.5)), "tversky(alpha=11)"),
-        (refused(Tversky::new(0.5, -1.0)), "tversky(beta=-1)"),
-        (refused(GeneralizedDice::new().only(&[])), "gdice(classes=[])"),
-        (refused(GeneralizedDice::new().only(&[1, 1])), "gdice(classes=[1, 1])"),
+        (refused(Dice::new().smooth_numerator(-1.0)), "dice(smooth_numerator=-1)"),
+        (refused(Jaccard::new().smooth_denominator(-1.0)), "jaccard(smooth_denominator=-1)"),
+        (refused(Dice::new().temperature(10.0).and_then(|dice| dice.squared(true))), "dice(temperature=10, squared=true)"),
+        (refused(Dice::new().squared(true).and_then(|dice| dice.temperature(10.0))), "dice(temperature=10, squared=true)"),
+        (refused(Tversky::new().alpha(11.0)), "tversky(alpha=11)"),
+        (refused(Tversky::new().beta(-1.0)), "tversky(beta=-1)"),
+        (refused(GeneralizedDice::new().classes(&[])), "gdice(classes=[])"),
+        (refused(GeneralizedDice::new().classes(&[1, 1])), "gdice(classes=[1, 1])"),
     ] {
         assert_eq!(built, refused(text.parse::<Loss>()), "{text}");
         assert!(built.contains("is not allowed; expected"), "{text}: {built}");

@@ -42,8 +42,12 @@ fn text_prints_back() {
         "l1(target=given)",
     ] {
         assert_eq!(parse(text).to_string(), text);
-        let json = serde_json::to_string(&parse(text)).unwrap();
-        assert_eq!(serde_json::from_str::<Loss>(&json).unwrap(), parse(text));
+        for loss in [parse(text), parse(text).at_epoch(5), parse(text).at_epoch(usize::MAX)] {
+            let json = serde_json::to_string(&loss).unwrap();
+            let back: Loss = serde_json::from_str(&json).unwrap();
+            assert_eq!(back, loss);
+            assert!(back.terms().map(|(weight, _)| weight).eq(loss.terms().map(|(weight, _)| weight)), "{json}");
+        }
     }
 }
 
@@ -68,6 +72,7 @@ fn other_spellings_read_as_the_same() {
         ("2 * grow(1, factor=2, every=3, cap=8) * l1", "grow(2, factor=2, every=3, cap=16) * l1"),
         ("  ce  +  l1 ( ) ", "ce + l1"),
         ("ce with activation=softmax", "ce with activation=softmax"),
+        ("ce with epoch=1e3, ignore=7", "ce with ignore=7, epoch=1000"),
     ] {
         assert_eq!(parse(text).to_string(), same, "{text}");
     }
@@ -83,15 +88,15 @@ fn operators_build_the_same_loss() {
 }
 
 #[test]
-fn losses_are_equal_by_text_and_epoch() {
+fn losses_are_equal_by_text_which_has_the_epoch() {
     let loss = parse("ce + grow(1, factor=5, every=10, cap=100) * l1");
     assert_ne!(loss, parse("ce + l1"));
     assert_ne!(loss, loss.at_epoch(1));
     assert_eq!(loss.at_epoch(2), loss.at_epoch(2));
     let shown = "Loss(ce + grow(1, factor=5, every=10, cap=100) * l1";
     assert_eq!(format!("{loss:?}"), format!("{shown})"));
-    assert_eq!(format!("{:?}", loss.at_epoch(1)), format!(r#"{shown}; epoch 1: weights ["1", "1"])"#));
-    assert_eq!(format!("{:?}", loss.at_epoch(10)), format!(r#"{shown}; epoch 10: weights ["1", "5"])"#));
+    assert_eq!(format!("{:?}", loss.at_epoch(1)), format!(r#"{shown} with epoch=1; weights ["1", "1"])"#));
+    assert_eq!(format!("{:?}", loss.at_epoch(10)), format!(r#"{shown} with epoch=10; weights ["1", "5"])"#));
 }
 
 #[test]
@@ -113,7 +118,7 @@ fn mistakes_are_named() {
             "ce(class_weights=[-1, 1])",
             "ce: class_weights = [-1.0, 1.0] is not allowed; expected weights of 0 to 1e100, one of them above 0",
         ),
-        ("dice(absent=maybe)", "dice: absent = maybe is not allowed; expected zero, skip or count"),
+        ("dice(absent=maybe)", "dice: absent = maybe is not allowed; expected zero, skip, skip_empty or count"),
         ("dice(classes=[0.5])", "dice: classes = [0.5] is not allowed; expected all or a list of class indices, [1, 2, ..]"),
         (
             "dice(squared=true, temperature=2)",
@@ -144,9 +149,11 @@ fn mistakes_are_named() {
             "at column 16 of `grow(1, cap=2, cap=3) * ce`: expected what was not given before, found `cap`",
         ),
         ("ce with ignore=1.5", "at column 16 of `ce with ignore=1.5`: expected whole numbers, found `1.5`"),
-        ("ce with é=1", "with has no option `é`; known are activation, ignore"),
+        ("ce with é=1", "with has no option `é`; known are activation, ignore, epoch"),
         ("ce with actuation=softmax", "with has no option `actuation`; did you mean `activation`?"),
         ("ce with ignore=none", "at column 16 of `ce with ignore=none`: expected a label or a list of labels, found `none`"),
+        ("ce with epoch=-1", "at column 15 of `ce with epoch=-1`: expected an epoch, a whole number >= 0, found `-`"),
+        ("ce with epoch=all", "at column 15 of `ce with epoch=all`: expected an epoch, a whole number >= 0, found `all`"),
         ("ce with ignore=2e15", "at column 16 of `ce with ignore=2e15`: expected whole numbers, found `2e15`"),
         ("ce with activation=no", "at column 20 of `ce with activation=no`: expected softmax or sigmoid, found `no`"),
         ("focal(alpha=all)", "focal: alpha = all is not allowed; expected a number or none"),

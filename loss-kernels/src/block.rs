@@ -4,7 +4,7 @@
 
 mod probabilities;
 
-use loss_core::{Activation, LossError, Over, Side};
+use loss_core::{Activation, Argument, LossError, Over, Side};
 use pulp::Simd;
 
 use crate::columns::{Columns, GridMut};
@@ -231,7 +231,7 @@ impl<C: Real> Block<C> {
                     *to = C::of(value);
                     if !(value >= 0.0 && to.is_finite()) {
                         return Err(LossError::ValueOutOfRange {
-                            what: "pixel weight",
+                            what: Argument::PixelWeights,
                             value,
                             expected: "finite numbers >= 0",
                             position: problem.pixel_position(sample, start + b),
@@ -265,7 +265,7 @@ impl<C: Real> Block<C> {
                         let share = if weight == C::zero() { 0.0 } else { shares.at(plane + b) };
                         if !(0.0..=1.0).contains(&share) {
                             return Err(LossError::ValueOutOfRange {
-                                what: "soft target",
+                                what: Argument::SoftTargets,
                                 value: share,
                                 expected: "[0, 1]",
                                 position: problem.logit_position(sample, k, start + b),
@@ -295,7 +295,7 @@ impl<C: Real> Block<C> {
                         shape[1] = channels;
                         let position = loss_core::Geometry::position(&shape, plane + b);
                         let expected = "finite numbers of the type that is computed in";
-                        return Err(LossError::ValueOutOfRange { what: "map", value, expected, position });
+                        return Err(LossError::ValueOutOfRange { what: Argument::Map, value, expected, position });
                     }
                 }
             }

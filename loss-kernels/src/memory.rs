@@ -131,8 +131,7 @@ fn new<G: Element, R>(
     let result = write(Output { numbers, written: Some(&written) })?;
     let written = written.into_inner();
     if written != length {
-        let (expected, got) = (vec![length], vec![written]);
-        return Err(LossError::ShapeMismatch { what: "written numbers", logits: vec![length], expected, got });
+        return Err(LossError::Length { what: "the gradient written", shape: vec![length], got: written });
     }
     // SAFETY: all have been initialised: what was counted are the first numbers of disjoint parts, and they are as many as there are.
     #[allow(unsafe_code, reason = "the other half of what `Part::piece` spares")]
@@ -211,7 +210,7 @@ mod tests {
         assert_eq!(all(None, 0).unwrap().0, [0.0, 0.0, 0.0, 1.0, 1.0, 10.0, 10.0, 10.0, 11.0, 11.0]);
         for (skipped, from, wanted) in [(Some(0), 0, 7), (Some(3), 0, 8), (None, 1, 0)] {
             let refused = all(skipped, from).unwrap_err();
-            assert!(matches!(&refused, LossError::ShapeMismatch { got, .. } if *got == [wanted]), "{refused}");
+            assert!(matches!(refused, LossError::Length { got, .. } if got == wanted), "{refused}");
         }
     }
 

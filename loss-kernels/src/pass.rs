@@ -65,7 +65,8 @@ impl Cut {
 ///
 /// # Errors
 /// [`LossError::LabelOutOfRange`], [`LossError::ValueOutOfRange`] and [`LossError::NonFiniteLogit`] with the position of the first
-/// offender; [`LossError::ShapeMismatch`] where the logits are not as long as the problem says, or the plan is for another number of classes.
+/// offender; [`LossError::Length`] where the logits are not as long as the problem says,
+/// [`LossError::PlanClasses`] where the plan is for another number of classes.
 pub fn statistics<E: Element>(logits: &[E], problem: &Problem<'_>, plan: &Plan) -> Result<Vec<Table>, LossError> {
     pass::<E, E>(logits, problem, plan, true, None)
 }
@@ -191,8 +192,7 @@ fn pass<E: Element, G: Element<Compute = E::Compute>>(
     let geometry = problem.geometry();
     let (samples, classes, pixels) = (geometry.samples, geometry.classes, geometry.pixels);
     if plan.classes() != classes {
-        let (expected, got) = (vec![classes], vec![plan.classes()]);
-        return Err(LossError::ShapeMismatch { what: "plan's classes", logits: problem.shape.clone(), expected, got });
+        return Err(LossError::PlanClasses { plan: plan.classes(), classes });
     }
     let width = plan.statistics().len() * classes;
     let cut = Cut::new::<E::Compute>(samples, classes, pixels, width);

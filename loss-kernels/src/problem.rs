@@ -75,7 +75,8 @@ impl<'a> Problem<'a> {
     /// `[N, *spatial]`.
     ///
     /// # Errors
-    /// Those of [`Geometry::new`], and [`LossError::ShapeMismatch`] where a slice is not as long as its shape says.
+    /// Those of [`Geometry::new`], and [`LossError::Length`] where a slice is not as long as its
+    /// shape says.
     pub fn new(
         logits: &[usize],
         (target, target_shape): (Target<'a>, &[usize]),
@@ -140,9 +141,8 @@ impl<'a> Problem<'a> {
 }
 
 fn slice_fits(what: &'static str, shape: &[usize], length: usize) -> Result<(), LossError> {
-    let expected: usize = shape.iter().product();
-    if expected == length {
+    if shape.iter().product::<usize>() == length {
         return Ok(());
     }
-    Err(LossError::ShapeMismatch { what, logits: shape.to_vec(), expected: vec![expected], got: vec![length] })
+    Err(LossError::Length { what, shape: shape.to_vec(), got: length })
 }

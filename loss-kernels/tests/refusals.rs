@@ -1,7 +1,7 @@
 //! What does not fit is refused, also where no other part of a call would notice; and many classes are.
 
 use loss_core::expr::PixelFunction;
-use loss_core::{Activation, LossError, Plan, Probability, Side, Statistic, Temperature};
+use loss_core::{Activation, Argument, LossError, Plan, Probability, Side, Statistic, Temperature};
 use loss_kernels::{Instructions, Labels, Problem, Shares, Target, logit_gradient, statistics, validate};
 
 fn problem<'a>(labels: &'a [u8], classes: usize, pixels: usize) -> Result<Problem<'a>, LossError> {
@@ -11,11 +11,11 @@ fn problem<'a>(labels: &'a [u8], classes: usize, pixels: usize) -> Result<Proble
 
 #[test]
 fn slices_that_are_not_as_long_as_their_shape_are_refused() {
-    assert!(matches!(problem(&[0, 1], 2, 3), Err(LossError::ShapeMismatch { .. })));
+    assert!(matches!(problem(&[0, 1], 2, 3), Err(LossError::Length { .. })));
     let (problem, plan) = (problem(&[0, 1, 0], 2, 3).unwrap(), Plan::new(2, [Statistic::VALID_SIZE]).unwrap());
     for length in [5, 7] {
         let got = statistics(&vec![0f32; length], &problem, &plan);
-        assert!(matches!(got, Err(LossError::ShapeMismatch { what: "logits", .. })), "{length}: {got:?}");
+        assert!(matches!(got, Err(LossError::Length { what: "logits", .. })), "{length}: {got:?}");
     }
 }
 
@@ -43,9 +43,9 @@ fn a_plan_for_another_number_of_classes_is_refused() {
         for wanted in [Statistic::TARGET_SIZE, size] {
             let plan = Plan::new(classes, [wanted]).unwrap();
             let got = statistics(&[0f32; 6], &problem, &plan);
-            assert!(matches!(got, Err(LossError::ShapeMismatch { what: "plan's classes", .. })), "{classes}: {got:?}");
+            assert!(matches!(got, Err(LossError::PlanClasses { classes: 2, .. })), "{classes}: {got:?}");
             let got = logit_gradient(&[0f32; 6], &problem, &plan, &[], &mut [0f32; 6][..]);
-            assert!(matches!(got, Err(LossError::ShapeMismatch { what: "plan's classes", .. })), "{classes}: {got:?}");
+            assert!(matches!(got, Err(LossError::PlanClasses { classes: 2, .. })), "{classes}: {got:?}");
         }
     }
 }
@@ -115,8 +115,7 @@ fn offenders_are_named_wherever_they_are() {
         let mut odd = weights.clone();
         odd[PIXEL] = value;
         let got = check(&logits, hard(), Some(&odd), &[]);
-        let is_named =
-            matches!(&got, Err(LossError::ValueOutOfRange { what: "pixel weight", position, .. }) if position[..] == AT);
+        let is_named = matches!(&got, Err(LossError::ValueOutOfRange { what: Argument::PixelWeights, position, .. }) if position[..] == AT);
         assert!(is_named, "{got:?}");
     }
     // Finite, but not in the type that these logits are computed in.
@@ -130,7 +129,7 @@ fn offenders_are_named_wherever_they_are() {
         let mut odd = vec![0.25f32; 6000];
         odd[3000 + 2 * 1000 + AT[1]] = value;
         let got = check(&logits, Target::Soft(Shares::F32(&odd)), None, &[]);
-        let is_named = matches!(&got, Err(LossError::ValueOutOfRange { what: "soft target", position, .. })
+        let is_named = matches!(&got, Err(LossError::ValueOutOfRange { what: Argument::SoftTargets, position, .. })
             if position[..] == [AT[0], 2, AT[1]]);
         assert!(is_named, "{got:?}");
     }

@@ -11,7 +11,7 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 use half::{bf16, f16};
 use ndarray::ArrayD;
-use segloss::{Activation, Evaluation, Geometry, Loss, LossError, Role, SplitOf, TargetKind};
+use segloss::{Activation, Argument, Evaluation, Geometry, Loss, LossError, Role, SplitOf, TargetKind};
 use serde::Serialize;
 
 use self::compute::{Gradient, compute};
@@ -239,9 +239,11 @@ impl EvalArgs {
             | LossError::TooFewClasses { .. }
             | LossError::NonFiniteLogit { .. } => Some(&self.logits),
             LossError::LabelOutOfRange { .. } => Some(&self.target),
-            LossError::ShapeMismatch { what, .. } | LossError::ValueOutOfRange { what, .. } => {
-                if *what == "pixel weights" || *what == "pixel weight" { self.weights.as_ref() } else { Some(&self.target) }
-            }
+            LossError::ShapeMismatch { what, .. } | LossError::ValueOutOfRange { what, .. } => match what {
+                Argument::PixelWeights => self.weights.as_ref(),
+                Argument::Labels | Argument::SoftTargets => Some(&self.target),
+                _ => None,
+            },
             _ => None,
         };
         match path {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use ndarray::{Array2, ArrayView1, ArrayView3, Axis};
-use segloss::Activation;
+use segloss::{AbsentClass, Activation};
 
 use super::data::{Picture, crop};
 use super::network::UNet;
@@ -25,7 +25,7 @@ pub(crate) struct ClassReport {
     pub(crate) predicted: f64,
     /// Mean probability that the network gives it.
     pub(crate) probability: f64,
-    /// Dice score of the two regions; NaN where neither has a pixel.
+    /// Dice score of the two regions; NaN where neither has a pixel ([`AbsentClass::SkipEmpty`]).
     pub(crate) dice: f64,
 }
 
@@ -167,11 +167,14 @@ fn report(pictures: &[&Picture], predictions: &[Array2<u8>], probabilities: &[f6
         }
     }
     let valid = truth.iter().sum::<u64>() as f64;
-    let class = |k: usize| ClassReport {
-        target: truth[k] as f64 / valid,
-        predicted: predicted[k] as f64 / valid,
-        probability: probabilities[k] / valid,
-        dice: 2.0 * both[k] as f64 / (truth[k] + predicted[k]) as f64,
+    let class = |k: usize| {
+        let [truth, predicted, both] = [truth[k], predicted[k], both[k]].map(|pixels| pixels as f64);
+        ClassReport {
+            target: truth / valid,
+            predicted: predicted / valid,
+            probability: probabilities[k] / valid,
+            dice: AbsentClass::SkipEmpty.score(2.0 * both, truth + predicted, truth).unwrap_or(f64::NAN),
+        }
     };
     (0..classes).map(class).collect()
 }

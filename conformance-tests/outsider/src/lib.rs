@@ -2,7 +2,9 @@
 //! [`loss_core::LogitGradient`] ask for, and nothing else.
 
 use loss_core::expr::{OnHost, Table};
-use loss_core::{Activation, Backend, Geometry, LogitGradient, LossError, Over, Plan, Probability, Quantity, Side, Statistic};
+use loss_core::{
+    Activation, Argument, Backend, Geometry, LogitGradient, LossError, Over, Plan, Probability, Quantity, Side, Statistic,
+};
 
 /// The backend. It has no state.
 pub struct Plain;
@@ -39,7 +41,7 @@ impl Target {
         let position = || Geometry::position(&flat, at);
         let weight = self.weights.as_ref().map_or(1.0, |weights| weights[at]);
         if !(weight >= 0.0 && weight.is_finite()) {
-            let (what, expected) = ("pixel weight", "finite numbers >= 0");
+            let (what, expected) = (Argument::PixelWeights, "finite numbers >= 0");
             return Err(LossError::ValueOutOfRange { what, value: weight, expected, position: position() });
         }
         let share: Vec<f64> = match &self.labels {
@@ -64,7 +66,7 @@ impl Target {
         for k in 0..classes {
             let position = || Geometry::position(&self.shape, plane(k));
             if !(0.0..=1.0).contains(&share[k]) {
-                let (what, expected) = ("soft target", "[0, 1]");
+                let (what, expected) = (Argument::SoftTargets, "[0, 1]");
                 return Err(LossError::ValueOutOfRange { what, value: share[k], expected, position: position() });
             }
             if !logit[k].is_finite() {

@@ -94,6 +94,22 @@ pub(super) fn losses() -> Vec<Both> {
         }),
     );
     one(
+        "dice(form=log, absent=count, smooth_numerator=1e-11, smooth_denominator=1e-11)",
+        false,
+        Term::Ratio(Ratio {
+            form: Form::Log,
+            absent: Absent::Count,
+            smooth_numerator: 1e-11,
+            smooth_denominator: 1e-11,
+            ..Ratio::default()
+        }),
+    );
+    one(
+        "jaccard(pooling=sample, absent=skip_empty)",
+        false,
+        Term::Ratio(Ratio { pooling: Pooling::Sample, absent: Absent::SkipEmpty, ..dice(RatioKind::Jaccard) }),
+    );
+    one(
         "dice(classes=[1, 2], class_weights=[0.2, 1, 3])",
         true,
         Term::Ratio(Ratio { classes: only(), class_weights: c(), ..Ratio::default() }),

@@ -18,6 +18,8 @@ pub enum Absent {
     Zero,
     /// 0, and it does not count.
     Skip,
+    /// Its score, and it does not count where there is nothing to score.
+    SkipEmpty,
     /// Its score.
     Count,
 }
@@ -27,7 +29,7 @@ pub enum Absent {
 pub enum Form {
     /// 1 − score
     Linear,
-    /// −log max(score, 1e-7)
+    /// −log(score), of a score without smoothing −log max(score, 1e-7)
     Log,
 }
 

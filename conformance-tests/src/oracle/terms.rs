@@ -48,14 +48,14 @@ impl World<'_> {
         self.tape.combine(&parts)
     }
 
-    fn form(&mut self, form: Form, score: Var) -> Var {
+    fn form(&mut self, form: Form, score: Var, smooth: f64) -> Var {
         match form {
             Form::Linear => {
                 let negative = self.tape.scale(-1.0, score);
                 self.tape.offset(negative, 1.0)
             }
             Form::Log => {
-                let floored = self.tape.at_least(score, 1e-7);
+                let floored = self.tape.at_least(score, if smooth > 0.0 { 1e-30 } else { 1e-7 });
                 let log = self.tape.ln(floored);
                 self.tape.scale(-1.0, log)
             }
@@ -224,14 +224,20 @@ fn class_mean(
     world: &mut World<'_>,
     values: &[Vec<Var>],
     (target, valid): (&[Vec<f64>], &[f64]),
+    denominators: &[Vec<f64>],
     absent: Absent,
     c: &[f64],
 ) -> Var {
     let rows: Vec<Var> = (0..values.len())
         .map(|row| {
             let present = |k: usize| target[row][k] > 0.0;
-            let contributes = |k: usize| if absent == Absent::Count { valid[row] > 0.0 } else { present(k) };
-            let counted: f64 = (0..c.len()).filter(|&k| absent != Absent::Skip || present(k)).map(|k| c[k]).sum();
+            let contributes = |k: usize| match absent {
+                Absent::Zero | Absent::Skip => present(k),
+                Absent::SkipEmpty => valid[row] > 0.0 && denominators[row][k] > 1e-7,
+                Absent::Count => valid[row] > 0.0,
+            };
+            let counts = |k: &usize| matches!(absent, Absent::Zero | Absent::Count) || contributes(*k);
+            let counted: f64 = (0..c.len()).filter(counts).map(|k| c[k]).sum();
             if counted == 0.0 {
                 return world.tape.constant(0.0);
             }
@@ -244,15 +250,17 @@ fn class_mean(
 }
 
 /// −log(score) of a score with this denominator, and its parts: log(denominator / M) is size, −log(numerator at I = T / M) constant.
-fn split(world: &mut World<'_>, score: Var, denominator: Var, covered: f64, valid: f64) -> [Var; 3] {
+fn split(world: &mut World<'_>, score: Var, denominator: Var, covered: [f64; 2], valid: f64) -> [Var; 3] {
     if valid == 0.0 {
         return [world.tape.constant(0.0); 3];
     }
     let share = world.tape.scale(1.0 / valid, denominator);
     let share = world.tape.at_least(share, 1e-30);
     let size = world.tape.ln(share);
-    let constant = -(covered.max(1e-7) / valid).ln();
-    let whole = world.form(Form::Log, score);
+    let [covered, smooth] = covered;
+    let covered = if smooth > 0.0 { covered + smooth } else { covered.max(1e-7) };
+    let constant = -(covered / valid).ln();
+    let whole = world.form(Form::Log, score, smooth);
     let matching = world.tape.sub(whole, size);
     [world.tape.offset(matching, -constant), size, world.tape.constant(constant)]
 }
@@ -267,14 +275,15 @@ fn log_recall(world: &mut World<'_>, o: &LogRecall) -> Var {
             (0..classes)
                 .map(|k| {
                     let numerator = world.tape.offset(inside[row][k], o.smooth);
-                    let score = world.tape.scale(1.0 / (target[row][k] + o.smooth).max(1e-7), numerator);
-                    world.form(Form::Log, score)
+                    let size = if o.smooth > 0.0 { target[row][k] + o.smooth } else { target[row][k].max(1e-7) };
+                    let score = world.tape.scale(1.0 / size, numerator);
+                    world.form(Form::Log, score, o.smooth)
                 })
                 .collect()
         })
         .collect();
     let c = weights(classes, o.classes.as_deref(), o.class_weights.as_deref());
-    class_mean(world, &values, (&target, &valid), o.absent, &c)
+    class_mean(world, &values, (&target, &valid), &target, o.absent, &c)
 }
 
 fn ratio(world: &mut World<'_>, o: &Ratio) -> Made {
@@ -289,6 +298,7 @@ fn ratio(world: &mut World<'_>, o: &Ratio) -> Made {
     let mass = world.pooled(o.pooling, mass);
     let (target, valid) = (world.pooled_target(o.pooling, |y| y), world.pooled_valid(o.pooling));
     let squares = world.pooled_target(o.pooling, |y| y * y);
+    let mut denominators = vec![Vec::new(); valid.len()];
     let values: Vec<Vec<Made>> = (0..valid.len())
         .map(|row| {
             (0..classes)
@@ -308,11 +318,14 @@ fn ratio(world: &mut World<'_>, o: &Ratio) -> Made {
                     };
                     let numerator = world.tape.scale(factor, i);
                     let numerator = world.tape.offset(numerator, o.smooth_numerator);
-                    let denominator = world.tape.offset(denominator, o.smooth_denominator);
-                    let denominator = world.tape.at_least(denominator, 1e-7);
+                    denominators[row].push(world.tape.value(denominator));
+                    let denominator = match o.smooth_denominator {
+                        0.0 => world.tape.at_least(denominator, 1e-7),
+                        pixels => world.tape.offset(denominator, pixels),
+                    };
                     let score = world.tape.div(numerator, denominator);
-                    let value = world.form(o.form, score);
-                    let covered = factor * t + o.smooth_numerator;
+                    let value = world.form(o.form, score, o.smooth_numerator);
+                    let covered = [factor * t, o.smooth_numerator];
                     let [matching, size, constant] = split(world, score, denominator, covered, valid[row]);
                     [value, matching, size, constant]
                 })
@@ -322,7 +335,7 @@ fn ratio(world: &mut World<'_>, o: &Ratio) -> Made {
     let c = weights(classes, o.classes.as_deref(), o.class_weights.as_deref());
     [0, 1, 2, 3].map(|part| {
         let values: Vec<Vec<Var>> = values.iter().map(|row| row.iter().map(|made| made[part]).collect()).collect();
-        class_mean(world, &values, (&target, &valid), o.absent, &c)
+        class_mean(world, &values, (&target, &valid), &denominators, o.absent, &c)
     })
 }
 
@@ -369,8 +382,8 @@ fn generalized_dice(world: &mut World<'_>, o: &GeneralizedDice) -> Made {
             }
             let (numerator, denominator) = (world.tape.combine(&numerators), world.tape.combine(&denominators));
             let score = world.tape.div(numerator, denominator);
-            let value = world.form(o.form, score);
-            let [matching, size, constant] = split(world, score, denominator, covered, valid[row]);
+            let value = world.form(o.form, score, 0.0);
+            let [matching, size, constant] = split(world, score, denominator, [covered, 0.0], valid[row]);
             [value, matching, size, constant]
         })
         .collect();

@@ -31,7 +31,7 @@ fn value(term: &str, option: &str) -> BoxedStrategy<String> {
         "classes" => word(&["[0]", "[1]", "[1, 0]", "all"]),
         "pooling" => word(&["batch", "sample"]),
         "activation" => word(&["model", "softmax", "sigmoid"]),
-        "absent" => word(&["zero", "skip", "count"]),
+        "absent" => word(&["zero", "skip", "skip_empty", "count"]),
         "form" => word(&["linear", "log"]),
         "weighting" => word(&["square", "simple", "uniform"]),
         "squared" | "background" => word(&["true", "false"]),

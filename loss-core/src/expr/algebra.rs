@@ -41,15 +41,10 @@ impl Table {
     /// A table of the given shape.
     ///
     /// # Errors
-    /// [`LossError::ShapeMismatch`] where the number of values is not `rows · columns`.
+    /// [`LossError::Length`] where the number of values is not `rows · columns`.
     pub fn new(rows: usize, columns: usize, values: Vec<f64>) -> Result<Self, LossError> {
         if rows.checked_mul(columns) != Some(values.len()) {
-            return Err(LossError::ShapeMismatch {
-                what: "values of a table",
-                logits: vec![rows, columns],
-                expected: vec![rows.saturating_mul(columns)],
-                got: vec![values.len()],
-            });
+            return Err(LossError::Length { what: "a table", shape: vec![rows, columns], got: values.len() });
         }
         Ok(Self { rows, columns, values })
     }

@@ -3,7 +3,7 @@
 use std::fmt::{Display, Formatter, Result};
 
 use super::{Expr, Kind, Leaf, Node, Op};
-use crate::spec::number;
+use crate::number::number;
 
 impl<A> Display for Expr<A> {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {

@@ -1,7 +1,7 @@
-use crate::compose::Term;
 use crate::expr::{Expr, Regions, Samples, Scalar};
-use crate::options::{Pooling, check_weights, require, weights_expr};
-use crate::spec::{Describe, Visitor};
+use crate::options::{ClassOptions, Pooling, require, setters};
+use crate::spec::describe::{Describe, Visitor};
+use crate::term::Term;
 use crate::{Activation, AllRegions, Decomposition, GroundTruthMatching, InsideTruth, LossError, SplitOf, Temperature};
 
 /// Cross-Entropy: the mean over valid pixels of −log p of the true class.
@@ -27,7 +27,7 @@ use crate::{Activation, AllRegions, Decomposition, GroundTruthMatching, InsideTr
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct CrossEntropy {
-    class_weights: Option<Vec<f64>>,
+    classes: ClassOptions,
     label_smoothing: f64,
     pooling: Pooling,
     activation: Option<Activation>,
@@ -35,7 +35,7 @@ pub struct CrossEntropy {
 
 impl Default for CrossEntropy {
     fn default() -> Self {
-        Self { class_weights: None, label_smoothing: 0.0, pooling: Pooling::Batch, activation: None }
+        Self { classes: ClassOptions::default(), label_smoothing: 0.0, pooling: Pooling::Batch, activation: None }
     }
 }
 
@@ -44,16 +44,6 @@ impl CrossEntropy {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// One weight ≥ 0 per class.
-    ///
-    /// # Errors
-    /// [`LossError::OptionOutOfRange`] for weights outside `[0, 1e100]` or all zero; [`LossError::ClassCount`] when the loss
-    /// meets its logits.
-    pub fn class_weights(mut self, weights: &[f64]) -> Result<Self, LossError> {
-        self.class_weights = Some(weights.to_vec());
-        self.check().map(|()| self)
     }
 
     /// Share e of the target that is spread evenly.
@@ -65,25 +55,11 @@ impl CrossEntropy {
         self.check().map(|()| self)
     }
 
-    /// Mean over the pixels of the batch, or mean over samples of the means over their pixels.
-    #[must_use]
-    pub fn pooling(mut self, pooling: Pooling) -> Self {
-        self.pooling = pooling;
-        self
-    }
-
-    /// Another activation than the loss's own.
-    #[must_use]
-    pub fn activation(mut self, activation: Activation) -> Self {
-        self.activation = Some(activation);
-        self
-    }
-
     /// What the sum is divided by, at the level of the pooling.
     fn divisor(&self, truth: &InsideTruth) -> Expr<Samples> {
         let valid = self.pooling.samples(truth.valid_size());
-        let weights = weights_expr(self.class_weights.as_deref());
-        match (truth.activation(), &self.class_weights) {
+        let weights = self.classes.expr();
+        match (truth.activation(), &self.classes.weights) {
             (Activation::Softmax, None) => valid,
             (Activation::Softmax, Some(_)) => (weights * self.pooling.regions(truth.target_size())).sum_classes(),
             (Activation::Sigmoid, _) => valid * weights.sum_classes(),
@@ -93,13 +69,15 @@ impl CrossEntropy {
     fn contributions(&self, truth: &InsideTruth) -> Expr<Regions> {
         let truth = truth.under(self.activation);
         let likelihood = sum(truth.sides().iter().map(|&side| truth.smoothed_log_likelihood(self.label_smoothing, side)));
-        (-(weights_expr(self.class_weights.as_deref()) * likelihood)).ratio(&self.divisor(&truth))
+        (-(self.classes.expr() * likelihood)).ratio(&self.divisor(&truth))
     }
 }
 
 fn sum(parts: impl Iterator<Item = Expr<Regions>>) -> Expr<Regions> {
     parts.reduce(|a, b| a + b).unwrap_or_else(|| Expr::constant(0.0))
 }
+
+setters!(CrossEntropy []: pooling class_weights activation);
 
 impl GroundTruthMatching for CrossEntropy {
     fn matching(&self, truth: &InsideTruth) -> Expr<Scalar> {
@@ -124,14 +102,14 @@ impl GroundTruthMatching for CrossEntropy {
             size.push(mass.clone() * (log_target.clone() - log_predicted));
             constant.push(-(mass * log_target));
         }
-        let weights = weights_expr(self.class_weights.as_deref());
+        let weights = self.classes.expr();
         let divisor = self.divisor(&truth);
         let part =
             |sides: Vec<Expr<Regions>>| (weights.clone() * sum(sides.into_iter())).ratio(&divisor).sum_classes().mean_samples();
         Decomposition { matching: part(matching), size: part(size), constant: part(constant), of: SplitOf::Value }
     }
 
-    crate::term::described!();
+    crate::spec::describe::described!();
 }
 
 impl Describe for CrossEntropy {
@@ -140,14 +118,14 @@ impl Describe for CrossEntropy {
     const FORMULA: &'static str = "-(1/M) Σ_k L_k = -(1/M) ΣΣ_{s in Ω_k} log(p/p̂_k) + KL(t̂ || p̂) + H(t̂)";
 
     fn visit(&mut self, visitor: &mut Visitor<'_>) -> Result<(), LossError> {
-        visitor.option("class_weights", "weight of each class", &mut self.class_weights)?;
+        visitor.option("class_weights", "weight of each class", &mut self.classes.weights)?;
         visitor.option("label_smoothing", "share of the target that is spread evenly", &mut self.label_smoothing)?;
         visitor.option("pooling", "mean over the batch's pixels, or over samples of their means", &mut self.pooling)?;
         visitor.option("activation", "the loss's own, or another", &mut self.activation)
     }
 
     fn check(&self) -> Result<(), LossError> {
-        check_weights(Self::NAME, self.class_weights.as_deref())?;
+        self.classes.check(Self::NAME)?;
         let share = self.label_smoothing;
         require((0.0..=1.0).contains(&share), Self::NAME, "label_smoothing", share, "a share in [0, 1]")
     }

@@ -1,7 +1,7 @@
-use crate::compose::Term;
 use crate::expr::{Expr, PixelFunction, Regions, Samples, Scalar};
-use crate::options::{Pooling, check_weights, require, weights_expr};
-use crate::spec::{Describe, Visitor};
+use crate::options::{ClassOptions, Pooling, require, setters};
+use crate::spec::describe::{Describe, Visitor};
+use crate::term::Term;
 use crate::{Activation, GroundTruthMatching, InsideTruth, LossError, Side};
 
 /// Focal loss: Cross-Entropy in which a pixel counts the less, the better it is predicted: `φ(log p) = −(1−p)^γ log p`.
@@ -24,7 +24,7 @@ use crate::{Activation, GroundTruthMatching, InsideTruth, LossError, Side};
 pub struct Focal {
     gamma: f64,
     alpha: Option<f64>,
-    class_weights: Option<Vec<f64>>,
+    classes: ClassOptions,
     pooling: Pooling,
     activation: Option<Activation>,
 }
@@ -32,7 +32,7 @@ pub struct Focal {
 impl Default for Focal {
     fn default() -> Self {
         let activation = Some(Activation::Sigmoid);
-        Self { gamma: 2.0, alpha: None, class_weights: None, pooling: Pooling::Batch, activation }
+        Self { gamma: 2.0, alpha: None, classes: ClassOptions::default(), pooling: Pooling::Batch, activation }
     }
 }
 
@@ -61,38 +61,14 @@ impl Focal {
         self.check().map(|()| self)
     }
 
-    /// One weight ≥ 0 per class.
-    ///
-    /// # Errors
-    /// [`LossError::OptionOutOfRange`] for weights outside `[0, 1e100]` or all zero; [`LossError::ClassCount`] when the loss
-    /// meets its logits.
-    pub fn class_weights(mut self, weights: &[f64]) -> Result<Self, LossError> {
-        self.class_weights = Some(weights.to_vec());
-        self.check().map(|()| self)
-    }
-
-    /// Mean over the pixels of the batch, or mean over samples of the means over their pixels.
-    #[must_use]
-    pub fn pooling(mut self, pooling: Pooling) -> Self {
-        self.pooling = pooling;
-        self
-    }
-
-    /// Softmax focal, or the one-vs-all sigmoid form.
-    #[must_use]
-    pub fn activation(mut self, activation: Activation) -> Self {
-        self.activation = Some(activation);
-        self
-    }
-
     fn contributions(&self, truth: &InsideTruth) -> Expr<Regions> {
         let truth = truth.under(self.activation);
         let gamma = self.gamma;
         let function = PixelFunction::new(|log_p| -((-log_p.exp_m1()).powf(gamma) * log_p));
-        let weights = weights_expr(self.class_weights.as_deref());
+        let weights = self.classes.expr();
         let valid = self.pooling.samples(truth.valid_size());
         let region = truth.pixel_sum(&function, Side::Region);
-        let (sum, divisor): (Expr<Regions>, Expr<Samples>) = match (truth.activation(), &self.class_weights) {
+        let (sum, divisor): (Expr<Regions>, Expr<Samples>) = match (truth.activation(), &self.classes.weights) {
             (Activation::Softmax, None) => (region, valid),
             (Activation::Softmax, Some(_)) => {
                 (region, (weights.clone() * self.pooling.regions(truth.target_size())).sum_classes())
@@ -105,6 +81,8 @@ impl Focal {
         (weights * sum).ratio(&divisor)
     }
 }
+
+setters!(Focal []: pooling class_weights activation);
 
 impl GroundTruthMatching for Focal {
     fn matching(&self, truth: &InsideTruth) -> Expr<Scalar> {
@@ -125,7 +103,7 @@ impl GroundTruthMatching for Focal {
         }
     }
 
-    crate::term::described!();
+    crate::spec::describe::described!();
 }
 
 impl Describe for Focal {
@@ -137,7 +115,7 @@ impl Describe for Focal {
     fn visit(&mut self, visitor: &mut Visitor<'_>) -> Result<(), LossError> {
         visitor.option("gamma", "how quickly well-predicted pixels fade, 0 to 100", &mut self.gamma)?;
         visitor.option("alpha", "weight of the region against its background (sigmoid), 0 to 1", &mut self.alpha)?;
-        visitor.option("class_weights", "weight of each class", &mut self.class_weights)?;
+        visitor.option("class_weights", "weight of each class", &mut self.classes.weights)?;
         visitor.option("pooling", "mean over the batch's pixels, or over samples of their means", &mut self.pooling)?;
         visitor.option("activation", "one-vs-all sigmoid, softmax, or the loss's own", &mut self.activation)
     }
@@ -147,7 +125,7 @@ impl Describe for Focal {
         if let Some(alpha) = self.alpha {
             require((0.0..=1.0).contains(&alpha), Self::NAME, "alpha", alpha, "a number in [0, 1]")?;
         }
-        check_weights(Self::NAME, self.class_weights.as_deref())
+        self.classes.check(Self::NAME)
     }
 
     fn into_term(self) -> Term {

@@ -1,15 +1,20 @@
-use crate::compose::Term;
 use crate::expr::{Expr, Regions, Scalar};
-use crate::options::{AbsentClass, ClassOptions, Form, Pooling, require};
+use crate::options::{AbsentClass, ClassOptions, Form, Pooling, require_smoothing, setters};
 use crate::overlap::ratio::{ClassMean, RatioScore};
-use crate::spec::{Describe, Visitor};
+use crate::spec::describe::{Describe, Visitor};
+use crate::term::Term;
 use crate::{Activation, GroundTruthMatching, InsideTruth, LossError, Temperature};
 
 /// The matching part that Dice, Tversky and Jaccard share: `−log(I/T)`, minus the logarithm of the soft recall.
 ///
-/// `I` is the predicted mass inside the true region of size T; ratio and denominator are at least 1e-7. It is bounded by the class's
-/// Cross-Entropy, `−log(I/T) ≤ −L/T` (Jensen). A class without a true pixel contributes 0 and still counts in the mean, unless
+/// `I` is the predicted mass inside the true region of size T; unless smoothed, ratio and
+/// denominator
+/// are at least 1e-7. It is bounded by the class's Cross-Entropy, `−log(I/T) ≤ −L/T` (Jensen). A
+/// class without a true pixel contributes 0 and still counts in the mean, unless
 /// asked otherwise; where no pixel is valid it is 0.
+///
+/// It does not see what is predicted outside the true region, so that `absent=skip_empty` is
+/// `skip`.
 ///
 /// Source: Liu et al., arXiv 2104.08717, section 3.
 ///
@@ -49,20 +54,6 @@ impl LogRecall {
         Self::default()
     }
 
-    /// Over what I and T are summed before their ratio.
-    #[must_use]
-    pub fn pooling(mut self, pooling: Pooling) -> Self {
-        self.pooling = pooling;
-        self
-    }
-
-    /// Temperature of the probabilities.
-    #[must_use]
-    pub fn temperature(mut self, temperature: Temperature) -> Self {
-        self.temperature = temperature;
-        self
-    }
-
     /// Pixels added to I and T.
     ///
     /// # Errors
@@ -72,38 +63,18 @@ impl LogRecall {
         self.check().map(|()| self)
     }
 
-    /// What a class without a true pixel contributes.
-    #[must_use]
-    pub fn absent(mut self, absent: AbsentClass) -> Self {
-        self.absent = absent;
-        self
-    }
-
-    /// Which classes count, and how much.
-    #[must_use]
-    pub fn classes(mut self, classes: ClassOptions) -> Self {
-        self.classes = classes;
-        self
-    }
-
-    /// Another activation than the loss's own.
-    #[must_use]
-    pub fn activation(mut self, activation: Activation) -> Self {
-        self.activation = Some(activation);
-        self
-    }
-
     fn mean(&self, truth: &InsideTruth) -> ClassMean {
         let truth = truth.under(self.activation);
         let target = self.pooling.regions(truth.target_size());
-        let score = RatioScore {
-            numerator: self.pooling.regions(truth.intersection(self.temperature)) + self.smooth,
-            denominator: target.clone() + self.smooth,
-        };
+        let inside = self.pooling.regions(truth.intersection(self.temperature));
+        let score = RatioScore { numerator: inside, denominator: target.clone(), covered: target.clone() };
+        let score = score.smoothed(self.smooth, self.smooth).score();
         let valid = self.pooling.samples(truth.valid_size());
-        ClassMean::new(Form::Log.of(&score.score()), &target, &valid, self.absent, &self.classes)
+        ClassMean::new(Form::Log.of(&score, self.smooth), &target, &target, &valid, self.absent, &self.classes)
     }
 }
+
+setters!(LogRecall []: pooling temperature absent classes class_weights activation);
 
 impl GroundTruthMatching for LogRecall {
     fn matching(&self, truth: &InsideTruth) -> Expr<Scalar> {
@@ -114,13 +85,13 @@ impl GroundTruthMatching for LogRecall {
         Some(self.mean(truth).elements)
     }
 
-    crate::term::described!();
+    crate::spec::describe::described!();
 }
 
 impl Describe for LogRecall {
     const NAME: &'static str = "log_recall";
     const SUMMARY: &'static str = "The matching part of Dice, Tversky and Jaccard by itself";
-    const FORMULA: &'static str = "mean_k -log(max((I + s)/(T + s), 1e-7))";
+    const FORMULA: &'static str = "mean_k -log((I + s)/(T + s)); -log(max(I/max(T, 1e-7), 1e-7)) if s = 0";
 
     fn visit(&mut self, visitor: &mut Visitor<'_>) -> Result<(), LossError> {
         visitor.option("smooth", "pixels added to I and T", &mut self.smooth)?;
@@ -133,8 +104,7 @@ impl Describe for LogRecall {
     }
 
     fn check(&self) -> Result<(), LossError> {
-        let smooth = self.smooth;
-        require(smooth >= 0.0 && smooth.is_finite(), Self::NAME, "smooth", smooth, "a finite number >= 0")?;
+        require_smoothing(Self::NAME, "smooth", self.smooth)?;
         self.classes.check(Self::NAME)
     }
 

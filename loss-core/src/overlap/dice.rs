@@ -1,15 +1,17 @@
 use super::ratio::{Masses, Ratio, RatioOptions, RatioScore, overlap_term, ratio_term};
-use crate::compose::Term;
-use crate::expr::{Expr, Regions};
 use crate::options::{Form, out_of_range};
-use crate::spec::{Describe, Visitor};
+use crate::spec::describe::{Describe, Visitor};
+use crate::term::Term;
 use crate::{LossError, Temperature};
 
 /// Dice: `D_k = 2I_k/(P_k + T_k)`, as `1 − D` or `−log D`, averaged over classes.
 ///
-/// Defaults are the authors': masses pooled over the batch, no smoothing, denominator at least 1e-7, score at least 1e-7 inside the
-/// logarithm; a class without a true pixel contributes 0 and still counts in the mean. With `squared` the denominator is
-/// `Σp² + Σy²` (V-Net). Where no pixel is valid it is 0.
+/// Defaults are the authors': masses pooled over the batch and no smoothing; a class without a true
+/// pixel contributes 0 and still counts in the mean. With `squared` the denominator is `Σp² + Σy²`
+/// (V-Net). Where no pixel is valid it is 0.
+///
+/// Floors stand only where nothing is smoothed: without `smooth_denominator` the denominator is at
+/// least 1e-7, without `smooth_numerator` the score inside the logarithm is.
 ///
 /// Hidden in it is a size penalty that always shrinks regions (Liu et al., arXiv 2104.08717, section 3):
 /// `−log D = −log(I/T) [matching] + log(p̂ + t̂) [size] − log(2t̂) [constant]`, exactly; the gradient of the linear form is D times
@@ -18,9 +20,9 @@ use crate::{LossError, Temperature};
 /// Sources: Milletari et al., arXiv 1606.04797 (squared); Drozdzal et al., arXiv 1608.04117.
 ///
 /// ```
-/// use loss_core::{ClassOptions, overlap, overlap::Dice};
-/// let foreground = ClassOptions::default().only(&[1, 2])?;
-/// assert_eq!(overlap(Dice::log().classes(foreground)).to_string(), "dice(form=log, classes=[1, 2])");
+/// use loss_core::{overlap, overlap::Dice};
+/// let foreground = overlap(Dice::log().classes(&[1, 2])?);
+/// assert_eq!(foreground.to_string(), "dice(form=log, classes=[1, 2])");
 /// # Ok::<(), loss_core::LossError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -42,12 +44,12 @@ impl Dice {
         Self::new().form(Form::Log)
     }
 
-    /// Squares in the denominator: `Σp² + Σy²`.
+    /// Whether the denominator has squares: `Σp² + Σy²`.
     ///
     /// # Errors
-    /// [`LossError::OptionOutOfRange`] at another temperature than 1.
-    pub fn squared(mut self) -> Result<Self, LossError> {
-        self.squared = true;
+    /// [`LossError::OptionOutOfRange`] for `true` at another temperature than 1.
+    pub fn squared(mut self, squared: bool) -> Result<Self, LossError> {
+        self.squared = squared;
         self.check().map(|()| self)
     }
 }
@@ -57,9 +59,9 @@ impl Ratio for Dice {
         &self.options
     }
 
-    fn ratio(&self, masses: &Masses) -> (RatioScore, Expr<Regions>) {
+    fn ratio(&self, masses: &Masses) -> RatioScore {
         let denominator = if self.squared { masses.squares.clone() } else { masses.predicted.clone() + masses.target.clone() };
-        (RatioScore { numerator: 2.0 * masses.both.clone(), denominator }, 2.0 * masses.target.clone())
+        RatioScore { numerator: 2.0 * masses.both.clone(), denominator, covered: 2.0 * masses.target.clone() }
     }
 }
 
@@ -68,8 +70,8 @@ ratio_term!(Dice);
 impl Describe for Dice {
     const NAME: &'static str = "dice";
     const SUMMARY: &'static str = "Dice, linear or logarithmic";
-    const FORMULA: &'static str =
-        "mean_k 1 - D or -log(D), D = (2I + s)/(P + T + s'); -log D = -log(I/T) + log(p̂ + t̂) - log(2t̂)";
+    const FORMULA: &'static str = "mean_k 1 - D or -log(D), D = (2I + s)/(P + T + s'); P + T >= 1e-7 if s' = 0, D >= 1e-7 in the log if s = 0; \
+         -log D = -log(I/T) + log(p̂ + t̂) - log(2t̂)";
 
     fn visit(&mut self, visitor: &mut Visitor<'_>) -> Result<(), LossError> {
         self.options.visit(visitor)?;

@@ -1,8 +1,9 @@
 use super::ratio::overlap_term;
-use crate::compose::Term;
 use crate::expr::{Expr, Regions, Samples, Scalar};
-use crate::options::{ClassOptions, Form, Pooling};
-use crate::spec::{Describe, Visitor, words};
+use crate::options::{ClassOptions, Form, Pooling, setters};
+use crate::spec::describe::{Describe, Visitor};
+use crate::spec::value::words;
+use crate::term::Term;
 use crate::{Activation, AllRegions, Decomposition, LossError, Overlap, Side, SplitOf, Temperature};
 
 /// Weight of a class in [`GeneralizedDice`], from its true size.
@@ -24,7 +25,7 @@ words!(RegionWeight, "square, simple or uniform":
 ///
 /// Sigmoid probabilities by default, as in the authors' experiments, pooled over the batch; a single sigmoid channel is doubled into
 /// `(p, 1−p)`. A class absent from the target has weight 1e7 (1/1e-7): it dominates, as it does for the authors; leave it out
-/// with [`only`](Self::only) (in text `classes`), or use another weight. Where no pixel is valid the loss is 0.
+/// with [`classes`](Self::classes), or use another weight. Where no pixel is valid the loss is 0.
 ///
 /// With squares `w (P + T)` is about `2/T`: from 2·10⁷ pixels of a class on, which a batch of volumes can have, it is below the floor, and
 /// even a perfect prediction costs something. Take [`RegionWeight::Simple`] there.
@@ -44,7 +45,7 @@ pub struct GeneralizedDice {
     form: Form,
     pooling: Pooling,
     weighting: RegionWeight,
-    only: Option<Vec<usize>>,
+    classes: ClassOptions,
     activation: Option<Activation>,
 }
 
@@ -54,7 +55,7 @@ impl Default for GeneralizedDice {
             form: Form::Linear,
             pooling: Pooling::Batch,
             weighting: RegionWeight::Square,
-            only: None,
+            classes: ClassOptions::default(),
             activation: Some(Activation::Sigmoid),
         }
     }
@@ -67,20 +68,6 @@ impl GeneralizedDice {
         Self::default()
     }
 
-    /// `1 − score`, or `−log(score)`.
-    #[must_use]
-    pub fn form(mut self, form: Form) -> Self {
-        self.form = form;
-        self
-    }
-
-    /// Over what masses are summed before the score.
-    #[must_use]
-    pub fn pooling(mut self, pooling: Pooling) -> Self {
-        self.pooling = pooling;
-        self
-    }
-
     /// Weight of a class from its true size.
     #[must_use]
     pub fn weighting(mut self, weighting: RegionWeight) -> Self {
@@ -88,32 +75,12 @@ impl GeneralizedDice {
         self
     }
 
-    /// Only these classes.
-    ///
-    /// # Errors
-    /// [`LossError::OptionOutOfRange`] for an empty or repeating list.
-    pub fn only(mut self, classes: &[usize]) -> Result<Self, LossError> {
-        self.only = Some(classes.to_vec());
-        self.check().map(|()| self)
-    }
-
-    /// Softmax, or the one-vs-all sigmoid form.
-    #[must_use]
-    pub fn activation(mut self, activation: Activation) -> Self {
-        self.activation = Some(activation);
-        self
-    }
-
-    fn classes(&self) -> ClassOptions {
-        ClassOptions { only: self.only.clone(), weights: None }
-    }
-
     /// Σ w I, Σ max(w (P + T), 1e-7), Σ w T and M, each pooled.
     fn sums(&self, regions: &AllRegions) -> [Expr<Samples>; 4] {
         let regions = regions.under(self.activation);
         let (truth, sizes) = (regions.inside(), regions.sizes());
         let pool = |statistic: Expr<Regions>| self.pooling.regions(statistic);
-        let counted = self.classes().expr();
+        let counted = self.classes.expr();
         let doubled = regions.classes() == 1 && regions.activation() == Activation::Sigmoid;
         let sides = if doubled { truth.sides() } else { &[Side::Region] };
         let mut sums: Option<[Expr<Samples>; 3]> = None;
@@ -143,40 +110,42 @@ impl GeneralizedDice {
     }
 }
 
+setters!(GeneralizedDice []: form pooling classes activation);
+
 impl Overlap for GeneralizedDice {
     fn overlap(&self, regions: &AllRegions) -> Expr<Scalar> {
         let [both, masses, _, valid] = self.sums(regions);
-        (self.form.of(&(2.0 * both).ratio(&masses)) * valid.positive()).mean_samples()
+        (self.form.of(&(2.0 * both).ratio(&masses), 0.0) * valid.positive()).mean_samples()
     }
 
     fn decompose(&self, regions: &AllRegions) -> Decomposition {
         let [both, masses, targets, valid] = self.sums(regions);
         let size = masses.ratio(&valid).ln();
         let constant = -(2.0 * targets).max(Form::FLOOR).ratio(&valid).ln();
-        let matching = Form::Log.of(&(2.0 * both).ratio(&masses)) - size.clone() - constant.clone();
+        let matching = Form::Log.of(&(2.0 * both).ratio(&masses), 0.0) - size.clone() - constant.clone();
         let mean = |values: Expr<Samples>| (values * valid.positive()).mean_samples();
         let of = if self.form == Form::Log { SplitOf::Value } else { SplitOf::Logarithm };
         Decomposition { matching: mean(matching), size: mean(size), constant: mean(constant), of }
     }
 
-    crate::term::described!();
+    crate::spec::describe::described!();
 }
 
 impl Describe for GeneralizedDice {
     const NAME: &'static str = "gdice";
     const SUMMARY: &'static str = "Generalised Dice: one score, classes weighted by their inverse squared size";
-    const FORMULA: &'static str = "1 - G or -log(G), G = 2 Σ_k w I / Σ_k max(w (P + T), 1e-7), w = 1/max(T², 1e-7)";
+    const FORMULA: &'static str = "1 - G or -log(max(G, 1e-7)), G = 2 Σ_k w I / Σ_k max(w (P + T), 1e-7), w = 1/max(T², 1e-7)";
 
     fn visit(&mut self, visitor: &mut Visitor<'_>) -> Result<(), LossError> {
         visitor.option("form", "1 - score, or -log(score)", &mut self.form)?;
         visitor.option("pooling", "over what masses are summed before the score", &mut self.pooling)?;
         visitor.option("weighting", "weight of a class from its true size", &mut self.weighting)?;
-        visitor.option("classes", "which classes count", &mut self.only)?;
+        visitor.option("classes", "which classes count", &mut self.classes.only)?;
         visitor.option("activation", "one-vs-all sigmoid, softmax, or the loss's own", &mut self.activation)
     }
 
     fn check(&self) -> Result<(), LossError> {
-        self.classes().check(Self::NAME)
+        self.classes.check(Self::NAME)
     }
 
     fn into_term(self) -> Term {

@@ -1,8 +1,7 @@
 use super::ratio::{Masses, Ratio, RatioOptions, RatioScore, overlap_term, ratio_term};
 use crate::LossError;
-use crate::compose::Term;
-use crate::expr::{Expr, Regions};
-use crate::spec::{Describe, Visitor};
+use crate::spec::describe::{Describe, Visitor};
+use crate::term::Term;
 
 /// Jaccard (intersection over union): `I/(P + T − I)`, as `1 − score` or `−log(score)`, averaged over classes.
 ///
@@ -32,9 +31,9 @@ impl Ratio for Jaccard {
         &self.options
     }
 
-    fn ratio(&self, masses: &Masses) -> (RatioScore, Expr<Regions>) {
+    fn ratio(&self, masses: &Masses) -> RatioScore {
         let denominator = masses.predicted.clone() + masses.target.clone() - masses.both.clone();
-        (RatioScore { numerator: masses.both.clone(), denominator }, masses.target.clone())
+        RatioScore { numerator: masses.both.clone(), denominator, covered: masses.target.clone() }
     }
 }
 
@@ -43,7 +42,7 @@ ratio_term!(Jaccard);
 impl Describe for Jaccard {
     const NAME: &'static str = "jaccard";
     const SUMMARY: &'static str = "Jaccard, intersection over union";
-    const FORMULA: &'static str = "mean_k 1 - S or -log(S), S = (I + s)/(P + T - I + s')";
+    const FORMULA: &'static str = "mean_k 1 - S or -log(S), S = (I + s)/(P + T - I + s'); floors of 1e-7 as dice's";
 
     fn visit(&mut self, visitor: &mut Visitor<'_>) -> Result<(), LossError> {
         self.options.visit(visitor)

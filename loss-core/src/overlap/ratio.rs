@@ -1,20 +1,33 @@
 //! What Dice, Tversky, Jaccard and recall share: a ratio of masses per class, its form, its split and its mean.
 
-use crate::compose::Term;
 use crate::expr::{Expr, Regions, Samples, Scalar};
-use crate::options::{AbsentClass, ClassOptions, Form, Pooling, require};
-use crate::spec::Visitor;
+use crate::options::{AbsentClass, ClassOptions, Form, Pooling, require_smoothing};
+use crate::spec::describe::Visitor;
+use crate::term::Term;
 use crate::{Activation, AllRegions, Decomposition, LossError, SplitOf, Temperature};
 
-/// A score `numerator / max(denominator, 1e-7)` per class.
+/// A score per class, `numerator / denominator`, before smoothing.
 pub(crate) struct RatioScore {
     pub(crate) numerator: Expr<Regions>,
     pub(crate) denominator: Expr<Regions>,
+    /// The numerator of a prediction that covers the true region (I = T).
+    pub(crate) covered: Expr<Regions>,
 }
 
 impl RatioScore {
+    /// Adds pixels to numerator and denominator. What nothing is added to has a floor instead:
+    /// smoothing of any size is honoured.
+    pub(crate) fn smoothed(self, numerator: f64, denominator: f64) -> Self {
+        let floored = |mass: Expr<Regions>, pixels| if pixels > 0.0 { mass + pixels } else { mass.max(Form::FLOOR) };
+        Self {
+            numerator: self.numerator + numerator,
+            denominator: floored(self.denominator, denominator),
+            covered: floored(self.covered, numerator),
+        }
+    }
+
     pub(crate) fn score(&self) -> Expr<Regions> {
-        self.numerator.clone() / self.denominator.max(Form::FLOOR)
+        self.numerator.clone() / self.denominator.clone()
     }
 }
 
@@ -27,8 +40,10 @@ pub(crate) struct ClassMean {
 }
 
 impl ClassMean {
+    /// The denominator is the score's before smoothing: at its floor there is nothing to score.
     pub(crate) fn new(
         values: Expr<Regions>,
+        denominator: &Expr<Regions>,
         target: &Expr<Regions>,
         valid: &Expr<Samples>,
         absent: AbsentClass,
@@ -36,10 +51,12 @@ impl ClassMean {
     ) -> Self {
         let weights: Expr<Regions> = classes.expr().broadcast();
         let present = target.positive();
+        let scored = || valid.positive().broadcast();
         let (contributes, counted) = match absent {
             AbsentClass::Zero => (present, weights),
             AbsentClass::Skip => (present.clone(), weights * present),
-            AbsentClass::Count => (valid.positive().broadcast(), weights),
+            AbsentClass::SkipEmpty => (scored(), weights * (denominator.clone() - Form::FLOOR).positive()),
+            AbsentClass::Count => (scored(), weights),
         };
         Self { elements: values * contributes, counted }
     }
@@ -86,9 +103,8 @@ impl Default for RatioOptions {
 pub(crate) trait Ratio {
     fn options(&self) -> &RatioOptions;
 
-    /// Numerator and denominator before smoothing, and the numerator of a prediction that covers the true region (I = T). The
-    /// masses handed in are pooled already.
-    fn ratio(&self, masses: &Masses) -> (RatioScore, Expr<Regions>);
+    /// The score of masses that are pooled already.
+    fn ratio(&self, masses: &Masses) -> RatioScore;
 
     fn masses(&self, regions: &AllRegions) -> Masses {
         let options = self.options();
@@ -104,34 +120,33 @@ pub(crate) trait Ratio {
         }
     }
 
-    fn smoothed(&self, masses: &Masses) -> (RatioScore, Expr<Regions>) {
-        let options = self.options();
-        let (score, covered) = self.ratio(masses);
-        let score = RatioScore {
-            numerator: score.numerator + options.smooth_numerator,
-            denominator: score.denominator + options.smooth_denominator,
-        };
-        (score, covered + options.smooth_numerator)
+    fn smoothed(&self, masses: &Masses) -> RatioScore {
+        self.ratio(masses).smoothed(self.options().smooth_numerator, self.options().smooth_denominator)
+    }
+
+    fn form(&self, form: Form, score: &RatioScore) -> Expr<Regions> {
+        form.of(&score.score(), self.options().smooth_numerator)
     }
 
     fn mean(&self, regions: &AllRegions) -> ClassMean {
         let masses = self.masses(regions);
-        let (score, _) = self.smoothed(&masses);
-        self.average(&masses, self.options().form.of(&score.score()))
+        let score = self.smoothed(&masses);
+        self.average(&masses, self.form(self.options().form, &score))
     }
 
     fn average(&self, masses: &Masses, values: Expr<Regions>) -> ClassMean {
-        ClassMean::new(values, &masses.target, &masses.valid, self.options().absent, &self.options().classes)
+        let (options, score) = (self.options(), self.ratio(masses));
+        ClassMean::new(values, &score.denominator, &masses.target, &masses.valid, options.absent, &options.classes)
     }
 
     /// −log(score) = −log(numerator / covered) [matching] + log(denominator / M) [size] − log(covered / M) [constant], where
     /// `covered` is the numerator at I = T. Where the score is below its floor, the matching part is what remains.
     fn split(&self, regions: &AllRegions) -> Decomposition {
         let masses = self.masses(regions);
-        let (score, covered) = self.smoothed(&masses);
-        let size = score.denominator.max(Form::FLOOR).ratio(&masses.valid).ln();
-        let constant = -covered.max(Form::FLOOR).ratio(&masses.valid).ln();
-        let whole = Form::Log.of(&score.score());
+        let score = self.smoothed(&masses);
+        let size = score.denominator.ratio(&masses.valid).ln();
+        let constant = -score.covered.ratio(&masses.valid).ln();
+        let whole = self.form(Form::Log, &score);
         let matching = whole - size.clone() - constant.clone();
         let mean = |values| self.average(&masses, values).value();
         let of = if self.options().form == Form::Log { SplitOf::Value } else { SplitOf::Logarithm };
@@ -163,7 +178,7 @@ impl RatioOptions {
 
     pub(crate) fn check(&self, term: &'static str) -> Result<(), LossError> {
         for (option, value) in [("smooth_numerator", self.smooth_numerator), ("smooth_denominator", self.smooth_denominator)] {
-            require(value >= 0.0 && value.is_finite(), term, option, value, "a finite number >= 0")?;
+            require_smoothing(term, option, value)?;
         }
         self.classes.check(term)
     }
@@ -172,60 +187,9 @@ impl RatioOptions {
 /// The setters and trait implementations that every ratio term has.
 macro_rules! ratio_term {
     ($type:ident) => {
-        impl $type {
-            /// `1 − score`, or `−log(score)`.
-            #[must_use]
-            pub fn form(mut self, form: $crate::Form) -> Self {
-                self.options.form = form;
-                self
-            }
-
-            /// Over what masses are summed before the score: the batch (default), or each sample by itself.
-            #[must_use]
-            pub fn pooling(mut self, pooling: $crate::Pooling) -> Self {
-                self.options.pooling = pooling;
-                self
-            }
-
-            /// Pixels added to the numerator and to the denominator of the score.
-            ///
-            /// # Errors
-            /// [`LossError::OptionOutOfRange`] unless both are finite and ≥ 0.
-            pub fn smooth(mut self, numerator: f64, denominator: f64) -> Result<Self, LossError> {
-                (self.options.smooth_numerator, self.options.smooth_denominator) = (numerator, denominator);
-                $crate::spec::Describe::check(&self).map(|()| self)
-            }
-
-            /// Temperature of the probabilities.
-            ///
-            /// # Errors
-            /// [`LossError::OptionOutOfRange`] at another temperature than 1 for [`Dice`](crate::overlap::Dice) with squares; other
-            /// terms take any.
-            pub fn temperature(mut self, temperature: $crate::Temperature) -> Result<Self, LossError> {
-                self.options.temperature = temperature;
-                $crate::spec::Describe::check(&self).map(|()| self)
-            }
-
-            /// What a class without a true pixel contributes.
-            #[must_use]
-            pub fn absent(mut self, absent: $crate::AbsentClass) -> Self {
-                self.options.absent = absent;
-                self
-            }
-
-            /// Which classes count, and how much.
-            #[must_use]
-            pub fn classes(mut self, classes: $crate::ClassOptions) -> Self {
-                self.options.classes = classes;
-                self
-            }
-
-            /// Another activation than the loss's own.
-            #[must_use]
-            pub fn activation(mut self, activation: $crate::Activation) -> Self {
-                self.options.activation = Some(activation);
-                self
-            }
+        $crate::options::setters! {
+            $type [options]:
+            form pooling smooth_numerator smooth_denominator temperature absent classes class_weights activation
         }
 
         impl $crate::Overlap for $type {
@@ -241,7 +205,7 @@ macro_rules! ratio_term {
                 self.split(regions)
             }
 
-            $crate::term::described!();
+            $crate::spec::describe::described!();
         }
     };
 }

@@ -1,9 +1,8 @@
 use super::ratio::{Masses, Ratio, RatioOptions, RatioScore, overlap_term, ratio_term};
 use crate::LossError;
-use crate::compose::Term;
-use crate::expr::{Expr, Regions};
 use crate::options::require;
-use crate::spec::{Describe, Visitor};
+use crate::spec::describe::{Describe, Visitor};
+use crate::term::Term;
 
 /// Tversky: `I/(I + α(P−I) + β(T−I))`, as `1 − score` or `−log(score)`, averaged over classes.
 ///
@@ -14,8 +13,9 @@ use crate::spec::{Describe, Visitor};
 ///
 /// ```
 /// use loss_core::{overlap, overlap::Tversky};
-/// assert_eq!(overlap(Tversky::new(0.3, 0.7)?).to_string(), "tversky(alpha=0.3, beta=0.7)");
-/// assert!(Tversky::new(-0.1, 0.5).is_err());
+/// let loss = overlap(Tversky::new().alpha(0.3)?.beta(0.7)?);
+/// assert_eq!(loss.to_string(), "tversky(alpha=0.3, beta=0.7)");
+/// assert!(Tversky::new().alpha(-0.1).is_err());
 /// # Ok::<(), loss_core::LossError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
@@ -32,13 +32,28 @@ impl Default for Tversky {
 }
 
 impl Tversky {
-    /// With weights α of false positives and β of false negatives.
+    /// α = β = ½, which is Dice.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Weight of false positives.
     ///
     /// # Errors
-    /// [`LossError::OptionOutOfRange`] outside `[0, 10]`, or where both are 0.
-    pub fn new(alpha: f64, beta: f64) -> Result<Self, LossError> {
-        let term = Self { alpha, beta, ..Self::default() };
-        term.check().map(|()| term)
+    /// [`LossError::OptionOutOfRange`] outside `[0, 10]`, or where β is 0 too.
+    pub fn alpha(mut self, alpha: f64) -> Result<Self, LossError> {
+        self.alpha = alpha;
+        self.check().map(|()| self)
+    }
+
+    /// Weight of false negatives.
+    ///
+    /// # Errors
+    /// [`LossError::OptionOutOfRange`] outside `[0, 10]`, or where α is 0 too.
+    pub fn beta(mut self, beta: f64) -> Result<Self, LossError> {
+        self.beta = beta;
+        self.check().map(|()| self)
     }
 }
 
@@ -47,12 +62,12 @@ impl Ratio for Tversky {
         &self.options
     }
 
-    fn ratio(&self, masses: &Masses) -> (RatioScore, Expr<Regions>) {
+    fn ratio(&self, masses: &Masses) -> RatioScore {
         let both = masses.both.clone();
         let false_positives = masses.predicted.clone() - both.clone();
         let false_negatives = masses.target.clone() - both.clone();
         let denominator = both.clone() + self.alpha * false_positives + self.beta * false_negatives;
-        (RatioScore { numerator: both, denominator }, masses.target.clone())
+        RatioScore { numerator: both, denominator, covered: masses.target.clone() }
     }
 }
 
@@ -61,7 +76,7 @@ ratio_term!(Tversky);
 impl Describe for Tversky {
     const NAME: &'static str = "tversky";
     const SUMMARY: &'static str = "Tversky: Dice with separate weights for false positives and false negatives";
-    const FORMULA: &'static str = "mean_k 1 - S or -log(S), S = (I + s)/(I + α(P-I) + β(T-I) + s')";
+    const FORMULA: &'static str = "mean_k 1 - S or -log(S), S = (I + s)/(I + α(P-I) + β(T-I) + s'); floors of 1e-7 as dice's";
 
     fn visit(&mut self, visitor: &mut Visitor<'_>) -> Result<(), LossError> {
         visitor.option("alpha", "weight of false positives, 0 to 10", &mut self.alpha)?;

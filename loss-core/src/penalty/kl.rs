@@ -1,7 +1,7 @@
 use super::proportions::{ProportionOptions, proportion_term};
-use crate::compose::Term;
 use crate::expr::{Expr, Regions, Scalar};
-use crate::spec::{Describe, Visitor};
+use crate::spec::describe::{Describe, Visitor};
+use crate::term::Term;
 use crate::{Activation, LossError, RegionSizes};
 
 /// KL size penalty: the mean over samples of `KL(t‖p̂(τ)) = Σ_k t_k log(t_k/p̂_k(τ))`.
@@ -16,8 +16,9 @@ use crate::{Activation, LossError, RegionSizes};
 /// Source: Liu et al., arXiv 2104.08717, equation 13, and the authors' settings.
 ///
 /// ```
-/// use loss_core::{Temperature, penalty, penalty::Kl};
-/// assert_eq!(penalty(Kl::new().temperature(Temperature::ONE)).to_string(), "kl(temperature=1)");
+/// use loss_core::{penalty, penalty::Kl};
+/// assert_eq!(penalty(Kl::new().temperature(1.0)?).to_string(), "kl(temperature=1)");
+/// # Ok::<(), loss_core::LossError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kl {

@@ -1,7 +1,7 @@
 use super::proportions::{ProportionOptions, proportion_term};
-use crate::compose::Term;
 use crate::expr::{Expr, Regions, Scalar};
-use crate::spec::{Describe, Visitor};
+use crate::spec::describe::{Describe, Visitor};
+use crate::term::Term;
 use crate::{LossError, RegionSizes};
 
 /// L1 size penalty: the mean over samples and classes of `|p̂_k(τ) − t_k|`.

@@ -3,7 +3,8 @@
 use crate::expr::{Expr, Regions, Samples, Scalar};
 use crate::options::{ClassOptions, Pooling, out_of_range, require};
 use crate::program::distribution;
-use crate::spec::{OptionValue, Value, Visitor};
+use crate::spec::describe::Visitor;
+use crate::spec::value::{OptionValue, Value};
 use crate::{Activation, LossError, RegionSizes, Side, Temperature};
 
 /// The proportions that predicted ones are drawn to.
@@ -155,20 +156,6 @@ macro_rules! proportion_term {
                 Self::default()
             }
 
-            /// Temperature of the predicted proportion.
-            #[must_use]
-            pub fn temperature(mut self, temperature: $crate::Temperature) -> Self {
-                self.options.temperature = temperature;
-                self
-            }
-
-            /// Proportions of each sample (default), or of the batch.
-            #[must_use]
-            pub fn pooling(mut self, pooling: $crate::Pooling) -> Self {
-                self.options.pooling = pooling;
-                self
-            }
-
             /// The proportions wanted.
             ///
             /// # Errors
@@ -176,7 +163,7 @@ macro_rules! proportion_term {
             /// when the loss is first used.
             pub fn target(mut self, target: super::SizeTarget) -> Result<Self, LossError> {
                 self.options.target = target;
-                $crate::spec::Describe::check(&self).map(|()| self)
+                $crate::spec::describe::Describe::check(&self).map(|()| self)
             }
 
             /// Pixels added to mass and valid pixels, so that an empty region has a logarithm.
@@ -185,23 +172,11 @@ macro_rules! proportion_term {
             /// [`LossError::OptionOutOfRange`] outside `[0, 1]`.
             pub fn epsilon(mut self, pixels: f64) -> Result<Self, LossError> {
                 self.options.epsilon = pixels;
-                $crate::spec::Describe::check(&self).map(|()| self)
-            }
-
-            /// Which classes count, and how much.
-            #[must_use]
-            pub fn classes(mut self, classes: $crate::ClassOptions) -> Self {
-                self.options.classes = classes;
-                self
-            }
-
-            /// Another activation than the loss's own.
-            #[must_use]
-            pub fn activation(mut self, activation: $crate::Activation) -> Self {
-                self.options.activation = Some(activation);
-                self
+                $crate::spec::describe::Describe::check(&self).map(|()| self)
             }
         }
+
+        $crate::options::setters!($type [options]: temperature pooling classes class_weights activation);
 
         impl $crate::RegionSizePenalty for $type {
             fn penalty(&self, sizes: &$crate::RegionSizes) -> $crate::expr::Expr<$crate::expr::Scalar> {
@@ -216,7 +191,7 @@ macro_rules! proportion_term {
                 self.options.fits(activation)
             }
 
-            $crate::term::described!();
+            $crate::spec::describe::described!();
         }
     };
 }

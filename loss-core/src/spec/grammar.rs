@@ -1,6 +1,8 @@
 //! The text form of a loss, read by recursive descent. [`Loss::parse`] has the grammar.
 
-use super::vocabulary::unknown_option;
+use std::str::FromStr;
+
+use super::describe::unknown_option;
 use super::{OptionValue, Value, Vocabulary};
 use crate::{Activation, Loss, LossError, Schedule};
 
@@ -25,6 +27,8 @@ enum Factor {
     Weight(Schedule),
     Loss(Loss),
 }
+
+const EPOCH: &str = "an epoch, a whole number >= 0";
 
 /// Nesting that no person writes, and that a thread's stack easily holds.
 const DEPTH: usize = 64;
@@ -267,23 +271,28 @@ impl Parser<'_> {
         Ok(list)
     }
 
-    fn label(&mut self) -> Result<i64, LossError> {
+    /// A whole number, of any type: not every one is a number of floating point.
+    fn whole<T: FromStr + TryFrom<i64>>(&mut self, wanted: &'static str, expected: &'static str) -> Result<T, LossError> {
         if !matches!(self.peek(), Token::Number(_) | Token::Sign('-')) {
-            return Err(self.error("a label or a list of labels"));
+            return Err(self.error(wanted));
         }
         let place = |parser: &Self| parser.tokens.get(parser.at).map_or(parser.text.len(), |(place, _)| *place);
         let (start, first) = (self.at, place(self));
         let value = self.number()?;
-        // As it is written: not every label is a number of floating point.
         let written: String = self.text[first..place(self)].split_whitespace().collect();
         let whole = (value.fract() == 0.0 && value.abs() <= 1e15).then_some(value as i64);
-        written.parse().ok().or(whole).ok_or_else(|| self.error_at(start, "whole numbers"))
+        let whole = whole.and_then(|whole| T::try_from(whole).ok());
+        written.parse().ok().or(whole).ok_or_else(|| self.error_at(start, expected))
+    }
+
+    fn label(&mut self) -> Result<i64, LossError> {
+        self.whole("a label or a list of labels", "whole numbers")
     }
 
     fn settings(&mut self, mut loss: Loss) -> Result<Loss, LossError> {
         let mut given = Vec::new();
         loop {
-            let name = self.key("activation or ignore", &mut given)?;
+            let name = self.key("activation, ignore or epoch", &mut given)?;
             let start = self.at;
             loss = match name.as_str() {
                 "activation" => {
@@ -295,7 +304,8 @@ impl Parser<'_> {
                     let labels = if self.take('[') { self.list(Self::label)? } else { vec![self.label()?] };
                     labels.into_iter().fold(loss, Loss::with_ignore_index)
                 }
-                _ => return Err(unknown_option("with", &name, &["activation", "ignore"])),
+                "epoch" => loss.at_epoch(self.whole(EPOCH, EPOCH)?),
+                _ => return Err(unknown_option("with", &name, &["activation", "ignore", "epoch"])),
             };
             if !self.take(',') {
                 return Ok(loss);

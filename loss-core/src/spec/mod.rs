@@ -1,13 +1,16 @@
 //! Losses as text: every term's name and options, listed once and used for reading, writing and documentation.
 
+pub(crate) mod describe;
 mod grammar;
-mod value;
+mod text;
+pub(crate) mod value;
 mod vocabulary;
 
-pub(crate) use grammar::parse;
-pub(crate) use value::words;
+// `statistics.rs` still takes it from here.
+pub(crate) use crate::number::number;
+pub use describe::{Describe, OptionDoc, Visitor, text_of};
 pub use value::{OptionValue, Value};
-pub use vocabulary::{Describe, OptionDoc, TermDoc, Visitor, Vocabulary, catalogue, text_of};
+pub use vocabulary::{TermDoc, Vocabulary, catalogue};
 
 /// The fourteen configurations of the authors' experiments: name and text. The names are texts themselves: `"CE+LogDice"` reads
 /// as `ce + log_dice`.
@@ -27,24 +30,3 @@ pub const PRESETS: [(&str, &str); 14] = [
     ("LogDice", "dice(form=log)"),
     ("GDice", "gdice"),
 ];
-
-/// A number as the shortest text that reads back to the same bits.
-pub(crate) fn number(value: f64) -> String {
-    let text = format!("{value:?}");
-    text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
-}
-
-/// `crate::path::SizeCap` as `size_cap`.
-pub(crate) fn type_name<T: ?Sized>() -> String {
-    let path = std::any::type_name::<T>();
-    let path = path.split('<').next().unwrap_or(path);
-    let name = path.rsplit("::").next().unwrap_or(path);
-    let mut out = String::new();
-    for (i, c) in name.char_indices() {
-        if c.is_uppercase() && i > 0 {
-            out.push('_');
-        }
-        out.extend(c.to_lowercase());
-    }
-    out
-}

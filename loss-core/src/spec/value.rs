@@ -2,9 +2,9 @@
 
 use std::fmt::{Display, Formatter};
 
-use super::number;
-use crate::options::{AbsentClass, Form, Pooling};
-use crate::{Activation, Temperature};
+use crate::number::number;
+use crate::options::{AbsentClass, Form, Pooling, out_of_range};
+use crate::{Activation, LossError, Temperature};
 
 /// What can stand behind `option=` in a loss's text.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,6 +60,11 @@ impl OptionValue for Temperature {
     }
 }
 
+/// The temperature that an option sets.
+pub(crate) fn temperature(term: &'static str, value: f64) -> Result<Temperature, LossError> {
+    Temperature::new(value).map_err(|_| out_of_range(term, "temperature", number(value), Temperature::EXPECTED))
+}
+
 /// `none`, or a number.
 impl OptionValue for Option<f64> {
     const EXPECTED: &'static str = "a number or none";
@@ -110,16 +115,16 @@ impl OptionValue for Option<Vec<usize>> {
 
 macro_rules! words {
     ($type:ty, $expected:literal: $($word:literal => $value:expr),*) => {
-        impl $crate::spec::OptionValue for $type {
+        impl $crate::spec::value::OptionValue for $type {
             const EXPECTED: &'static str = $expected;
-            fn write(&self) -> $crate::spec::Value {
+            fn write(&self) -> $crate::spec::value::Value {
                 let words = [$(($word, $value)),*];
                 let word = words.iter().find(|(_, value)| value == self).map_or("", |(word, _)| word);
-                $crate::spec::Value::Word(word.into())
+                $crate::spec::value::Value::Word(word.into())
             }
-            fn read(value: &$crate::spec::Value) -> Option<Self> {
+            fn read(value: &$crate::spec::value::Value) -> Option<Self> {
                 let words = [$(($word, $value)),*];
-                let $crate::spec::Value::Word(given) = value else { return None };
+                let $crate::spec::value::Value::Word(given) = value else { return None };
                 words.into_iter().find(|(word, _)| word == given).map(|(_, value)| value)
             }
         }
@@ -129,8 +134,9 @@ pub(crate) use words;
 
 words!(bool, "true or false": "true" => true, "false" => false);
 words!(Pooling, "batch or sample": "batch" => Pooling::Batch, "sample" => Pooling::Sample);
-words!(AbsentClass, "zero, skip or count":
-    "zero" => AbsentClass::Zero, "skip" => AbsentClass::Skip, "count" => AbsentClass::Count);
+words!(AbsentClass, "zero, skip, skip_empty or count":
+    "zero" => AbsentClass::Zero, "skip" => AbsentClass::Skip,
+    "skip_empty" => AbsentClass::SkipEmpty, "count" => AbsentClass::Count);
 words!(Form, "linear or log": "linear" => Form::Linear, "log" => Form::Log);
 words!(Activation, "softmax or sigmoid": "softmax" => Activation::Softmax, "sigmoid" => Activation::Sigmoid);
 words!(Option<Activation>, "model, softmax or sigmoid":
