@@ -8,8 +8,10 @@ use std::process::{Command, Stdio};
 
 use crate::libtorch::{self, workspace};
 
-/// What Python's torch on the machine is, and the tch that is made for it.
-const LIBTORCH: &str = "2.11.0";
+/// What Python's torch on the machine is.
+const LIBTORCH: libtorch::Release = libtorch::FOR_CUDA_TESTS;
+
+/// The tch that is made for it.
 const TCH: &str = "0.24.0";
 
 const PROGRAMS: [[&str; 2]; 3] = [["--test", "conformance"], ["--test", "tensors"], ["--example", "cuda_bench"]];
@@ -24,9 +26,10 @@ pub(crate) fn tests(build: bool) -> Result<(), String> {
     let bundle = place().join("bundle");
     if build {
         let libtorch = workspace().join("target/libtorch-2.11");
-        libtorch::fetch(LIBTORCH, &libtorch)?;
+        libtorch::fetch(&LIBTORCH, &libtorch)?;
         make(&libtorch, &bundle)?;
-        eprintln!("xtask: {} is ready: take it to a machine with torch {LIBTORCH}, and run its run.sh there", bundle.display());
+        let torch = LIBTORCH.version;
+        eprintln!("xtask: {} is ready: take it to a machine with torch {torch}, and run its run.sh there", bundle.display());
         return Ok(());
     }
     if !bundle.is_dir() {
@@ -47,10 +50,8 @@ fn make(libtorch: &Path, bundle: &Path) -> Result<(), String> {
     copy_sources(&source)?;
     let cargo = |arguments: &[&str]| {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(arguments).current_dir(&source).env("CARGO_TARGET_DIR", place().join("target")).env("LIBTORCH", libtorch);
-        for other in ["LIBTORCH_USE_PYTORCH", "LIBTORCH_LIB", "LIBTORCH_INCLUDE"] {
-            cargo.env_remove(other);
-        }
+        cargo.args(arguments).current_dir(&source).env("CARGO_TARGET_DIR", place().join("target"));
+        libtorch::put_only(&mut cargo, libtorch);
         cargo
     };
     succeed(&mut cargo(&["update", "--quiet", "-p", "tch", "--precise", TCH]), "cargo update")?;

@@ -3,6 +3,7 @@
 mod cuda;
 mod kernels;
 mod libtorch;
+mod outside;
 mod vulkan;
 
 use std::process::{Command, ExitCode};
@@ -40,6 +41,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         arguments: Vec<String>,
     },
+    /// Build and run a project outside of the workspace with Burn and tch, one training step in each; part of `test`
+    Both,
     /// Run the kernels' tests and the suite on them under the address sanitizer; needs a nightly toolchain
     Sanitize,
     /// Run the tests of backend-tch on CUDA, as made by --build; where there is no device, say how (see docs/cuda.md)
@@ -177,6 +180,9 @@ fn main() -> ExitCode {
         Task::Sanitize => kernels::sanitize().and_then(|done| {
             if done { Ok(()) } else { Err("needs a nightly toolchain: rustup toolchain install nightly".to_owned()) }
         }),
+        Task::Both => {
+            outside::both().and_then(|done| if done { Ok(()) } else { Err("only on Linux is its LibTorch fetched".to_owned()) })
+        }
         Task::CudaTests { build } => cuda::tests(build),
         Task::Bench { arguments } => {
             let mut all = vec!["run", "--quiet", "--release", "-p", "benchmarks", "--"];
@@ -219,6 +225,9 @@ fn check([plain, wgpu, tch]: [&[&[Step]]; 3], tested: bool, scope: &Scope) -> Re
     } else {
         libtorch::provide()?;
         run(tch, Needs::LibTorch)?;
+        if tested && !outside::both()? {
+            left_out.push("Burn and tch in one project: only on Linux is its LibTorch fetched");
+        }
     }
     left_out.iter().for_each(|what| eprintln!("xtask: left out: {what}"));
     eprintln!("xtask: {}", if left_out.is_empty() { "everything passed" } else { "everything else passed" });
