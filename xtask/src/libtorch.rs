@@ -9,7 +9,8 @@ use std::process::Command;
 /// A LibTorch, and what of the Python package index makes its CPU part.
 pub(crate) struct Release {
     pub(crate) version: &'static str,
-    /// Packages beside torch. The wheel is built for CUDA, and its CPU part links two small libraries of CUDA.
+    /// Packages beside torch. The wheel is built for CUDA, and so its CPU part links two of CUDA's
+    /// small libraries.
     packages: [&'static str; 2],
     /// Where these two lie.
     cuda: [&'static str; 2],
@@ -36,7 +37,8 @@ pub(crate) const BESIDE_BURN: Release = Release {
     size: 0.9,
 };
 
-/// What a CPU LibTorch consists of, beside those of CUDA. Without `libtorch_cuda.so`, torch-sys links nothing of CUDA.
+/// What a CPU LibTorch consists of, beside those two. Without `libtorch_cuda.so`, torch-sys links
+/// nothing of CUDA.
 const LIBRARIES: [&str; 4] =
     ["torch/lib/libtorch.so", "torch/lib/libtorch_cpu.so", "torch/lib/libc10.so", "torch/lib/libgomp.so.1"];
 
@@ -136,7 +138,8 @@ pub(crate) fn put_only(command: &mut Command, place: &Path) {
     sleep_while_waiting(command);
 }
 
-/// Threads that wait for each other sleep: on a busy machine spinning makes small operations a hundred times slower.
+/// Threads that wait for each other sleep: on a busy machine spinning makes small operations a
+/// hundred times slower.
 fn sleep_while_waiting(command: &mut Command) {
     if env::var_os("OMP_WAIT_POLICY").is_none() {
         command.env("OMP_WAIT_POLICY", "passive");

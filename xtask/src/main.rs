@@ -4,6 +4,8 @@ mod cuda;
 mod kernels;
 mod libtorch;
 mod outside;
+mod publish;
+mod sources;
 mod vulkan;
 
 use std::process::{Command, ExitCode};
@@ -41,8 +43,14 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         arguments: Vec<String>,
     },
-    /// Build and run a project outside of the workspace with Burn and tch, one training step in each; part of `test`
+    /// Build and run a project outside of the workspace with Burn and tch; part of `test`
     Both,
+    /// cargo publish --workspace, from a copy that is fit for it: cargo xtask publish --dry-run
+    Publish {
+        /// More arguments of cargo publish
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Run the kernels' tests and the suite on them under the address sanitizer; needs a nightly toolchain
     Sanitize,
     /// Run the tests of backend-tch on CUDA, as made by --build; where there is no device, say how (see docs/cuda.md)
@@ -183,6 +191,7 @@ fn main() -> ExitCode {
         Task::Both => {
             outside::both().and_then(|done| if done { Ok(()) } else { Err("only on Linux is its LibTorch fetched".to_owned()) })
         }
+        Task::Publish { arguments } => publish::publish(&arguments),
         Task::CudaTests { build } => cuda::tests(build),
         Task::Bench { arguments } => {
             let mut all = vec!["run", "--quiet", "--release", "-p", "benchmarks", "--"];
@@ -225,6 +234,9 @@ fn check([plain, wgpu, tch]: [&[&[Step]]; 3], tested: bool, scope: &Scope) -> Re
     } else {
         libtorch::provide()?;
         run(tch, Needs::LibTorch)?;
+        if tested {
+            publish::publish(&["--dry-run".to_owned(), "--no-verify".to_owned()])?;
+        }
         if tested && !outside::both()? {
             left_out.push("Burn and tch in one project: only on Linux is its LibTorch fetched");
         }

@@ -1,4 +1,5 @@
-//! A project outside of the workspace that has Burn and tch, `conformance-tests/both`: it must resolve, build and run.
+//! A project outside of the workspace that has Burn and tch, `conformance-tests/both`: it must
+//! resolve, build and run.
 
 use std::env;
 use std::process::Command;
@@ -8,7 +9,8 @@ use crate::libtorch::{self, workspace};
 
 const MANIFEST: &str = "conformance-tests/both/Cargo.toml";
 
-/// Runs one training step in each. False where its LibTorch cannot be fetched, which is only done on Linux.
+/// Runs one training step in each. False where its LibTorch cannot be fetched, which is only done
+/// on Linux.
 ///
 /// # Errors
 /// What failed.
@@ -21,7 +23,8 @@ pub(crate) fn both() -> Result<bool, String> {
     cargo(&["fmt", "--check", "--manifest-path", MANIFEST], |_| ())?;
     libtorch::fetch(&libtorch::BESIDE_BURN, &libtorch)?;
     cargo(&["run", "--locked", "--manifest-path", MANIFEST], |command| {
-        // Its lock file holds other versions than the workspace's: in one folder each would drive out the other.
+        // Its lock file holds other versions than the workspace's: in one folder each would drive
+        // out the other.
         command.env("CARGO_TARGET_DIR", workspace().join("target/both"));
         libtorch::put_only(command, &libtorch);
     })

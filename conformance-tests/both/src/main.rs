@@ -13,7 +13,8 @@ const CLASSES: usize = 2;
 const PIXELS: usize = 64;
 const RATE: f64 = 0.1;
 
-/// Features `[N, F, S]` and labels `[N, S]`. The first feature is larger in class 1, the rest is noise.
+/// Features `[N, F, S]` and labels `[N, S]`. The first feature is larger in class 1, the rest is
+/// noise.
 fn data() -> (Vec<f32>, Vec<i64>) {
     let labels: Vec<i64> = (0..SAMPLES * PIXELS).map(|i| i64::from(i % 5 == 0)).collect();
     let feature = |i: usize| {
@@ -30,8 +31,8 @@ fn weights() -> Vec<f32> {
     (0..CLASSES * FEATURES).map(|i| 0.1 * i as f32 - 0.2).collect()
 }
 
-/// The loss before and after a step of gradient descent in Burn. Traits of both backends have methods
-/// of the same names, so each function takes its own into scope.
+/// The loss before and after a step of gradient descent in Burn. Traits of both backends have
+/// methods of the same names, so each function takes its own into scope.
 fn burn_step(loss: &Loss) -> Result<[f64; 2], Box<dyn Error>> {
     use burn::tensor::{Device, Int, Tensor, TensorData};
     use segloss::burn::{BurnLoss, BurnTarget};
