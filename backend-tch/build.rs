@@ -7,8 +7,8 @@ fn main() {
     for name in ["LIBTORCH", "LIBTORCH_LIB", "LIBTORCH_USE_PYTORCH"] {
         println!("cargo::rerun-if-env-changed={name}");
     }
-    // Then torch-sys asks Python.
-    if env::var_os("LIBTORCH_USE_PYTORCH").is_some() {
+    // Then torch-sys asks Python; and documentation needs no LibTorch.
+    if env::var_os("LIBTORCH_USE_PYTORCH").is_some() || env::var_os("CARGO_FEATURE_DOC_ONLY").is_some() {
         return;
     }
     match env::var_os("LIBTORCH_LIB").or_else(|| env::var_os("LIBTORCH")).map(PathBuf::from) {

@@ -1,15 +1,18 @@
 //! The tests of `backend-tch` for a machine that has CUDA and Python's torch, but not Rust: see `docs/cuda.md`.
 
 use std::env;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::libtorch::{self, workspace};
+use crate::sources::{clear, copy_sources, succeed};
 
-/// What Python's torch on the machine is, and the tch that is made for it.
-const LIBTORCH: &str = "2.11.0";
+/// What Python's torch on the machine is.
+const LIBTORCH: libtorch::Release = libtorch::FOR_CUDA_TESTS;
+
+/// The tch that is made for it.
 const TCH: &str = "0.24.0";
 
 const PROGRAMS: [[&str; 2]; 3] = [["--test", "conformance"], ["--test", "tensors"], ["--example", "cuda_bench"]];
@@ -24,9 +27,10 @@ pub(crate) fn tests(build: bool) -> Result<(), String> {
     let bundle = place().join("bundle");
     if build {
         let libtorch = workspace().join("target/libtorch-2.11");
-        libtorch::fetch(LIBTORCH, &libtorch)?;
+        libtorch::fetch(&LIBTORCH, &libtorch)?;
         make(&libtorch, &bundle)?;
-        eprintln!("xtask: {} is ready: take it to a machine with torch {LIBTORCH}, and run its run.sh there", bundle.display());
+        let torch = LIBTORCH.version;
+        eprintln!("xtask: {} is ready: take it to a machine with torch {torch}, and run its run.sh there", bundle.display());
         return Ok(());
     }
     if !bundle.is_dir() {
@@ -47,10 +51,8 @@ fn make(libtorch: &Path, bundle: &Path) -> Result<(), String> {
     copy_sources(&source)?;
     let cargo = |arguments: &[&str]| {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(arguments).current_dir(&source).env("CARGO_TARGET_DIR", place().join("target")).env("LIBTORCH", libtorch);
-        for other in ["LIBTORCH_USE_PYTORCH", "LIBTORCH_LIB", "LIBTORCH_INCLUDE"] {
-            cargo.env_remove(other);
-        }
+        cargo.args(arguments).current_dir(&source).env("CARGO_TARGET_DIR", place().join("target"));
+        libtorch::put_only(&mut cargo, libtorch);
         cargo
     };
     succeed(&mut cargo(&["update", "--quiet", "-p", "tch", "--precise", TCH]), "cargo update")?;
@@ -80,26 +82,6 @@ fn make(libtorch: &Path, bundle: &Path) -> Result<(), String> {
     finish().map_err(failed("cannot make the bundle"))
 }
 
-/// All files that git does not ignore, as they are now and of the age they are, so that cargo builds only what has changed.
-fn copy_sources(to: &Path) -> Result<(), String> {
-    let mut git = Command::new("git");
-    git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(workspace());
-    let listed = git.output().map_err(|error| format!("cannot run git: {error}"))?;
-    if !listed.status.success() {
-        return Err(format!("git ls-files: {}", String::from_utf8_lossy(&listed.stderr).trim()));
-    }
-    let copy = |name: &str| -> io::Result<()> {
-        let (from, to) = (workspace().join(name), to.join(name));
-        // What was removed is listed until that is committed.
-        let Ok(about) = fs::metadata(&from) else { return Ok(()) };
-        fs::create_dir_all(to.parent().unwrap_or(&to))?;
-        fs::copy(&from, &to)?;
-        File::options().append(true).open(&to)?.set_modified(about.modified()?)
-    };
-    let all = || clear(to).and_then(|()| String::from_utf8_lossy(&listed.stdout).split_terminator('\0').try_for_each(copy));
-    all().map_err(|error| format!("cannot copy the sources: {error}"))
-}
-
 /// Runs a build of one program, and finds it among the messages.
 fn built(command: &mut Command) -> Result<PathBuf, String> {
     let output = command.stderr(Stdio::inherit()).output().map_err(|error| format!("cannot run cargo: {error}"))?;
@@ -109,16 +91,4 @@ fn built(command: &mut Command) -> Result<PathBuf, String> {
     let messages = String::from_utf8_lossy(&output.stdout);
     let mut named = messages.lines().filter_map(|line| line.split_once(r#""executable":""#)?.1.split_once('"'));
     named.next_back().map(|(path, _)| PathBuf::from(path)).ok_or_else(|| "cargo names no program".to_owned())
-}
-
-fn succeed(command: &mut Command, what: &str) -> Result<(), String> {
-    match command.status() {
-        Ok(status) if status.success() => Ok(()),
-        Ok(_) => Err(format!("{what} failed")),
-        Err(error) => Err(format!("cannot run {what}: {error}")),
-    }
-}
-
-fn clear(folder: &Path) -> io::Result<()> {
-    if folder.exists() { fs::remove_dir_all(folder) } else { Ok(()) }
 }

@@ -3,6 +3,9 @@
 mod cuda;
 mod kernels;
 mod libtorch;
+mod outside;
+mod publish;
+mod sources;
 mod vulkan;
 
 use std::process::{Command, ExitCode};
@@ -38,6 +41,14 @@ enum Task {
     Wgpu {
         /// Arguments of cargo
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        arguments: Vec<String>,
+    },
+    /// Build and run a project outside of the workspace with Burn and tch; part of `test`
+    Both,
+    /// cargo publish --workspace, from a copy that is fit for it: cargo xtask publish --dry-run
+    Publish {
+        /// More arguments of cargo publish
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
     /// Run the kernels' tests and the suite on them under the address sanitizer; needs a nightly toolchain
@@ -177,6 +188,10 @@ fn main() -> ExitCode {
         Task::Sanitize => kernels::sanitize().and_then(|done| {
             if done { Ok(()) } else { Err("needs a nightly toolchain: rustup toolchain install nightly".to_owned()) }
         }),
+        Task::Both => {
+            outside::both().and_then(|done| if done { Ok(()) } else { Err("only on Linux is its LibTorch fetched".to_owned()) })
+        }
+        Task::Publish { arguments } => publish::publish(&arguments),
         Task::CudaTests { build } => cuda::tests(build),
         Task::Bench { arguments } => {
             let mut all = vec!["run", "--quiet", "--release", "-p", "benchmarks", "--"];
@@ -219,6 +234,12 @@ fn check([plain, wgpu, tch]: [&[&[Step]]; 3], tested: bool, scope: &Scope) -> Re
     } else {
         libtorch::provide()?;
         run(tch, Needs::LibTorch)?;
+        if tested {
+            publish::publish(&["--dry-run".to_owned(), "--no-verify".to_owned()])?;
+        }
+        if tested && !outside::both()? {
+            left_out.push("Burn and tch in one project: only on Linux is its LibTorch fetched");
+        }
     }
     left_out.iter().for_each(|what| eprintln!("xtask: left out: {what}"));
     eprintln!("xtask: {}", if left_out.is_empty() { "everything passed" } else { "everything else passed" });
