@@ -96,11 +96,11 @@ mod tests {
 
     use super::*;
     use loss_core::expr::{OnHost, Table};
-    use loss_core::{Backend, Geometry, Loss, LossError, Plan, Side, Temperature};
+    use loss_core::{Backend, Geometry, Loss, LossError, Plan, Probability, Temperature};
 
     /// Notes what is asked of it, and knows no answer.
     #[derive(Default)]
-    struct Noting(RefCell<HashSet<(Activation, Temperature, Side)>>);
+    struct Noting(RefCell<HashSet<Probability>>);
 
     impl OnHost for Noting {}
 
@@ -114,7 +114,7 @@ mod tests {
         }
     }
 
-    fn probabilities(text: &str) -> HashSet<(Activation, Temperature, Side)> {
+    fn probabilities(text: &str) -> HashSet<Probability> {
         let (loss, noting): (Loss, _) = (text.parse().unwrap(), Noting::default());
         let geometry = Geometry { samples: 2, classes: 3, pixels: 5 };
         assert!(loss.evaluate_on(&noting, (&(), &()), geometry, None).is_err());
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn added_terms_need_no_other_probabilities() {
         let base = probabilities(LOSS);
-        let temperatures: HashSet<_> = base.iter().map(|(_, temperature, _)| *temperature).collect();
+        let temperatures: HashSet<_> = base.iter().map(|p| p.temperature).collect();
         assert_eq!(temperatures, HashSet::from([Temperature::ONE, Temperature::TEN]));
         for term in MORE_TERMS {
             assert!(probabilities(term).is_subset(&base), "{term}");
