@@ -180,13 +180,13 @@ pub(crate) fn target_summand(chunk: &Chunk, statistic: &Statistic) -> Result<Sum
         (Quantity::Mass(_) | Quantity::SquaredMass(_) | Quantity::Log(..) | Quantity::Function(..), ..) => Err(missing()),
         (Quantity::One, _, Some(weight)) if statistic.is_shared() => Ok(Summand::Each(weight.shallow_clone())),
         (Quantity::One, _, None) if statistic.is_shared() => Ok(Summand::Count),
-        (_, Shares::Labels { index, own }, _) => {
+        (Quantity::One | Quantity::Target, Shares::Labels { index, own }, _) => {
             chunk.times_weight(own.shallow_clone(), false).map(|own| Summand::Own(own, index.shallow_clone()))
         }
         (Quantity::Target, Shares::Soft(shares), _) => {
             shares.f_mul(shares).and_then(|squared| chunk.times_weight(squared, true)).map(Summand::Each)
         }
-        (_, Shares::Soft(shares), _) => chunk.times_weight(shares.shallow_clone(), false).map(Summand::Each),
+        (Quantity::One, Shares::Soft(shares), _) => chunk.times_weight(shares.shallow_clone(), false).map(Summand::Each),
     };
     summand.during("summing the target")
 }
