@@ -82,7 +82,8 @@ const TINY: f64 = 1e-30;
 /// 1e-30)^(c−1).
 fn power_from_zero<const D: usize>(x: Tensor<D>, tiny: Tensor<D>, exponent: f64) -> Tensor<D> {
     let (at, tiny) = same_shape(x.clone().detach(), tiny);
-    let low = at.clone().lower_equal(tiny.clone());
+    // By half of it: the floor itself, as any type rounds it, is no zero.
+    let low = at.clone().lower_elem(0.5 * TINY);
     let floored = at.clone().mask_where(low.clone(), tiny);
     let value = power(floored.clone(), exponent);
     let slope = value.clone() / floored * exponent;

@@ -86,7 +86,8 @@ impl Interpreter {
 /// 1e-30)^(c−1).
 fn power_from_zero(x: &Tensor, tiny: &Tensor, exponent: f64) -> Result<Tensor, TchError> {
     let at = x.f_detach()?;
-    let low = at.f_le_tensor(tiny)?;
+    // By half of it: the floor itself, as any type rounds it, is no zero.
+    let low = at.f_lt(0.5e-30)?;
     let floored = tiny.f_where_self(&low, &at)?;
     let value = floored.f_pow_tensor_scalar(exponent)?;
     let slope = value.f_div(&floored)?.f_mul_scalar(exponent)?;
