@@ -90,7 +90,9 @@ fn power_from_zero(x: &Tensor, tiny: &Tensor, exponent: f64) -> Result<Tensor, T
     let low = at.f_lt(0.5e-30)?;
     let floored = tiny.f_where_self(&low, &at)?;
     let value = floored.f_pow_tensor_scalar(exponent)?;
-    let slope = value.f_div(&floored)?.f_mul_scalar(exponent)?;
+    // Finite, so that times the difference, which is 0, it is 0.
+    let largest = if x.f_kind()? == Kind::Double { f64::MAX } else { f64::from(f32::MAX) };
+    let slope = value.f_div(&floored)?.f_mul_scalar(exponent)?.f_clamp(-largest, largest)?;
     value.f_masked_fill(&low, 0f64.powf(exponent))?.f_add(&x.f_sub(&at)?.f_mul(&slope)?)
 }
 
