@@ -3,8 +3,8 @@
 //! Each backend is a module behind its feature: `ndarray` (default), `burn` (with kernels for GPUs:
 //! `burn-wgpu`, `burn-cuda`; metrics: `burn-train`) and `tch` (LibTorch; it must be there when the
 //! feature is built: see `backend-tch`). A program takes the prelude of the backend that it
-//! computes
-//! with; all of [`loss_core`] is at the root, and [`backend`] is for those who write a backend.
+//! computes with; all of [`loss_core`] is at the root, and [`backend`] is for those who write a
+//! backend.
 //!
 //! ```
 //! # #[cfg(feature = "ndarray")] {
@@ -25,8 +25,7 @@ pub use loss_core::*;
 /// What a user of losses names, whichever the backend: `use segloss::prelude::*`.
 ///
 /// The extension traits are not among it. Several backends call a method `evaluate`, so that with
-/// two
-/// traits in scope no call would compile. Take one backend's prelude, such as
+/// two traits in scope no call would compile. Take one backend's prelude, such as
 /// `segloss::ndarray::prelude`: it is this one and the backend's trait and target.
 pub mod prelude {
     pub use loss_core::matching::{CrossEntropy, Focal, LogRecall};

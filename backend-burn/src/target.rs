@@ -97,13 +97,13 @@ impl BurnTarget {
         Self { prior: Some(prior), ..self }
     }
 
-    /// A map that terms of the loss read under a name ([`loss_core::Map::given`]): factors of its own
-    /// for every pixel and class, `[N, K, *spatial]`, or one for all classes, `[N, 1, *spatial]`.
-    /// They may be negative. Of several with one name the last counts.
+    /// A map that terms of the loss read under a name ([`loss_core::Map::given`]): factors of its
+    /// own for every pixel and class, `[N, K, *spatial]`, or one for all classes, `[N, 1,
+    /// *spatial]`. They may be negative. Of several with one name the last counts.
     ///
-    /// Without a map that a term reads, a call gives [`LossError::MissingMap`]; with one that does not
-    /// fit the logits, [`LossError::ShapeMismatch`]. CubeCL devices take a loss with maps by ordinary
-    /// operations.
+    /// Without a map that a term reads, a call gives [`LossError::MissingMap`]; with one that does
+    /// not fit the logits, [`LossError::ShapeMismatch`]. CubeCL devices take a loss with maps by
+    /// ordinary operations.
     #[must_use]
     pub fn map<const D: usize>(mut self, name: &str, values: Tensor<D>) -> Self {
         let shape = values.dims().to_vec();

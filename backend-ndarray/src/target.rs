@@ -125,13 +125,13 @@ impl<'a> Target<'a> {
         Self { prior: Table::new(rows, columns, prior.iter().copied().collect()).ok(), ..self }
     }
 
-    /// A map that terms of the loss read under a name ([`loss_core::Map::given`]): factors of its own
-    /// for every pixel and class, `[N, K, *spatial]`, or one for all classes, `[N, 1, *spatial]`.
-    /// They may be negative. Of several with one name the last counts.
+    /// A map that terms of the loss read under a name ([`loss_core::Map::given`]): factors of its
+    /// own for every pixel and class, `[N, K, *spatial]`, or one for all classes, `[N, 1,
+    /// *spatial]`. They may be negative. Of several with one name the last counts.
     ///
-    /// Without a map that a term reads, a call gives [`LossError::MissingMap`]; with one that does not
-    /// fit the logits, [`LossError::ShapeMismatch`]; with one that is not finite at a valid pixel,
-    /// [`LossError::ValueOutOfRange`].
+    /// Without a map that a term reads, a call gives [`LossError::MissingMap`]; with one that does
+    /// not fit the logits, [`LossError::ShapeMismatch`]; with one that is not finite at a valid
+    /// pixel, [`LossError::ValueOutOfRange`].
     #[must_use]
     pub fn map<S: Share, D: Dimension>(mut self, name: &str, values: ArrayView<'a, S, D>) -> Self {
         let shape = values.shape().to_vec();

@@ -44,7 +44,8 @@ const BACKGROUND: [Probe; 5] = [
     ),
 ];
 
-/// Σ_n Σ_k (1 + k) of a sum times the map, and of the same without: neither may take the other's place.
+/// Σ_n Σ_k (1 + k) of a sum times the map, and of the same without: neither may take the other's
+/// place.
 struct Mapped(fn(&AllRegions) -> Expr<Regions>);
 
 impl Overlap for Mapped {

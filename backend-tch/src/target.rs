@@ -57,14 +57,15 @@ impl TchTarget {
         Self { prior: Some(prior), ..self }
     }
 
-    /// A map that terms of the loss read under a name ([`loss_core::Map::given`]): factors of its own
-    /// for every pixel and class, `[N, K, *spatial]`, or one for all classes, `[N, 1, *spatial]`, of
-    /// any real type. They may be negative. Of several with one name the last counts.
+    /// A map that terms of the loss read under a name ([`loss_core::Map::given`]): factors of its
+    /// own for every pixel and class, `[N, K, *spatial]`, or one for all classes, `[N, 1,
+    /// *spatial]`, of any real type. They may be negative. Of several with one name the last
+    /// counts.
     ///
-    /// Maps are read on the fused path, so on the CPU; along [`Path::Operations`](crate::Path), which
-    /// CUDA takes, a loss with maps is refused ([`LossError::Unsupported`]). Without a map that a term
-    /// reads, a call gives [`LossError::MissingMap`]; with one that does not fit the logits,
-    /// [`LossError::ShapeMismatch`].
+    /// Maps are read on the fused path, so on the CPU; along [`Path::Operations`](crate::Path),
+    /// which CUDA takes, a loss with maps is refused ([`LossError::Unsupported`]). Without a map
+    /// that a term reads, a call gives [`LossError::MissingMap`]; with one that does not fit the
+    /// logits, [`LossError::ShapeMismatch`].
     #[must_use]
     pub fn map(mut self, name: &str, values: &Tensor) -> Self {
         self.maps.push((name.to_owned(), values.shallow_clone()));

@@ -43,8 +43,7 @@ impl Pooling {
 }
 
 /// What a class without a true pixel (in the sample, or in the batch when pooled over it)
-/// contributes
-/// to a mean over classes, of a loss or of scores.
+/// contributes to a mean over classes, of a loss or of scores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AbsentClass {
@@ -53,21 +52,17 @@ pub enum AbsentClass {
     /// Nothing, and it does not count in the mean.
     Skip,
     /// It is scored like any other class where it is predicted: false positives are penalised.
-    /// Where
-    /// nothing is predicted either there is nothing to score, and it does not count in the mean.
-    /// What
-    /// reports and metrics do.
+    /// Where nothing is predicted either there is nothing to score, and it does not count in the
+    /// mean. What reports and metrics do.
     SkipEmpty,
     /// It is scored like any other class, also where nothing is predicted: then its score is 0
-    /// unless
-    /// smoothed.
+    /// unless smoothed.
     Count,
 }
 
 impl AbsentClass {
     /// The score `numerator / denominator` of a class whose true region has this size; `None` where
-    /// it
-    /// does not count. The denominator is 0 where nothing is true and nothing predicted.
+    /// it does not count. The denominator is 0 where nothing is true and nothing predicted.
     ///
     /// ```
     /// use loss_core::AbsentClass;
@@ -115,8 +110,7 @@ impl Form {
 }
 
 /// Which classes a term looks at, and how much each counts. Whether weights are normalised depends
-/// on
-/// the term: a mean over classes divides by their sum.
+/// on the term: a mean over classes divides by their sum.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct ClassOptions {
     pub(crate) only: Option<Vec<usize>>,
@@ -172,10 +166,8 @@ pub(crate) fn require_smoothing(term: &'static str, option: &'static str, pixels
 }
 
 /// The setters that several terms share. Each is called as its option is in text, and refuses what
-/// the
-/// text refuses: one that takes numbers returns a `Result`, one that takes a word cannot fail.
-/// Options
-/// stand in the term's field `[options]`, or `[]` in the term itself.
+/// the text refuses: one that takes numbers returns a `Result`, one that takes a word cannot fail.
+/// Options stand in the term's field `[options]`, or `[]` in the term itself.
 macro_rules! setters {
     ($type:ident $at:tt: $($option:ident)+) => {
         impl $type {

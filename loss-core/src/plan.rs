@@ -15,8 +15,8 @@ impl Plan {
     ///
     /// # Errors
     /// [`LossError::TooFewClasses`] where a softmax is asked of a single channel;
-    /// [`LossError::Unsupported`] where a background is asked of a softmax, which has none ([`Side`]),
-    /// or a quantity is summed over pixels that no term sums it over.
+    /// [`LossError::Unsupported`] where a background is asked of a softmax, which has none
+    /// ([`Side`]), or a quantity is summed over pixels that no term sums it over.
     pub fn new(classes: usize, statistics: impl IntoIterator<Item = Statistic>) -> Result<Self, LossError> {
         let mut unique: Vec<Statistic> = Vec::new();
         for statistic in statistics {

@@ -174,7 +174,8 @@ impl Map {
         }
     }
 
-    /// Its place among the names of the maps given with a target; of several with its name the last.
+    /// Its place among the names of the maps given with a target; of several with its name the
+    /// last.
     ///
     /// # Errors
     /// [`LossError::MissingMap`].
@@ -269,7 +270,8 @@ impl Statistic {
         self.probability().is_some()
     }
 
-    /// The probability that it depends on the logits through; `None` for sums over the target alone.
+    /// The probability that it depends on the logits through; `None` for sums over the target
+    /// alone.
     #[must_use]
     pub fn probability(&self) -> Option<Probability> {
         self.of.probability()

@@ -213,7 +213,8 @@ impl Term {
         in_role!(self, term => term.text())
     }
 
-    /// Whether both are known to be the same: by their texts, and one without a text by being this very one.
+    /// Whether both are known to be the same: by their texts, and one without a text by being this
+    /// very one.
     pub(crate) fn is(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Matching(a), Self::Matching(b)) if Arc::ptr_eq(a, b) => true,

@@ -21,8 +21,8 @@ pub(crate) struct GradientColumns<C> {
     out: Columns<C>,
     /// Σ_k ∂/∂z under softmax: what it is off from zero by. That is the likeliest class's: where p is nearly 1 its difference cancels.
     excess: Columns<C>,
-    /// Σ φ'·∂/∂F per class, of the region and then of the background; then likewise what sums with a
-    /// map hand to log p, y included. Where there are any.
+    /// Σ φ'·∂/∂F per class, of the region and then of the background; then likewise what sums with
+    /// a map hand to log p, y included. Where there are any.
     slopes: Columns<C>,
     /// One column, ready to be stored.
     stage: Vec<C>,
@@ -65,7 +65,8 @@ struct Upstream<C> {
     log_mass: C,
     /// Whether there is any ∂/∂F.
     pixels: bool,
-    /// How far behind those of pixel sums the columns of sums with a map stand; 0 where there are none.
+    /// How far behind those of pixel sums the columns of sums with a map stand; 0 where there are
+    /// none.
     mapped: usize,
 }
 

@@ -71,8 +71,8 @@ pub fn statistics<E: Element>(logits: &[E], problem: &Problem<'_>, plan: &Plan) 
     pass::<E, E>(logits, problem, plan, true, None)
 }
 
-/// Refuses logits, targets, weights and maps as [`statistics`] does when a plan reads the logits, and computes nothing that is returned: for
-/// paths that do not look at the numbers themselves.
+/// Refuses logits, targets, weights and maps as [`statistics`] does when a plan reads the logits,
+/// and computes nothing that is returned: for paths that do not look at the numbers themselves.
 ///
 /// # Errors
 /// As [`statistics`].

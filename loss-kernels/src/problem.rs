@@ -102,7 +102,8 @@ impl<'a> Problem<'a> {
     /// `[N, 1, *spatial]` for all classes. What has no weight is not read.
     ///
     /// # Errors
-    /// [`LossError::ShapeMismatch`] where the shape does not fit the logits, or the slice its shape.
+    /// [`LossError::ShapeMismatch`] where the shape does not fit the logits, or the slice its
+    /// shape.
     pub fn with_map(mut self, name: &'a str, values: Shares<'a>, shape: &[usize]) -> Result<Self, LossError> {
         Geometry::map_fits(&self.shape, shape)?;
         slice_fits("map", shape, values.len())?;

@@ -144,9 +144,9 @@ impl Deref for Recipe {
 }
 
 impl Recipe {
-    /// The recipe for a plan, and where it has put each of the plan's statistics. `None` where the kernels cannot compute a
-    /// statistic: one with a map, or a pixel function with a constant that is not finite in `f32`, for which shading
-    /// languages have no literal.
+    /// The recipe for a plan, and where it has put each of the plan's statistics. `None` where the
+    /// kernels cannot compute a statistic: one with a map, or a pixel function with a constant that
+    /// is not finite in `f32`, for which shading languages have no literal.
     pub(crate) fn new(plan: &Plan, layout: Layout, pairs: bool) -> Option<(Self, Vec<usize>)> {
         let mut parts =
             Parts { sums: Vec::new(), masses: Vec::new(), logarithms: Vec::new(), temperatures: Vec::new(), layout, pairs };

@@ -7,8 +7,9 @@ use crate::term::Term;
 
 /// A term with a name and options: what makes it readable from text, printable, and listed.
 ///
-/// [`Describe::visit`] names every option once; reading, writing and documentation all go through it. The term itself has
-/// [`text_of`] for its `text` and [`Describe::NAME`] for its `name`: without, a loss does not print its options.
+/// [`Describe::visit`] names every option once; reading, writing and documentation all go through
+/// it. The term itself has [`text_of`] for its `text` and [`Describe::NAME`] for its `name`:
+/// without, a loss does not print its options.
 pub trait Describe: Clone + Default + Send + Sync + 'static {
     /// Name in texts and reports.
     const NAME: &'static str;
@@ -83,8 +84,8 @@ pub(super) fn list<T: Describe>(mut term: T) -> Vec<OptionDoc> {
     if let Mode::List(list) = visitor.0 { list } else { Vec::new() }
 }
 
-/// The text of a term: its name, and the options that differ from their defaults. What a term of one's own returns as its `text`, so that
-/// it is printed as it is read.
+/// The text of a term: its name, and the options that differ from their defaults. What a term of
+/// one's own returns as its `text`, so that it is printed as it is read.
 #[must_use]
 pub fn text_of<T: Describe>(term: &T) -> String {
     let defaults = list(T::default());

@@ -9,7 +9,8 @@ use crate::term::WeightedTerm;
 use crate::{Loss, LossError, Schedule};
 
 impl Loss {
-    /// Reads a loss from text, with terms of the caller's own beside the built-in ones. `text.parse()` knows the built-in ones.
+    /// Reads a loss from text, with terms of the caller's own beside the built-in ones.
+    /// `text.parse()` knows the built-in ones.
     ///
     /// ```text
     /// loss     = sum [ "with" setting { "," setting } ]
@@ -23,16 +24,18 @@ impl Loss {
     /// number   = [ "-" ] digits with "." and an exponent, as in 0.5 or 1e-3
     /// ```
     ///
-    /// - `grow(a)` is a [`Schedule::grow`] from a on; what is left out is `factor=1, every=1, cap=100`. A product has one of them at most.
+    /// - `grow(a)` is a [`Schedule::grow`] from a on; what is left out is `factor=1, every=1,
+    ///   cap=100`. A product has one of them at most.
     /// - An option, and what `grow` and `with` take, is given once.
     /// - `with` sets how logits and labels are read, once for the whole loss:
     ///   `ce + dice with activation=sigmoid, ignore=[254, 255]`. Its `epoch` is that of
     ///   [`Loss::at_epoch`], 0 unless given, so that a loss comes back in the epoch it was kept in.
-    /// - Names of terms are the same in any case and with or without underscores: `LogDice` is `log_dice`. Longer names are
-    ///   `cross_entropy` (`ce`), `dice_bias` (`db`), `generalized_dice` (`gdice`) and `log_dice` (`dice(form=log)`). Names of options, and
+    /// - Names of terms are the same in any case and with or without underscores: `LogDice` is
+    ///   `log_dice`. Longer names are `cross_entropy` (`ce`), `dice_bias` (`db`),
+    ///   `generalized_dice` (`gdice`) and `log_dice` (`dice(form=log)`). Names of options, and
     ///   words that they are set to, are lower case.
-    /// - A term of the caller's own must not be called `grow` or `with`, which are read first. One with the name of a built-in term takes
-    ///   its place.
+    /// - A term of the caller's own must not be called `grow` or `with`, which are read first. One
+    ///   with the name of a built-in term takes its place.
     /// - [`catalogue`](crate::catalogue) lists the terms, their options, and what these can be.
     ///
     /// ```
@@ -43,8 +46,8 @@ impl Loss {
     /// ```
     ///
     /// # Errors
-    /// [`LossError::Syntax`], [`LossError::UnknownTerm`] and [`LossError::UnknownOption`] (with the nearest name),
-    /// [`LossError::OptionOutOfRange`], and what [`Loss::scheduled`] refuses.
+    /// [`LossError::Syntax`], [`LossError::UnknownTerm`] and [`LossError::UnknownOption`] (with the
+    /// nearest name), [`LossError::OptionOutOfRange`], and what [`Loss::scheduled`] refuses.
     pub fn parse(text: &str, vocabulary: &Vocabulary) -> Result<Self, LossError> {
         super::grammar::parse(text, vocabulary)
     }
