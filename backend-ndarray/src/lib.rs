@@ -10,7 +10,7 @@
 //! let labels = array![[0u8, 1]];
 //! let result = loss.value_and_gradient(logits.view(), &Target::labels(labels.view()))?;
 //! assert_eq!(result.gradient.shape(), logits.shape());
-//! assert!((result.value.terms[0] - 0.2200948).abs() < 1e-6);   // Cross-Entropy
+//! assert!((result.value.terms[0].value - 0.2200948).abs() < 1e-6);   // Cross-Entropy
 //! # Ok::<(), loss_core::LossError>(())
 //! ```
 //!
@@ -19,9 +19,9 @@
 
 mod loss;
 mod target;
-mod tiles;
+mod sums;
 
 pub use loss::{NdarrayLoss, ValueAndGradient};
 pub use loss_kernels::Element;
 pub use target::{Label, Share, Target};
-pub use tiles::{NdarrayTiles, NdarrayWhole};
+pub use sums::{NdarrayStatistics, NdarrayWhole};

@@ -1,8 +1,7 @@
 //! What a loss can do with ndarray views.
 
 use loss_core::expr::Table;
-use loss_core::{Argument, Evaluation, Loss, LossError, Value};
-use loss_kernels::Cpu;
+use loss_core::{Argument, Evaluation, Loss, LossError};
 use ndarray::{Array, ArrayView, ArrayViewMut, Dimension};
 
 use crate::target::row_major;
@@ -12,7 +11,7 @@ use crate::{Element, Target};
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValueAndGradient<E, D: Dimension> {
     /// Total and terms.
-    pub value: Value,
+    pub value: Evaluation,
     /// Derivative of the total for every logit.
     pub gradient: Array<E, D>,
 }
@@ -48,7 +47,7 @@ pub trait NdarrayLoss {
         logits: ArrayView<'_, E, D>,
         target: &Target<'_>,
         gradient: ArrayViewMut<'_, E, D>,
-    ) -> Result<Value, LossError>;
+    ) -> Result<Evaluation, LossError>;
 
     /// The total, every term with its matching, size and constant part, and the proportions of the classes.
     ///
@@ -73,10 +72,7 @@ pub trait NdarrayLoss {
 
 impl NdarrayLoss for Loss {
     fn value<E: Element, D: Dimension>(&self, logits: ArrayView<'_, E, D>, target: &Target<'_>) -> Result<f64, LossError> {
-        let problem = target.problem(logits.shape(), self.ignored(), self.activation())?;
-        let values = row_major(&logits);
-        let data = (&*values, &problem);
-        self.value_on(&Cpu::default(), data, problem.geometry(), target.given_prior(), None).map(|value| value.total)
+        self.value_on(&mut target.call::<E, [E]>(self, logits.shape(), &row_major(&logits))?, None).map(|value| value.total)
     }
 
     fn value_and_gradient<E: Element, D: Dimension>(
@@ -84,10 +80,8 @@ impl NdarrayLoss for Loss {
         logits: ArrayView<'_, E, D>,
         target: &Target<'_>,
     ) -> Result<ValueAndGradient<E, D>, LossError> {
-        let problem = target.problem(logits.shape(), self.ignored(), self.activation())?;
-        let (values, mut out) = (row_major(&logits), Vec::new());
-        let data = (&*values, &problem);
-        let value = self.value_on(&Cpu::with_gradient(), data, problem.geometry(), target.given_prior(), Some(&mut out))?;
+        let mut out = Vec::new();
+        let value = self.value_on(&mut target.call(self, logits.shape(), &row_major(&logits))?, Some(&mut out))?;
         Ok(ValueAndGradient { value, gradient: shaped(logits.raw_dim(), out)? })
     }
 
@@ -96,12 +90,10 @@ impl NdarrayLoss for Loss {
         logits: ArrayView<'_, E, D>,
         target: &Target<'_>,
         mut gradient: ArrayViewMut<'_, E, D>,
-    ) -> Result<Value, LossError> {
-        let problem = target.problem(logits.shape(), self.ignored(), self.activation())?;
+    ) -> Result<Evaluation, LossError> {
+        let values = row_major(&logits);
         if let Some(out) = in_place(logits.shape(), &mut gradient)? {
-            let values = row_major(&logits);
-            let data = (&*values, &problem);
-            return self.value_on(&Cpu::default(), data, problem.geometry(), target.given_prior(), Some(out));
+            return self.value_on(&mut target.call(self, logits.shape(), &values)?, Some(out));
         }
         let new = self.value_and_gradient(logits, target)?;
         gradient.assign(&new.gradient);
@@ -113,9 +105,7 @@ impl NdarrayLoss for Loss {
         logits: ArrayView<'_, E, D>,
         target: &Target<'_>,
     ) -> Result<Evaluation, LossError> {
-        let problem = target.problem(logits.shape(), self.ignored(), self.activation())?;
-        let values = row_major(&logits);
-        self.evaluate_on(&Cpu::default(), (&*values, &problem), problem.geometry(), target.given_prior())
+        self.evaluate_on(&mut target.call::<E, [E]>(self, logits.shape(), &row_major(&logits))?)
     }
 
     fn elements<E: Element, D: Dimension>(
@@ -123,9 +113,7 @@ impl NdarrayLoss for Loss {
         logits: ArrayView<'_, E, D>,
         target: &Target<'_>,
     ) -> Result<Vec<Option<Table>>, LossError> {
-        let problem = target.problem(logits.shape(), self.ignored(), self.activation())?;
-        let values = row_major(&logits);
-        self.elements_on(&Cpu::default(), (&*values, &problem), problem.geometry(), target.given_prior())
+        self.elements_on(&mut target.call::<E, [E]>(self, logits.shape(), &row_major(&logits))?)
     }
 }
 

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use loss_core::expr::Table;
-use loss_core::{Activation, LossError};
-use loss_kernels::{Labels, Problem, Shares};
+use loss_core::{Activation, Loss, LossError};
+use loss_kernels::{Cpu, Element, Labels, Problem, Shares};
 use ndarray::{ArrayView, ArrayView2, Dimension};
 
 /// An integer type that labels can have: `u8`, `i32` or `i64`. Sealed.
@@ -87,6 +87,7 @@ pub struct Target<'a> {
     shape: Vec<usize>,
     weights: Option<(Floats<'a>, Vec<usize>)>,
     prior: Option<Table>,
+    spacing: Option<Vec<f64>>,
     maps: Vec<(String, Floats<'a>, Vec<usize>)>,
 }
 
@@ -99,15 +100,17 @@ impl<'a> Target<'a> {
     /// Class indices, `[N, *spatial]`.
     #[must_use]
     pub fn labels<L: Label, D: Dimension>(labels: ArrayView<'a, L, D>) -> Self {
-        let values = Values::Labels(L::own(row_major(&labels)));
-        Self { values, shape: labels.shape().to_vec(), weights: None, prior: None, maps: Vec::new() }
+        Self::new(Values::Labels(L::own(row_major(&labels))), labels.shape())
     }
 
     /// Shares of every class in `[0, 1]`, `[N, K, *spatial]`. To ignore a pixel, give it the weight 0.
     #[must_use]
     pub fn soft<S: Share, D: Dimension>(shares: ArrayView<'a, S, D>) -> Self {
-        let values = Values::Soft(S::own(row_major(&shares)));
-        Self { values, shape: shares.shape().to_vec(), weights: None, prior: None, maps: Vec::new() }
+        Self::new(Values::Soft(S::own(row_major(&shares))), shares.shape())
+    }
+
+    fn new(values: Values<'a>, shape: &[usize]) -> Self {
+        Self { values, shape: shape.to_vec(), weights: None, prior: None, spacing: None, maps: Vec::new() }
     }
 
     /// Weights ≥ 0 of the pixels, `[N, *spatial]`.
@@ -125,7 +128,7 @@ impl<'a> Target<'a> {
         Self { prior: Table::new(rows, columns, prior.iter().copied().collect()).ok(), ..self }
     }
 
-    /// A map that terms of the loss read under a name ([`loss_core::Map::given`]): factors of its
+    /// A map that terms of the loss read under a name ([`loss_core::Map`]): factors of its
     /// own for every pixel and class, `[N, K, *spatial]`, or one for all classes, `[N, 1,
     /// *spatial]`. They may be negative. Of several with one name the last counts.
     ///
@@ -139,11 +142,26 @@ impl<'a> Target<'a> {
         self
     }
 
-    pub(crate) fn given_prior(&self) -> Option<&Table> {
-        self.prior.as_ref()
+    /// Distance of neighbouring pixels along each spatial axis, for maps of distances; 1 unless
+    /// given. One that does not fit the logits makes a call give [`LossError::Unsupported`] or
+    /// [`LossError::ValueOutOfRange`].
+    #[must_use]
+    pub fn spacing(self, spacing: &[f64]) -> Self {
+        Self { spacing: Some(spacing.to_vec()), ..self }
     }
 
-    pub(crate) fn problem<'s>(
+    /// A call of a loss on row-major logits of a shape, with a gradient that is put in a `G`.
+    pub(crate) fn call<'s, E: Element, G: ?Sized>(
+        &'s self,
+        loss: &'s Loss,
+        shape: &[usize],
+        logits: &'s [E],
+    ) -> Result<Cpu<'s, E, G>, LossError> {
+        let problem = self.problem(shape, loss.ignored(), loss.activation())?;
+        Ok(Cpu::new(logits, problem, self.prior.as_ref()))
+    }
+
+    fn problem<'s>(
         &'s self,
         logits: &[usize],
         ignore: &'s [i64],
@@ -157,6 +175,7 @@ impl<'a> Target<'a> {
         };
         let weights = self.weights.as_ref().map(|(values, shape)| (values.shares(), shape.as_slice()));
         let problem = Problem::new(logits, (target, &self.shape), weights, ignore, activation)?;
+        let problem = self.spacing.iter().try_fold(problem, |problem, spacing| problem.with_spacing(spacing))?;
         self.maps.iter().try_fold(problem, |problem, (name, values, shape)| problem.with_map(name, values.shares(), shape))
     }
 }

@@ -1,8 +1,8 @@
 //! Sums times a map that comes with the target, against plain loops and central differences.
 
-use backend_ndarray::{NdarrayLoss, NdarrayTiles, NdarrayWhole, Target};
+use backend_ndarray::{NdarrayLoss, NdarrayStatistics, NdarrayWhole, Target};
 use loss_core::expr::{Expr, PixelFunction, Regions, Scalar};
-use loss_core::{Activation, AllRegions, Argument, Decomposition, Loss, LossError, Map, Overlap, Side, Temperature, overlap};
+use loss_core::{Activation, AllRegions, Argument, Loss, LossError, Map, Side, Temperature, Unsplit, unsplit};
 use ndarray::{Array2, Array3, s};
 
 const PIXELS: usize = 700;
@@ -48,15 +48,11 @@ const BACKGROUND: [Probe; 5] = [
 /// place.
 struct Mapped(fn(&AllRegions) -> Expr<Regions>);
 
-impl Overlap for Mapped {
-    fn overlap(&self, regions: &AllRegions) -> Expr<Scalar> {
+impl Unsplit for Mapped {
+    fn value(&self, regions: &AllRegions) -> Expr<Scalar> {
         let classes: Vec<f64> = (0..regions.classes()).map(|k| (1 + k) as f64).collect();
         let with = self.0(&regions.times(&Map::given("weight")));
         ((with + 0.125 * self.0(regions)) * Expr::classes(&classes)).sum_classes().sum_samples()
-    }
-
-    fn decompose(&self, regions: &AllRegions) -> Decomposition {
-        Decomposition::matching(self.overlap(regions))
     }
 }
 
@@ -104,7 +100,7 @@ impl Case {
     }
 
     fn loss(&self, probe: &Probe) -> Loss {
-        overlap(Mapped(probe.1)).with_activation(self.activation)
+        unsplit(Mapped(probe.1)).with_activation(self.activation)
     }
 
     fn by_hand(&self, soft: bool, summand: fn(f64, &dyn Fn(f64) -> f64) -> f64) -> f64 {
@@ -182,22 +178,18 @@ fn gradients_go_through_the_sum_and_never_through_the_map() {
 /// Σ_n Σ_k (1 + k) Σ w φ, which is not multiplied by the map once more.
 struct MapSize;
 
-impl Overlap for MapSize {
-    fn overlap(&self, regions: &AllRegions) -> Expr<Scalar> {
+impl Unsplit for MapSize {
+    fn value(&self, regions: &AllRegions) -> Expr<Scalar> {
         let map = Map::given("weight");
         let classes: Vec<f64> = (0..regions.classes()).map(|k| (1 + k) as f64).collect();
         (regions.times(&map).map_size(&map) * Expr::classes(&classes)).sum_classes().sum_samples()
-    }
-
-    fn decompose(&self, regions: &AllRegions) -> Decomposition {
-        Decomposition::matching(self.overlap(regions))
     }
 }
 
 #[test]
 fn the_size_of_a_map_is_a_sum_per_class() {
     for (case, _) in cases() {
-        let got = overlap(MapSize).with_activation(case.activation).value(case.logits.view(), &case.target(false)).unwrap();
+        let got = unsplit(MapSize).with_activation(case.activation).value(case.logits.view(), &case.target(false)).unwrap();
         let channels = case.map.dim().1;
         let summands = case
             .logits
@@ -213,7 +205,7 @@ fn tiles_bring_their_part_of_a_map() {
     let case = Case::new(Activation::Softmax, 2, 2);
     let loss = case.loss(&REGION[3]) + case.loss(&REGION[6]) + "ce".parse::<Loss>().unwrap();
     let whole = loss.value_and_gradient(case.logits.view(), &case.target(false)).unwrap();
-    let mut tiles = loss.tiles(2).unwrap();
+    let mut tiles = loss.statistics(2).unwrap();
     let parts = [0..300, 300..301, 301..PIXELS];
     let with = |range: &std::ops::Range<usize>, f: &mut dyn FnMut(Array3<f64>, &Target<'_>)| {
         let weights = case.weights.slice(s![.., range.clone()]);

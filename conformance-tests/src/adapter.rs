@@ -4,7 +4,7 @@ use std::fmt::{Display, Formatter};
 
 use half::{bf16, f16};
 use loss_core::expr::Table;
-use loss_core::{Evaluation, Loss, LossError};
+use loss_core::{Evaluation, Loss, LossError, TermEvaluation};
 use serde::Serialize;
 
 use crate::oracle;
@@ -213,4 +213,12 @@ pub trait Adapter: Sync {
     /// # Errors
     /// What the backend reports.
     fn evaluate(&self, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Evaluation, LossError>;
+}
+
+/// Value, matching, size and constant of a term.
+pub(crate) fn parts_of(term: &TermEvaluation) -> Vec<f64> {
+    match &term.split {
+        Some(split) => vec![term.value, split.matching, split.size, split.constant],
+        None => vec![term.value, term.value, 0.0, 0.0],
+    }
 }

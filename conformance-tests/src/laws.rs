@@ -41,7 +41,7 @@ pub fn check(loss: &Loss, classes: usize, adapter: &dyn Adapter) -> Result<(), S
             match term.role() {
                 Role::Matching => least_at_the_truth(&alone, &input, value, adapter)?,
                 Role::Size => sizes_alone(&alone, &input, value, adapter)?,
-                Role::Overlap => {}
+                Role::Overlap | Role::Unsplit => {}
             }
         }
     }

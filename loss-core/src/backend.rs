@@ -1,68 +1,72 @@
-//! What a backend is written with: its two traits, and what it meets of plans, programs and tables.
+//! What a backend is written with: [`Passes`] or [`Algebra`], and what these meet of plans, programs
+//! and maps.
 
 use crate::LossError;
-pub use crate::expr::{Algebra, HostAlgebra, OnHost, Op, PixelFunction, PixelStep, Table};
+pub use crate::expr::{Algebra, HostAlgebra, Op, PixelFunction, PixelStep, Table};
 pub use crate::geometry::{Geometry, TargetKind};
+pub use crate::maps::{FillSample, Pixels, View, derive, derive_with};
 pub use crate::plan::Plan;
-pub use crate::program::{Detail, Inputs, Outputs, Program, TermOutputs};
+pub use crate::program::{Detail, Inputs, Program};
 pub use crate::statistics::{Side, Statistic};
 
-/// A tensor library that can sum up what a loss needs.
+/// One call of a loss, on a backend that keeps its small arrays on the host: logits with their
+/// target, and the passes over them. What computes on a device implements [`Algebra`] instead.
 ///
 /// # Laws
-/// [`Backend::statistics`] returns, in the order of [`Plan::statistics`], arrays of `[N, K]` (`[N, 1]` for the valid size) whose
-/// sums skip ignored pixels and pixels of weight 0 entirely, whatever their logits are.
-pub trait Backend: Algebra {
-    /// What the library calls an array of logits.
-    type Logits: ?Sized;
-    /// Labels or soft targets, with weights, ignored labels and priors.
-    type Target: ?Sized;
-
-    /// Reads the logits once.
-    ///
-    /// # Errors
-    /// [`LossError`] for arguments that do not fit, labels or logits out of range, and failures of the library.
-    fn statistics(&self, logits: &Self::Logits, target: &Self::Target, plan: &Plan) -> Result<Vec<Self::Array>, LossError>;
-}
-
-/// A backend that takes the gradient by hand, for libraries without autodiff of their own.
-///
-/// # Laws
-/// Linear in `upstream`; exactly zero at pixels that are not valid. What statistics of softmax probabilities contribute sums to zero over
-/// the classes at every pixel; what those of sigmoid probabilities contribute does not.
-pub trait LogitGradient: Backend {
+/// Sums skip ignored pixels and pixels of weight 0 entirely, whatever their logits are. A gradient
+/// is linear in `upstream`, and exactly zero at pixels that are not valid. What statistics of
+/// softmax probabilities contribute to it sums to zero over the classes at every pixel; what those
+/// of sigmoid probabilities contribute does not.
+pub trait Passes {
     /// Where the gradient is put.
     type Gradient: ?Sized;
 
-    /// Reads the logits once more and writes ∂loss/∂logits, given the loss's derivative for each statistic: one table per entry of
-    /// [`Plan::statistics`], or `None` where it is zero.
+    /// Samples, classes, pixels.
+    fn geometry(&self) -> Geometry;
+
+    /// Proportions that came with the target, `[N, K]` or `[1, K]`.
+    fn prior(&self) -> Option<&Table>;
+
+    /// Makes the plan's derived maps that are not there yet ([`Plan::underived`]), and returns them.
+    /// It is called before the passes that read them.
     ///
     /// # Errors
-    /// As [`Backend::statistics`].
+    /// What the maps refuse.
+    fn derive<'p>(&mut self, plan: &'p Plan) -> Result<Vec<&'p crate::Map>, LossError>;
+
+    /// Reads the logits once and returns, in the order of [`Plan::statistics`], tables of `[N, K]`,
+    /// or `[N, 1]` for the valid size.
+    ///
+    /// # Errors
+    /// [`LossError`] for arguments that do not fit, labels or logits out of range, and failures of
+    /// the library.
+    fn statistics(&self, plan: &Plan) -> Result<Vec<Table>, LossError>;
+
+    /// Reads the logits once more and writes ∂loss/∂logits, given the loss's derivative for each
+    /// statistic: one table per entry of [`Plan::statistics`], or `None` where it is zero.
+    ///
+    /// # Errors
+    /// As [`Passes::statistics`].
     fn logit_gradient(
         &self,
-        logits: &Self::Logits,
-        target: &Self::Target,
         plan: &Plan,
         upstream: &[Option<Table>],
         gradient: &mut Self::Gradient,
     ) -> Result<(), LossError>;
 
-    /// [`Backend::statistics`] and [`LogitGradient::logit_gradient`] of the same plan, for derivatives known beforehand. A backend that
-    /// can reads the logits once for both.
+    /// Both of the same plan, for derivatives known beforehand. A backend that can reads the logits
+    /// once for both.
     ///
     /// # Errors
-    /// As [`Backend::statistics`].
+    /// As [`Passes::statistics`].
     fn statistics_and_gradient(
         &self,
-        logits: &Self::Logits,
-        target: &Self::Target,
         plan: &Plan,
         upstream: &[Option<Table>],
         gradient: &mut Self::Gradient,
-    ) -> Result<Vec<Self::Array>, LossError> {
-        let statistics = self.statistics(logits, target, plan)?;
-        self.logit_gradient(logits, target, plan, upstream, gradient)?;
+    ) -> Result<Vec<Table>, LossError> {
+        let statistics = self.statistics(plan)?;
+        self.logit_gradient(plan, upstream, gradient)?;
         Ok(statistics)
     }
 }

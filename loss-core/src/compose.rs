@@ -3,9 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::program::{Detail, Program};
-// `program.rs` still takes them from here.
-pub(crate) use crate::term::{Term, WeightedTerm};
-use crate::{Activation, GroundTruthMatching, LossError, Overlap, RegionSizePenalty, Schedule};
+use crate::term::WeightedTerm;
+use crate::{Activation, GroundTruthMatching, LossError, Overlap, RegionSizePenalty, Schedule, Term, Unsplit};
 
 /// A segmentation loss: a weighted sum of terms, and how logits and labels are read.
 ///
@@ -51,6 +50,11 @@ pub fn penalty(term: impl RegionSizePenalty) -> Loss {
 /// A loss of one overlap term.
 pub fn overlap(term: impl Overlap) -> Loss {
     Term::Overlap(Arc::new(term)).into()
+}
+
+/// A loss of one term without an exact split.
+pub fn unsplit(term: impl Unsplit) -> Loss {
+    Term::Unsplit(Arc::new(term)).into()
 }
 
 impl From<Term> for Loss {

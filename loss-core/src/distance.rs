@@ -14,6 +14,7 @@
 //!
 //! That minimum is the lower envelope of one parabola per pixel of the line, found in one sweep.
 
+use crate::geometry::SPACINGS;
 use crate::{Argument, LossError};
 
 /// Where a pixel lies relative to a region.
@@ -145,10 +146,6 @@ pub fn signed_distances(
     }
     Ok(())
 }
-
-/// Spacings for which squared distances stay finite and above 0 in `f64`, and distances in `f32`,
-/// on any grid that an address space can hold.
-const SPACINGS: std::ops::RangeInclusive<f64> = 1e-18..=1e18;
 
 /// Checks a grid and counts its pixels.
 fn pixels(shape: &[usize], spacing: &[f64]) -> Result<usize, LossError> {

@@ -262,14 +262,25 @@ pub enum LossError {
         /// Those of the tile.
         got: [usize; 2],
     },
-    /// Tiles of one loss merged with those of another.
-    #[error("tiles of {loss} cannot be merged with tiles of {other}")]
+    /// Statistics of one loss added to, or stacked on, those of another.
+    #[error("statistics of {loss} cannot be put together with those of {other}")]
     #[non_exhaustive]
     OtherLoss {
-        /// The loss they are merged into.
+        /// The loss of those that were there.
         loss: String,
         /// The other.
         other: String,
+    },
+    /// Parts of samples, or of a batch, whose maps are made of the whole.
+    #[error("the map `{map}` is made of {of}, not of its parts; give `{name}` with the target of each part")]
+    #[non_exhaustive]
+    DerivedInParts {
+        /// The map, with its options.
+        map: String,
+        /// The name under which it can be given.
+        name: String,
+        /// What it is made of.
+        of: &'static str,
     },
     /// A weight that is not a finite number.
     #[error("the weight {weight} of a term is not finite")]
@@ -297,6 +308,12 @@ pub enum LossError {
         got: String,
         /// What can be read.
         expected: &'static str,
+    },
+    /// A defect of this library, which no input should bring about.
+    #[error("a defect of segloss, please report it with the loss and the shapes: {what}")]
+    Internal {
+        /// What was not as it has to be.
+        what: &'static str,
     },
     /// A failure inside a tensor library.
     #[error("{backend} failed in {operation}: {source}")]

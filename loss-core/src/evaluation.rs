@@ -1,34 +1,25 @@
-//! What a loss comes to, term by term, on the host.
+//! What a loss comes to, term by term, in numbers of any kind: `f64`, or a tensor library's.
 
 use serde::Serialize;
 
 use crate::expr::Table;
-use crate::program::Outputs;
-use crate::{AbsentClass, Backend, Detail, Geometry, Inputs, LogitGradient, Loss, LossError, Role, SplitOf};
+use crate::{AbsentClass, Detail, Inputs, Loss, LossError, Passes, Role, SplitOf};
 
-/// The value of a loss with everything that explains it.
-#[derive(Clone, Debug, Serialize)]
-pub struct Evaluation {
+/// The value of a loss with what explains it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Evaluation<T = f64> {
     /// Weighted sum of the terms.
-    pub total: f64,
+    pub total: T,
     /// The terms in order.
-    pub terms: Vec<TermEvaluation>,
-    /// The classes, pooled over the batch.
+    pub terms: Vec<TermEvaluation<T>>,
+    /// The classes, pooled over the batch; none of them where only a total was asked for, or where
+    /// the numbers are on a device.
     pub regions: Vec<RegionReport>,
 }
 
-/// The value of a loss: what a training step needs.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Value {
-    /// Weighted sum of the terms.
-    pub total: f64,
-    /// Value of each term, before its weight.
-    pub terms: Vec<f64>,
-}
-
 /// One term of a loss.
-#[derive(Clone, Debug, Serialize)]
-pub struct TermEvaluation {
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TermEvaluation<T = f64> {
     /// Its name.
     pub name: String,
     /// Its role.
@@ -36,19 +27,27 @@ pub struct TermEvaluation {
     /// Its present weight.
     pub weight: f64,
     /// Its value, before the weight.
-    pub value: f64,
+    pub value: T,
+    /// Its exact split, where it has one and more than a total was asked for.
+    #[serde(flatten)]
+    pub split: Option<Split<T>>,
+}
+
+/// A term as ground-truth matching + region size + constant.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Split<T = f64> {
     /// Part that pulls the predicted region onto the true one.
-    pub matching: f64,
+    pub matching: T,
     /// Part that biases the size of the predicted region.
-    pub size: f64,
+    pub size: T,
     /// Part that does not depend on the prediction.
-    pub constant: f64,
+    pub constant: T,
     /// Whether the three parts add up to the value, or to its logarithmic form.
     pub of: SplitOf,
 }
 
 /// One class, pooled over the batch.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RegionReport {
     /// Index of the class (channel).
     pub class: usize,
@@ -61,98 +60,98 @@ pub struct RegionReport {
     pub dice: f64,
 }
 
+impl<T> Evaluation<T> {
+    /// Total, then value (and parts) of each term: all that can be differentiated.
+    pub fn scalars(&self) -> impl Iterator<Item = &T> {
+        std::iter::once(&self.total).chain(self.terms.iter().flat_map(|term| {
+            let parts = term.split.iter().flat_map(|split| [&split.matching, &split.size, &split.constant]);
+            std::iter::once(&term.value).chain(parts)
+        }))
+    }
+
+    /// The same in numbers of another kind, made in the order of [`Evaluation::scalars`].
+    ///
+    /// # Errors
+    /// The first of `f`.
+    pub fn try_map<U, E>(&self, mut f: impl FnMut(&T) -> Result<U, E>) -> Result<Evaluation<U>, E> {
+        let total = f(&self.total)?;
+        let terms = self.terms.iter().map(|term| {
+            let TermEvaluation { name, role, weight, value, split } = term;
+            let value = f(value)?;
+            let split = match split {
+                Some(Split { matching, size, constant, of }) => {
+                    Some(Split { matching: f(matching)?, size: f(size)?, constant: f(constant)?, of: *of })
+                }
+                None => None,
+            };
+            Ok(TermEvaluation { name: name.clone(), role: *role, weight: *weight, value, split })
+        });
+        Ok(Evaluation { total, terms: terms.collect::<Result<_, E>>()?, regions: self.regions.clone() })
+    }
+}
+
+impl RegionReport {
+    /// Of a class, from its proportions and `2I/(P+T)`.
+    pub(crate) fn new(class: usize, target: f64, predicted: f64, dice: f64) -> Self {
+        // The score is made already: only whether there is one is asked.
+        let exists = f64::from(u8::from(target + predicted > 0.0));
+        let dice = AbsentClass::SkipEmpty.score(dice, exists, target).unwrap_or(f64::NAN);
+        Self { class, target, predicted, dice }
+    }
+}
+
 impl Loss {
     /// Value of the loss with its parts, on a backend that keeps its small arrays on the host.
     ///
     /// # Errors
-    /// Where the loss does not fit classes or activation: [`LossError::NoTerms`], [`LossError::Weight`], [`LossError::ClassCount`],
-    /// [`LossError::ClassIndex`], [`LossError::NotForActivation`], [`LossError::PriorNotDistribution`]. Where a prior is missing or does
-    /// not fit: [`LossError::MissingPrior`], [`LossError::GivenPriorShape`], [`LossError::ValueOutOfRange`]. What [`Backend::statistics`]
-    /// reports of logits and target, such as [`LossError::LabelOutOfRange`] and [`LossError::NonFiniteLogit`]. What a term of the
-    /// caller's own refuses.
-    pub fn evaluate_on<B: Backend<Array = Table>>(
+    /// Where the loss does not fit classes or activation: [`LossError::NoTerms`],
+    /// [`LossError::Weight`], [`LossError::ClassCount`], [`LossError::ClassIndex`],
+    /// [`LossError::NotForActivation`], [`LossError::PriorNotDistribution`]. Where a prior or a map
+    /// is missing or does not fit: [`LossError::MissingPrior`], [`LossError::MissingMap`],
+    /// [`LossError::GivenPriorShape`], [`LossError::ValueOutOfRange`]. What [`Passes::statistics`]
+    /// reports of logits and target, such as [`LossError::LabelOutOfRange`] and
+    /// [`LossError::NonFiniteLogit`]. What a term, or a derived map, refuses.
+    pub fn evaluate_on<P: Passes + ?Sized>(&self, call: &mut P) -> Result<Evaluation, LossError> {
+        let program = self.program(call.geometry().classes, Detail::Parts)?;
+        call.derive(program.plan())?;
+        program.evaluate(&call.statistics(program.plan())?, &self.inputs_of(call))
+    }
+
+    /// Total and values of the terms; and, written to `gradient` where one is given, the gradient of
+    /// the total.
+    ///
+    /// # Errors
+    /// As [`Loss::evaluate_on`].
+    pub fn value_on<P: Passes + ?Sized>(
         &self,
-        backend: &B,
-        (logits, target): (&B::Logits, &B::Target),
-        geometry: Geometry,
-        prior: Option<&Table>,
+        call: &mut P,
+        gradient: Option<&mut P::Gradient>,
     ) -> Result<Evaluation, LossError> {
-        let program = self.program(geometry.classes, Detail::Parts)?;
-        let statistics = backend.statistics(logits, target, program.plan())?;
-        let inputs = self.inputs(geometry.samples, prior.cloned());
-        Ok(self.evaluation(&program.outputs(backend, &statistics, &inputs)?))
+        let program = self.program(call.geometry().classes, Detail::Total)?;
+        call.derive(program.plan())?;
+        let inputs = self.inputs_of(call);
+        let statistics = program.read_on(call, program.plan(), &inputs, gradient)?;
+        program.evaluate(&statistics, &inputs)
     }
 
-    /// Total and values of the terms; and, written to `gradient` where one is given, the gradient of the total.
+    /// Each term per sample and class before its reduction, where it has such a form; one row where
+    /// it is pooled over the batch.
     ///
     /// # Errors
     /// As [`Loss::evaluate_on`].
-    pub fn value_on<B: LogitGradient<Array = Table>>(
-        &self,
-        backend: &B,
-        (logits, target): (&B::Logits, &B::Target),
-        geometry: Geometry,
-        prior: Option<&Table>,
-        gradient: Option<&mut B::Gradient>,
-    ) -> Result<Value, LossError> {
-        let program = self.program(geometry.classes, Detail::Total)?;
-        let inputs = self.inputs(geometry.samples, prior.cloned());
-        let statistics = program.read_on(backend, (logits, target), program.plan(), &inputs, gradient)?;
-        let outputs = program.outputs(backend, &statistics, &inputs)?;
-        Ok(Value { total: outputs.total.first(), terms: outputs.terms.iter().map(|t| t.value.first()).collect() })
+    pub fn elements_on<P: Passes + ?Sized>(&self, call: &mut P) -> Result<Vec<Option<Table>>, LossError> {
+        let program = self.program(call.geometry().classes, Detail::Parts)?;
+        call.derive(program.plan())?;
+        program.elements(&call.statistics(program.plan())?, &self.inputs_of(call))
     }
 
-    /// Each term per sample and class before its reduction, where it has such a form; one row where it is pooled over the batch.
-    ///
-    /// # Errors
-    /// As [`Loss::evaluate_on`].
-    pub fn elements_on<B: Backend<Array = Table>>(
-        &self,
-        backend: &B,
-        (logits, target): (&B::Logits, &B::Target),
-        geometry: Geometry,
-        prior: Option<&Table>,
-    ) -> Result<Vec<Option<Table>>, LossError> {
-        let program = self.program(geometry.classes, Detail::Parts)?;
-        let statistics = backend.statistics(logits, target, program.plan())?;
-        program.elements(&statistics, &self.inputs(geometry.samples, prior.cloned()))
+    fn inputs_of<P: Passes + ?Sized>(&self, call: &P) -> Inputs {
+        self.inputs(call.geometry().samples, call.prior().cloned())
     }
 
     /// What a program needs beside statistics, at the present epoch.
     #[must_use]
     pub fn inputs(&self, samples: usize, prior: Option<Table>) -> Inputs {
         Inputs { samples, weights: self.weights(), prior }
-    }
-
-    /// Puts names to the outputs of [`crate::Program::outputs`].
-    #[must_use]
-    pub fn evaluation(&self, outputs: &Outputs<Table>) -> Evaluation {
-        let terms = self.terms().zip(&outputs.terms).map(|((weight, term), out)| {
-            let [matching, size, constant] = out.parts.as_ref().map_or([0.0; 3], |p| [0, 1, 2].map(|i| p[i].first()));
-            TermEvaluation {
-                name: term.name(),
-                role: term.role(),
-                weight,
-                value: out.value.first(),
-                matching,
-                size,
-                constant,
-                of: out.of,
-            }
-        });
-        let terms = terms.collect();
-        let regions = outputs.regions.as_ref().map_or_else(Vec::new, |[target, predicted, dice]| {
-            let classes = target.columns().max(predicted.columns());
-            let at = |table: &Table, class| table.get(0, class).unwrap_or(f64::NAN);
-            let report = |class| {
-                let [target, predicted, dice] = [target, predicted, dice].map(|table| at(table, class));
-                // The score is made already: only whether there is one is asked.
-                let exists = f64::from(u8::from(target + predicted > 0.0));
-                let dice = AbsentClass::SkipEmpty.score(dice, exists, target).unwrap_or(f64::NAN);
-                RegionReport { class, target, predicted, dice }
-            };
-            (0..classes).map(report).collect()
-        });
-        Evaluation { total: outputs.total.first(), terms, regions }
     }
 }

@@ -73,6 +73,25 @@ impl Geometry {
         fits(Argument::Map, logits, logits, map)
     }
 
+    /// Checks that there is a spacing for every spatial axis of logits, each in `[1e-18, 1e18]`.
+    ///
+    /// # Errors
+    /// [`LossError::Unsupported`] for another number of them, [`LossError::ValueOutOfRange`].
+    pub fn spacing_fits(logits: &[usize], spacing: &[f64]) -> Result<(), LossError> {
+        let axes = logits.len().saturating_sub(2);
+        if spacing.len() != axes {
+            let (what, got) = ("number of spacings", format!("{} for logits of shape {logits:?}", spacing.len()));
+            return Err(LossError::Unsupported { what, got, expected: "one per spatial axis" });
+        }
+        match spacing.iter().position(|spacing| !SPACINGS.contains(spacing)) {
+            None => Ok(()),
+            Some(axis) => {
+                let (value, position) = (spacing[axis], vec![axis]);
+                Err(LossError::ValueOutOfRange { what: Argument::Spacing, value, expected: "[1e-18, 1e18]", position })
+            }
+        }
+    }
+
     /// How many labels there are: K, or two where a single channel stands for both.
     #[must_use]
     pub fn labels(&self) -> usize {
@@ -91,6 +110,10 @@ impl Geometry {
         position
     }
 }
+
+/// Spacings for which squared distances stay finite and above 0 in `f64`, and distances in `f32`,
+/// on any grid that an address space can hold.
+pub(crate) const SPACINGS: std::ops::RangeInclusive<f64> = 1e-18..=1e18;
 
 fn fits(what: Argument, logits: &[usize], expected: &[usize], got: &[usize]) -> Result<(), LossError> {
     if expected == got {

@@ -75,19 +75,9 @@ impl Plan {
         self.maps.iter().position(|known| known == map)
     }
 
-    /// For backends that read no maps.
-    ///
-    /// # Errors
-    /// [`LossError::Unsupported`] where the plan has one.
-    pub fn without_maps(&self, backend: &'static str) -> Result<(), LossError> {
-        match self.maps.first() {
-            None => Ok(()),
-            Some(map) => Err(LossError::Unsupported {
-                what: "map",
-                got: format!("`{}` on {backend}", map.name()),
-                expected: "a loss without maps, or a path that reads them: the kernels on the CPU, or Burn",
-            }),
-        }
+    /// The derived maps that are not among those there ([`Map::place`]).
+    pub fn underived<'n>(&self, there: impl Iterator<Item = &'n str> + Clone) -> impl Iterator<Item = &Map> {
+        self.maps.iter().filter(move |map| matches!(map, Map::Derived(_)) && map.place(there.clone()).is_err())
     }
 
     /// Columns of a statistic: K, or 1 for the valid size.

@@ -1,8 +1,11 @@
 //! A loss ready to run: its expressions in order, the statistics they need, and their derivative.
 
-use crate::compose::{Term, WeightedTerm};
-use crate::expr::{Algebra, Classes, Expr, HostAlgebra, Index, Leaf, Scalar, Table, Tape};
-use crate::{Activation, AllRegions, Argument, Decomposition, LogitGradient, LossError, Plan, SplitOf, Statistic, Temperature};
+use crate::expr::{Algebra, Classes, Expr, HostAlgebra, Index, Leaf, Op, Scalar, Table, Tape};
+use crate::term::WeightedTerm;
+use crate::{
+    Activation, AllRegions, Argument, Decomposition, Evaluation, LossError, Passes, Plan, RegionReport, Split, Statistic,
+    Temperature, TermEvaluation,
+};
 
 /// How much a program computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,54 +29,15 @@ pub struct Inputs {
     pub prior: Option<Table>,
 }
 
-/// What one term comes to.
-#[derive(Clone, Debug)]
-pub struct TermOutputs<T> {
-    /// Its value, before its weight.
-    pub value: T,
-    /// Matching, size and constant part; not with [`Detail::Total`].
-    pub parts: Option<[T; 3]>,
-    /// What the parts add up to.
-    pub of: SplitOf,
-}
-
-/// What a program returns.
-#[derive(Clone, Debug)]
-pub struct Outputs<T> {
-    /// Weighted sum of the terms.
-    pub total: T,
-    /// The terms in order.
-    pub terms: Vec<TermOutputs<T>>,
-    /// Per class, pooled over the batch: true proportion, predicted proportion, soft Dice; only with [`Detail::Parts`].
-    pub regions: Option<[T; 3]>,
-}
-
-impl<T> Outputs<T> {
-    /// Total, then value (and parts) of each term: the outputs that can be differentiated, in the order of the seeds.
-    pub fn scalars(&self) -> impl Iterator<Item = &T> {
-        let terms = self.terms.iter().flat_map(|t| std::iter::once(&t.value).chain(t.parts.iter().flatten()));
-        std::iter::once(&self.total).chain(terms)
-    }
-
-    /// The same outputs in another form; the scalars are visited in the order of [`Outputs::scalars`], then the report.
-    pub fn map<U>(&self, mut f: impl FnMut(&T) -> U) -> Outputs<U> {
-        let total = f(&self.total);
-        let terms = self.terms.iter().map(|t| TermOutputs {
-            value: f(&t.value),
-            parts: t.parts.as_ref().map(|[m, s, c]| [f(m), f(s), f(c)]),
-            of: t.of,
-        });
-        let terms = terms.collect();
-        Outputs { total, terms, regions: self.regions.as_ref().map(|[t, p, d]| [f(t), f(p), f(d)]) }
-    }
-}
-
 /// The expressions of a loss for a number of classes, ready to be interpreted by any [`Algebra`].
 #[derive(Debug)]
 pub struct Program {
     plan: Plan,
     tape: Tape,
-    outputs: Outputs<Index>,
+    /// Where total, values and parts are; weights are bound at each call.
+    outputs: Evaluation<Index>,
+    /// Where the report's rows of one number per class are.
+    report: Option<[Index; 3]>,
     elements: Vec<Option<Index>>,
     /// Per statistic of the plan: where its adjoint is.
     adjoints: Vec<Option<Index>>,
@@ -97,35 +61,34 @@ impl Program {
         let (mut outputs, mut total, mut element_exprs) = (Vec::new(), None, Vec::new());
         for (i, WeightedTerm { term, .. }) in terms.iter().enumerate() {
             term.fits(classes, activation)?;
-            let (value, elements) = match term {
-                Term::Matching(t) => (t.matching(&regions.inside()), t.elements(&regions.inside())),
-                Term::Size(t) => (t.penalty(&regions.sizes()), t.elements(&regions.sizes())),
-                Term::Overlap(t) => (t.overlap(&regions), t.elements(&regions)),
-            };
-            let split = (detail != Detail::Total).then(|| match term {
-                Term::Matching(t) => t.decompose(&regions),
-                Term::Size(_) => Decomposition::size(value.clone()),
-                Term::Overlap(t) => t.decompose(&regions),
-            });
+            let (value, elements) = term.expressions(&regions);
+            let split = if detail == Detail::Total { None } else { term.decompose(&regions) };
             let weighted = Expr::<Scalar>::leaf(Leaf::Weight(i)) * value.clone();
             total = Some(total.map_or(weighted.clone(), |total: Expr<Scalar>| total + weighted));
-            outputs.push(TermOutputs {
+            outputs.push(TermEvaluation {
+                name: term.name(),
+                role: term.role(),
+                weight: 0.0,
                 value: push(&value),
-                parts: split.as_ref().map(|d| [push(&d.matching), push(&d.size), push(&d.constant)]),
-                of: split.map_or(SplitOf::Value, |d| d.of),
+                split: split.map(|Decomposition { matching, size, constant, of }| Split {
+                    matching: push(&matching),
+                    size: push(&size),
+                    constant: push(&constant),
+                    of,
+                }),
             });
             element_exprs.push(elements);
         }
         let total = push(&total.unwrap_or_else(|| Expr::constant(0.0)));
         let report = (detail == Detail::Parts).then(|| report(&regions).map(|e| tape.push_node(e.node())));
-        let outputs = Outputs { total, terms: outputs, regions: report };
+        let outputs = Evaluation { total, terms: outputs, regions: Vec::new() };
 
         // The quantity differentiated is Σ seed · output, so that one backward pass serves any of them.
         let mut seeded = None;
         for (i, &output) in outputs.scalars().enumerate() {
             let seed = tape.push_leaf(Leaf::Seed(i));
-            let product = tape.push(crate::expr::Op::Mul, output, Some(seed));
-            seeded = Some(seeded.map_or(product, |sum| tape.push(crate::expr::Op::Add, sum, Some(product))));
+            let product = tape.push(Op::Mul, output, Some(seed));
+            seeded = Some(seeded.map_or(product, |sum| tape.push(Op::Add, sum, Some(product))));
         }
         let seeded = seeded.unwrap_or(total);
         let adjoint_of = tape.differentiate(seeded);
@@ -162,7 +125,7 @@ impl Program {
         let before_logits = statistics.iter().all(|(leaf, s)| !needed[*leaf] || !s.depends_on_logits());
         let of_target = plan.statistics().iter().filter(|s| !s.depends_on_logits()).cloned();
         let target_plan = before_logits.then(|| Plan::new(classes, of_target)).transpose()?;
-        Ok(Self { plan, tape, outputs, elements, adjoints, target_plan })
+        Ok(Self { plan, tape, outputs, report, elements, adjoints, target_plan })
     }
 
     /// The statistics the program needs.
@@ -188,7 +151,7 @@ impl Program {
     fn run<A: Algebra>(
         &self,
         algebra: &A,
-        statistics: &[A::Array],
+        known: Known<'_, A::Array>,
         inputs: &Inputs,
         seeds: &[f64],
         wanted: &[Index],
@@ -196,13 +159,7 @@ impl Program {
         let (samples, classes) = (inputs.samples, self.plan.classes());
         self.tape.run(algebra, wanted, |leaf| {
             let table = match leaf {
-                Leaf::Statistic(statistic) => {
-                    let at = self.plan.statistics().iter().position(|known| known == statistic);
-                    match at.and_then(|at| statistics.get(at)) {
-                        Some(array) => return Ok(array.clone()),
-                        None => Table::scalar(f64::NAN),
-                    }
-                }
+                Leaf::Statistic(statistic) => return known.get(statistic).cloned(),
                 Leaf::Constant(bits) => Table::scalar(f64::from_bits(*bits)),
                 Leaf::Classes(values) => Table::row(values.iter().map(|bits| f64::from_bits(*bits)).collect()),
                 Leaf::ClassIn(list) => Table::row((0..classes).map(|k| f64::from(u8::from(list.contains(&k)))).collect()),
@@ -211,16 +168,16 @@ impl Program {
                 }
                 Leaf::SampleCount => Table::scalar(samples as f64),
                 Leaf::ClassCount => Table::scalar(classes as f64),
-                Leaf::Weight(i) => Table::scalar(inputs.weights.get(*i).copied().unwrap_or(f64::NAN)),
+                Leaf::Weight(i) => Table::scalar(weight(inputs, *i)?),
                 Leaf::GivenPrior(activation) => given_prior(inputs, classes, *activation)?,
                 Leaf::Seed(i) => Table::scalar(seeds.get(*i).copied().unwrap_or(0.0)),
-                Leaf::LogProbability => Table::scalar(f64::NAN),
+                Leaf::LogProbability => return Err(LossError::Internal { what: "a pixel's logarithm outside its function" }),
             };
             algebra.constant(&table)
         })
     }
 
-    /// Interprets the expressions where the backend keeps its numbers.
+    /// Interprets the expressions where the backend keeps its numbers: total, values and parts.
     ///
     /// # Errors
     /// [`LossError::MissingPrior`] and the like for inputs that do not fit; failures of the algebra.
@@ -229,12 +186,36 @@ impl Program {
         algebra: &A,
         statistics: &[A::Array],
         inputs: &Inputs,
-    ) -> Result<Outputs<A::Array>, LossError> {
-        let mut wanted = Vec::new();
-        self.outputs.map(|&i| wanted.push(i));
-        let mut values = self.run(algebra, statistics, inputs, &[], &wanted)?.into_iter();
-        let nan = algebra.constant(&Table::scalar(f64::NAN))?;
-        Ok(self.outputs.map(|_| values.next().unwrap_or_else(|| nan.clone())))
+    ) -> Result<Evaluation<A::Array>, LossError> {
+        let wanted: Vec<Index> = self.outputs.scalars().copied().collect();
+        let known = Known { plan: &self.plan, arrays: statistics };
+        let mut values = self.run(algebra, known, inputs, &[], &wanted)?.into_iter();
+        let missing = || LossError::Internal { what: "fewer outputs than were asked for" };
+        let mut outputs = self.outputs.try_map(|_| values.next().ok_or_else(missing))?;
+        for (i, term) in outputs.terms.iter_mut().enumerate() {
+            term.weight = weight(inputs, i)?;
+        }
+        Ok(outputs)
+    }
+
+    /// The same as numbers, from statistics on the host; with [`Detail::Parts`] with its report.
+    ///
+    /// # Errors
+    /// As [`Program::outputs`].
+    pub fn evaluate(&self, statistics: &[Table], inputs: &Inputs) -> Result<Evaluation, LossError> {
+        let outputs = self.outputs(&HostAlgebra, statistics, inputs)?;
+        let mut evaluation = outputs.try_map(|table| Ok::<_, LossError>(table.first()))?;
+        if let Some(report) = self.report {
+            let known = Known { plan: &self.plan, arrays: statistics };
+            let rows = self.run(&HostAlgebra, known, inputs, &[], &report)?;
+            let at = |row: usize, class| {
+                let number = rows.get(row).and_then(|row: &Table| row.get(0, class));
+                number.ok_or(LossError::Internal { what: "a report without a row for each class" })
+            };
+            let report = |class| Ok(RegionReport::new(class, at(0, class)?, at(1, class)?, at(2, class)?));
+            evaluation.regions = (0..self.plan.classes()).map(report).collect::<Result<_, LossError>>()?;
+        }
+        Ok(evaluation)
     }
 
     /// Each term per sample and class before its reduction, where it has such a form; one row where it is pooled over the batch.
@@ -243,22 +224,9 @@ impl Program {
     /// As [`Program::outputs`].
     pub fn elements(&self, statistics: &[Table], inputs: &Inputs) -> Result<Vec<Option<Table>>, LossError> {
         let wanted: Vec<Index> = self.elements.iter().flatten().copied().collect();
-        let mut values = self.run(&HostAlgebra, statistics, inputs, &[], &wanted)?.into_iter();
+        let known = Known { plan: &self.plan, arrays: statistics };
+        let mut values = self.run(&HostAlgebra, known, inputs, &[], &wanted)?.into_iter();
         Ok(self.elements.iter().map(|e| e.and_then(|_| values.next())).collect())
-    }
-
-    /// The derivative of the total for each statistic of the plan, from the statistics of [`Program::target_plan`]; `None` where
-    /// there is no such plan.
-    ///
-    /// # Errors
-    /// As [`Program::outputs`].
-    pub fn upstream_of_target(&self, statistics: &[Table], inputs: &Inputs) -> Result<Option<Vec<Option<Table>>>, LossError> {
-        let Some(target_plan) = &self.target_plan else { return Ok(None) };
-        // No derivative looks at what is not there.
-        let known = |s| target_plan.statistics().iter().position(|known| known == s).and_then(|at| statistics.get(at));
-        let all: Vec<Table> =
-            self.plan.statistics().iter().map(|s| known(s).cloned().unwrap_or_else(|| Table::scalar(f64::NAN))).collect();
-        self.upstream(&all, inputs, &[1.0]).map(Some)
     }
 
     /// The statistics of a plan and, where there is a gradient to write to, the gradient of the total: in as few reads as there can
@@ -266,54 +234,67 @@ impl Program {
     ///
     /// # Errors
     /// As [`Program::outputs`], and what the backend reports.
-    pub fn read_on<B: LogitGradient<Array = Table>>(
+    pub fn read_on<P: Passes + ?Sized>(
         &self,
-        backend: &B,
-        (logits, target): (&B::Logits, &B::Target),
+        call: &P,
         plan: &Plan,
         inputs: &Inputs,
-        gradient: Option<&mut B::Gradient>,
+        gradient: Option<&mut P::Gradient>,
     ) -> Result<Vec<Table>, LossError> {
-        let Some(gradient) = gradient else { return backend.statistics(logits, target, plan) };
+        let Some(gradient) = gradient else { return call.statistics(plan) };
         if let Some(of_target) = self.target_plan() {
-            let known = backend.statistics(logits, target, of_target)?;
-            let own = self.upstream_of_target(&known, inputs)?.unwrap_or_default();
+            let tables = call.statistics(of_target)?;
+            let own = self.derivatives(Known { plan: of_target, arrays: &tables }, inputs, &[1.0])?;
             let derivative = |s| self.plan.statistics().iter().position(|known| known == s).and_then(|at| own.get(at)?.clone());
             let upstream: Vec<_> = plan.statistics().iter().map(derivative).collect();
-            return backend.statistics_and_gradient(logits, target, plan, &upstream, gradient);
+            return call.statistics_and_gradient(plan, &upstream, gradient);
         }
-        let statistics = backend.statistics(logits, target, plan)?;
-        let sums = |s| plan.statistics().iter().position(|known| known == s).and_then(|at| statistics.get(at).cloned());
-        let own: Vec<Table> =
-            self.plan.statistics().iter().map(|s| sums(s).unwrap_or_else(|| Table::scalar(f64::NAN))).collect();
-        let upstream = self.upstream(&own, inputs, &[1.0])?;
-        backend.logit_gradient(logits, target, &self.plan, &upstream, gradient)?;
+        let statistics = call.statistics(plan)?;
+        let upstream = self.derivatives(Known { plan, arrays: &statistics }, inputs, &[1.0])?;
+        call.logit_gradient(&self.plan, &upstream, gradient)?;
         Ok(statistics)
     }
 
     /// The derivative of Σ seed · output for each statistic of the plan, on the host; `None` where it is zero. Seeds stand in the
-    /// order of [`Outputs::scalars`]; missing ones are 0, so `&[1.0]` is the derivative of the total.
+    /// order of [`Evaluation::scalars`]; missing ones are 0, so `&[1.0]` is the derivative of the total.
     ///
     /// # Errors
     /// As [`Program::outputs`].
     pub fn upstream(&self, statistics: &[Table], inputs: &Inputs, seeds: &[f64]) -> Result<Vec<Option<Table>>, LossError> {
+        self.derivatives(Known { plan: &self.plan, arrays: statistics }, inputs, seeds)
+    }
+
+    fn derivatives(&self, known: Known<'_, Table>, inputs: &Inputs, seeds: &[f64]) -> Result<Vec<Option<Table>>, LossError> {
         let wanted: Vec<Index> = self.adjoints.iter().flatten().copied().collect();
-        let mut values = self.run(&HostAlgebra, statistics, inputs, seeds, &wanted)?.into_iter();
+        let mut values = self.run(&HostAlgebra, known, inputs, seeds, &wanted)?.into_iter();
         let nonzero = |table: &Table| table.values().iter().any(|v| *v != 0.0);
-        let expand = |table: Table, columns: usize| {
-            let rows = inputs.samples;
-            let values = (0..rows).flat_map(|n| (0..columns).map(move |k| (n, k)));
-            Table::new(rows, columns, values.map(|(n, k)| table.get(n, k).unwrap_or(f64::NAN)).collect())
-        };
         self.adjoints
             .iter()
             .zip(self.plan.statistics())
             .map(|(adjoint, statistic)| {
                 let table = adjoint.and_then(|_| values.next()).filter(nonzero);
-                table.map(|table| expand(table, self.plan.columns(statistic))).transpose()
+                table.map(|table| table.repeated(inputs.samples, self.plan.columns(statistic))).transpose()
             })
             .collect()
     }
+}
+
+/// Arrays that are there, one for each statistic of a plan.
+struct Known<'a, T> {
+    plan: &'a Plan,
+    arrays: &'a [T],
+}
+
+impl<T> Known<'_, T> {
+    fn get(&self, wanted: &Statistic) -> Result<&T, LossError> {
+        let at = self.plan.statistics().iter().position(|known| known == wanted);
+        let array = at.and_then(|at| self.arrays.get(at));
+        array.ok_or(LossError::Internal { what: "a statistic that was not summed up" })
+    }
+}
+
+fn weight(inputs: &Inputs, term: usize) -> Result<f64, LossError> {
+    inputs.weights.get(term).copied().ok_or(LossError::Internal { what: "fewer weights than terms" })
 }
 
 fn given_prior(inputs: &Inputs, classes: usize, activation: Activation) -> Result<Table, LossError> {

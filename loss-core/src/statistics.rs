@@ -1,10 +1,10 @@
 //! The handful of numbers per sample and class that a loss is a function of.
 
 use std::fmt::{Display, Formatter};
-use std::sync::Arc;
 
-use crate::LossError;
 use crate::expr::PixelFunction;
+use crate::number::number;
+use crate::{LossError, Map};
 
 /// How logits become probabilities.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -151,43 +151,6 @@ impl Quantity {
     }
 }
 
-/// A factor of its own for every pixel and class, `[N, K, *spatial]`, or one for all classes,
-/// `[N, 1, *spatial]`. It may be negative, and no gradient flows into it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Map {
-    /// Given with the target, under this name.
-    Given(Arc<str>),
-}
-
-impl Map {
-    /// A map that the caller gives with the target.
-    #[must_use]
-    pub fn given(name: &str) -> Self {
-        Self::Given(name.into())
-    }
-
-    /// Its name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Given(name) => name,
-        }
-    }
-
-    /// Its place among the names of the maps given with a target; of several with its name the
-    /// last.
-    ///
-    /// # Errors
-    /// [`LossError::MissingMap`].
-    pub fn place<'n>(&self, given: impl Iterator<Item = &'n str>) -> Result<usize, LossError> {
-        let given: Vec<&str> = given.collect();
-        given.iter().rposition(|name| *name == self.name()).ok_or_else(|| LossError::MissingMap {
-            name: self.name().to_owned(),
-            given: given.into_iter().map(str::to_owned).collect(),
-        })
-    }
-}
-
 /// A sum over the pixels of one sample, for each class: `Σ w · over · of · map`, where w is the
 /// weight of the pixel (1 by default, 0 where it is ignored) and a statistic without a map has 1.
 ///
@@ -323,11 +286,11 @@ impl Display for Statistic {
                 write!(f, "[{function:?}]")?;
             }
             if p.temperature != Temperature::ONE {
-                write!(f, "({})", crate::spec::number(p.temperature.value()))?;
+                write!(f, "({})", number(p.temperature.value()))?;
             }
         }
         match &self.map {
-            Some(map) => write!(f, "·{}", map.name()),
+            Some(map) => write!(f, "·{}", map.id()),
             None => Ok(()),
         }
     }

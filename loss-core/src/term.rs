@@ -1,4 +1,4 @@
-//! The three roles of a term, and a term in its role.
+//! The roles of a term, and a term in its role.
 
 use std::fmt::{Display, Formatter};
 use std::sync::Arc;
@@ -52,9 +52,10 @@ pub trait GroundTruthMatching: Send + Sync + 'static {
         None
     }
 
-    /// The matching and size parts hidden in it. By default it is all matching.
-    fn decompose(&self, regions: &AllRegions) -> Decomposition {
-        Decomposition::matching(self.matching(&regions.inside()))
+    /// The matching and size parts hidden in it; `None`, the default, where no exact split is known.
+    fn decompose(&self, regions: &AllRegions) -> Option<Decomposition> {
+        let _ = regions;
+        None
     }
 
     of_any_role!();
@@ -111,6 +112,31 @@ pub trait Overlap: Send + Sync + 'static {
     of_any_role!();
 }
 
+/// A term that sees everything, and has no exact split into matching and size: a loss of distances,
+/// for instance. Reports show its value alone.
+///
+/// # Laws
+/// It is 0, with zero gradient, where no pixel is valid.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a term without a split",
+    label = "`unsplit(..)` takes terms that are neither matching, nor size, nor a score of overlap",
+    note = "what splits exactly goes into `matching(..)`, `penalty(..)` or `overlap(..)`",
+    note = "an option that can be refused returns a `Result`: put `?` behind it"
+)]
+pub trait Unsplit: Send + Sync + 'static {
+    /// The term as an expression.
+    fn value(&self, regions: &AllRegions) -> Expr<Scalar>;
+
+    /// The term per sample and class before its reduction, where it has such a form (one row when
+    /// pooled over the batch).
+    fn elements(&self, regions: &AllRegions) -> Option<Expr<Regions>> {
+        let _ = regions;
+        None
+    }
+
+    of_any_role!();
+}
+
 /// What the parts of a [`Decomposition`] add up to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -158,6 +184,8 @@ pub enum Role {
     Size,
     /// [`Overlap`]
     Overlap,
+    /// [`Unsplit`]
+    Unsplit,
 }
 
 impl Display for Role {
@@ -166,6 +194,7 @@ impl Display for Role {
             Self::Matching => "matching",
             Self::Size => "size",
             Self::Overlap => "overlap",
+            Self::Unsplit => "unsplit",
         })
     }
 }
@@ -178,8 +207,10 @@ pub enum Term {
     Matching(Arc<dyn GroundTruthMatching>),
     /// Sees sizes.
     Size(Arc<dyn RegionSizePenalty>),
-    /// Sees both.
+    /// Sees both, and splits exactly.
     Overlap(Arc<dyn Overlap>),
+    /// Sees both, and does not.
+    Unsplit(Arc<dyn Unsplit>),
 }
 
 macro_rules! in_role {
@@ -188,6 +219,7 @@ macro_rules! in_role {
             Self::Matching($term) => $call,
             Self::Size($term) => $call,
             Self::Overlap($term) => $call,
+            Self::Unsplit($term) => $call,
         }
     };
 }
@@ -200,6 +232,7 @@ impl Term {
             Self::Matching(_) => Role::Matching,
             Self::Size(_) => Role::Size,
             Self::Overlap(_) => Role::Overlap,
+            Self::Unsplit(_) => Role::Unsplit,
         }
     }
 
@@ -207,6 +240,27 @@ impl Term {
     #[must_use]
     pub fn name(&self) -> String {
         in_role!(self, term => term.name())
+    }
+
+    /// The term as an expression, and before its reduction.
+    pub(crate) fn expressions(&self, regions: &AllRegions) -> (Expr<Scalar>, Option<Expr<Regions>>) {
+        let (truth, sizes) = (regions.inside(), regions.sizes());
+        match self {
+            Self::Matching(term) => (term.matching(&truth), term.elements(&truth)),
+            Self::Size(term) => (term.penalty(&sizes), term.elements(&sizes)),
+            Self::Overlap(term) => (term.overlap(regions), term.elements(regions)),
+            Self::Unsplit(term) => (term.value(regions), term.elements(regions)),
+        }
+    }
+
+    /// Its exact split, if it has one.
+    pub(crate) fn decompose(&self, regions: &AllRegions) -> Option<Decomposition> {
+        match self {
+            Self::Matching(term) => term.decompose(regions),
+            Self::Size(term) => Some(Decomposition::size(term.penalty(&regions.sizes()))),
+            Self::Overlap(term) => Some(term.decompose(regions)),
+            Self::Unsplit(_) => None,
+        }
     }
 
     pub(crate) fn text(&self) -> Option<String> {
@@ -220,6 +274,7 @@ impl Term {
             (Self::Matching(a), Self::Matching(b)) if Arc::ptr_eq(a, b) => true,
             (Self::Size(a), Self::Size(b)) if Arc::ptr_eq(a, b) => true,
             (Self::Overlap(a), Self::Overlap(b)) if Arc::ptr_eq(a, b) => true,
+            (Self::Unsplit(a), Self::Unsplit(b)) if Arc::ptr_eq(a, b) => true,
             _ => self.role() == other.role() && self.text().is_some_and(|text| Some(text) == other.text()),
         }
     }

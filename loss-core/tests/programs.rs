@@ -1,9 +1,9 @@
 //! Losses as programs: what is shared, what can be differentiated, what each term is by itself, what is refused.
 
-use loss_core::expr::{Algebra, Expr, HostAlgebra, OnHost, Op, Scalar, Table};
+use loss_core::expr::{Algebra, Expr, HostAlgebra, Op, Scalar, Table};
 use loss_core::{
-    Activation, AllRegions, Backend, Decomposition, Detail, Geometry, GroundTruthMatching, Inputs, InsideTruth, Loss,
-    LossError, Over, Overlap, Plan, Probability, Program, Quantity, RegionSizePenalty, RegionSizes, Side, SplitOf, Statistic,
+    Activation, AllRegions, Decomposition, Detail, Geometry, GroundTruthMatching, Inputs, InsideTruth, Loss,
+    LossError, Map, Over, Overlap, Passes, Plan, Probability, Program, Quantity, RegionSizePenalty, RegionSizes, Side, SplitOf, Statistic,
     TargetKind, Temperature, matching, overlap, penalty,
 };
 
@@ -41,14 +41,27 @@ fn statistics(plan: &Plan, moved: f64) -> Vec<Table> {
 /// A backend that always sees these numbers.
 struct Known;
 
-impl OnHost for Known {}
+impl Passes for Known {
+    type Gradient = ();
 
-impl Backend for Known {
-    type Logits = ();
-    type Target = ();
+    fn geometry(&self) -> Geometry {
+        Geometry { samples: SAMPLES, classes: CLASSES, pixels: 10 }
+    }
 
-    fn statistics(&self, _: &(), _: &(), plan: &Plan) -> Result<Vec<Table>, LossError> {
+    fn prior(&self) -> Option<&Table> {
+        None
+    }
+
+    fn derive<'p>(&mut self, _: &'p Plan) -> Result<Vec<&'p Map>, LossError> {
+        Ok(Vec::new())
+    }
+
+    fn statistics(&self, plan: &Plan) -> Result<Vec<Table>, LossError> {
         Ok(statistics(plan, 0.0))
+    }
+
+    fn logit_gradient(&self, _: &Plan, _: &[Option<Table>], (): &mut ()) -> Result<(), LossError> {
+        Ok(())
     }
 }
 
@@ -119,8 +132,7 @@ fn elements_are_the_terms_before_their_reduction() {
     let expected =
         [Some((2, 6.0)), Some((1, 1.0)), Some((2, 4.0)), Some((1, 3.0)), Some((1, 3.0)), Some((2, 1.0)), Some((2, 1.0)), None];
     assert_eq!(elements.len(), expected.len());
-    let geometry = Geometry { samples: SAMPLES, classes: CLASSES, pixels: 10 };
-    assert_eq!(loss.elements_on(&Known, (&(), &()), geometry, None).unwrap(), elements);
+    assert_eq!(loss.elements_on(&mut Known).unwrap(), elements);
     for (i, (table, expected)) in elements.iter().zip(expected).enumerate() {
         let Some((rows, of)) = expected else {
             assert_eq!(table, &None);
@@ -144,8 +156,8 @@ fn a_linear_score_splits_as_its_logarithm_does() {
             let (loss, program) = (parse(text), program(text, Detail::Parts));
             let outputs = program.outputs(&HostAlgebra, &statistics(program.plan(), 0.0), &inputs(&loss)).unwrap();
             let term = &outputs.terms[0];
-            let [value, parts] = [&term.value, &term.parts.as_ref().unwrap()[0]].map(|table| table.values()[0]);
-            (value, parts, term.of)
+            let split = term.split.as_ref().unwrap();
+            (term.value.values()[0], split.matching.values()[0], split.of)
         };
         let (linear, logarithm) = (split(term), split(&log));
         assert_eq!((linear.2, logarithm.2), (SplitOf::Logarithm, SplitOf::Value), "{term}");
@@ -346,7 +358,7 @@ fn a_class_that_is_neither_true_nor_predicted_has_no_dice() {
     };
     let statistics: Vec<_> = program.plan().statistics().iter().map(table).collect();
     let inputs = loss.inputs(1, None);
-    let evaluation = loss.evaluation(&program.outputs(&HostAlgebra, &statistics, &inputs).unwrap());
+    let evaluation = program.evaluate(&statistics, &inputs).unwrap();
     let [true_and_predicted, predicted, neither] = [0, 1, 2].map(|class: usize| evaluation.regions[class].dice);
     assert_eq!((true_and_predicted, predicted), (1.0, 0.0));
     assert!(neither.is_nan());

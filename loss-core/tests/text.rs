@@ -289,8 +289,8 @@ impl RegionSizePenalty for Cap {
 fn terms_without_a_text_are_equal_to_their_clones() {
     let (one, two) = (penalty(Cap(1.0)), penalty(Cap(2.0)));
     assert!(one == one.clone() && one != two && one.to_string() == two.to_string());
-    assert!(matches!(one.tiles(3).unwrap().merge(two.tiles(3).unwrap()), Err(LossError::OtherLoss { .. })));
-    assert!(one.tiles(3).unwrap().merge(one.clone().tiles(3).unwrap()).is_ok());
+    assert!(matches!(one.statistics(3).unwrap().merge(two.statistics(3).unwrap()), Err(LossError::OtherLoss { .. })));
+    assert!(one.statistics(3).unwrap().merge(one.clone().statistics(3).unwrap()).is_ok());
 }
 
 #[test]

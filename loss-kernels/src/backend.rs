@@ -1,62 +1,69 @@
-//! The kernels as a backend of loss-core: what ndarray, and every framework whose tensors lie in host memory, build on.
+//! The kernels as passes of loss-core: what ndarray, and every framework whose tensors lie in host
+//! memory, build on.
 
 use std::marker::PhantomData;
 
-use loss_core::expr::{OnHost, Table};
-use loss_core::{Backend, LogitGradient, LossError, Plan};
+use loss_core::backend::Table;
+use loss_core::{Geometry, LossError, Map, Passes, Plan};
 
-use crate::{Element, Gradient, Problem};
+use crate::{DerivedMap, Element, Gradient, Problem};
 
-/// Row-major logits of type `E` in host memory, with a [`Problem`] beside them and a [`Gradient`] that is put in a `G`; small arrays are
-/// `f64` on the host.
-pub struct Cpu<'a, E, G: ?Sized = [E]>(PhantomData<(&'a (), E)>, PhantomData<G>);
+/// Row-major logits in host memory, a [`Problem`] beside them, and a [`Gradient`] that is put in a
+/// `G`.
+pub struct Cpu<'a, E, G: ?Sized = [E]> {
+    logits: &'a [E],
+    problem: Problem<'a>,
+    prior: Option<&'a Table>,
+    derived: Vec<DerivedMap>,
+    gradient: PhantomData<G>,
+}
 
-impl<E> Default for Cpu<'_, E> {
-    fn default() -> Self {
-        Self::with_gradient()
+impl<'a, E, G: ?Sized> Cpu<'a, E, G> {
+    /// One call of a loss. The prior is for penalties with `target=given`.
+    pub const fn new(logits: &'a [E], problem: Problem<'a>, prior: Option<&'a Table>) -> Self {
+        Self { logits, problem, prior, derived: Vec::new(), gradient: PhantomData }
+    }
+
+    /// The maps that were derived.
+    pub fn into_derived(self) -> Vec<DerivedMap> {
+        self.derived
     }
 }
 
-impl<E, G: ?Sized> Cpu<'_, E, G> {
-    /// With a gradient of a type of its own; [`Cpu::default`] writes numbers like the logits to where they are given.
-    pub const fn with_gradient() -> Self {
-        Self(PhantomData, PhantomData)
-    }
-}
-
-impl<E, G: ?Sized> OnHost for Cpu<'_, E, G> {}
-
-impl<'a, E: Element, G: ?Sized> Backend for Cpu<'a, E, G> {
-    type Logits = [E];
-    type Target = Problem<'a>;
-
-    fn statistics(&self, logits: &[E], target: &Problem<'a>, plan: &Plan) -> Result<Vec<Table>, LossError> {
-        crate::statistics(logits, target, plan)
-    }
-}
-
-impl<E: Element, G: Gradient<Element: Element<Compute = E::Compute>> + ?Sized> LogitGradient for Cpu<'_, E, G> {
+impl<E: Element, G: Gradient<Element: Element<Compute = E::Compute>> + ?Sized> Passes for Cpu<'_, E, G> {
     type Gradient = G;
 
-    fn logit_gradient(
-        &self,
-        logits: &[E],
-        target: &Self::Target,
-        plan: &Plan,
-        upstream: &[Option<Table>],
-        gradient: &mut G,
-    ) -> Result<(), LossError> {
-        crate::logit_gradient(logits, target, plan, upstream, gradient)
+    fn geometry(&self) -> Geometry {
+        self.problem.geometry()
+    }
+
+    fn prior(&self) -> Option<&Table> {
+        self.prior
+    }
+
+    fn derive<'p>(&mut self, plan: &'p Plan) -> Result<Vec<&'p Map>, LossError> {
+        let (maps, derived): (Vec<_>, Vec<_>) = self.problem.derive(self.logits, plan)?.into_iter().unzip();
+        if !derived.is_empty() {
+            self.problem = self.problem.clone().with_derived(&derived);
+            self.derived.extend(derived);
+        }
+        Ok(maps)
+    }
+
+    fn statistics(&self, plan: &Plan) -> Result<Vec<Table>, LossError> {
+        crate::statistics(self.logits, &self.problem, plan)
+    }
+
+    fn logit_gradient(&self, plan: &Plan, upstream: &[Option<Table>], gradient: &mut G) -> Result<(), LossError> {
+        crate::logit_gradient(self.logits, &self.problem, plan, upstream, gradient)
     }
 
     fn statistics_and_gradient(
         &self,
-        logits: &[E],
-        target: &Self::Target,
         plan: &Plan,
         upstream: &[Option<Table>],
         gradient: &mut G,
     ) -> Result<Vec<Table>, LossError> {
-        crate::statistics_and_gradient(logits, target, plan, upstream, gradient)
+        crate::statistics_and_gradient(self.logits, &self.problem, plan, upstream, gradient)
     }
 }

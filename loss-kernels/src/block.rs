@@ -283,12 +283,13 @@ impl<C: Real> Block<C> {
     fn load_maps(&mut self, problem: &Problem<'_>, sample: usize, start: usize) -> Result<(), LossError> {
         let (len, pixels) = (self.len, problem.geometry.pixels);
         for &[place, first, channels] in &self.map_places {
+            let values = problem.maps[place].values();
             for channel in 0..channels {
                 let plane = (sample * channels + channel) * pixels + start;
                 let column = self.maps.column_mut(first + channel);
                 column[len..].fill(C::zero());
                 for (b, (to, &weight)) in column[..len].iter_mut().zip(self.weight.column(0)).enumerate() {
-                    let value = if weight == C::zero() { 0.0 } else { problem.maps[place].values.at(plane + b) };
+                    let value = if weight == C::zero() { 0.0 } else { values.at(plane + b) };
                     *to = C::of(value);
                     if !to.is_finite() {
                         let mut shape = problem.shape.clone();

@@ -30,5 +30,5 @@ pub use half::{bf16, f16};
 pub use instructions::{INSTRUCTIONS_VARIABLE, Instructions};
 pub use memory::Gradient;
 pub use pass::{logit_gradient, statistics, statistics_and_gradient, validate};
-pub use problem::{Labels, Problem, Shares, Target};
+pub use problem::{DerivedMap, Labels, Problem, Shares, Target};
 pub use real::Real;

@@ -79,7 +79,7 @@ pub fn statistics<E: Element>(logits: &[E], problem: &Problem<'_>, plan: &Plan) 
 pub fn validate<E: Element>(logits: &[E], problem: &Problem<'_>) -> Result<(), LossError> {
     // Sums over the target alone would leave the logits unread; the sigmoid takes any number of classes.
     let size = Statistic::predicted_size(Probability::new(Activation::Sigmoid, Temperature::ONE, Side::Region));
-    let maps = problem.maps.iter().map(|map| Statistic::VALID_SIZE.times(Map::given(map.name)));
+    let maps = problem.maps.iter().map(|map| Statistic::VALID_SIZE.times(Map::given(&map.name)));
     statistics(logits, problem, &Plan::new(problem.geometry().classes, maps.chain([size]))?).map(|_| ())
 }
 

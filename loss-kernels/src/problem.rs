@@ -1,6 +1,14 @@
 //! What stands beside the logits: target, weights, ignored labels.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use loss_core::backend::{Pixels, derive_with};
 use loss_core::{Activation, Geometry, LossError, Map, Plan, TargetKind};
+use num_traits::{ToPrimitive, Zero};
+use rayon::prelude::*;
+
+use crate::Element;
 
 /// Class indices, `[N, S]`.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +28,17 @@ pub enum Shares<'a> {
     F32(&'a [f32]),
     /// Double precision.
     F64(&'a [f64]),
+}
+
+impl Labels<'_> {
+    #[inline]
+    fn at(&self, index: usize) -> i64 {
+        match self {
+            Self::U8(v) => i64::from(v[index]),
+            Self::I32(v) => i64::from(v[index]),
+            Self::I64(v) => v[index],
+        }
+    }
 }
 
 impl Shares<'_> {
@@ -56,16 +75,44 @@ pub struct Problem<'a> {
     pub(crate) target: Target<'a>,
     pub(crate) weights: Option<Shares<'a>>,
     pub(crate) ignore: &'a [i64],
-    pub(crate) maps: Vec<GivenMap<'a>>,
+    spacing: Option<&'a [f64]>,
+    pub(crate) maps: Vec<NamedMap<'a>>,
 }
 
-/// Factors of pixels and classes, under a name.
+/// Factors of pixels and classes, under a name; derived ones under their id.
 #[derive(Clone, Debug)]
-pub(crate) struct GivenMap<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) values: Shares<'a>,
+pub(crate) struct NamedMap<'a> {
+    pub(crate) name: Cow<'a, str>,
+    values: MapValues<'a>,
     /// K, or 1 for all classes.
     pub(crate) channels: usize,
+}
+
+#[derive(Clone, Debug)]
+enum MapValues<'a> {
+    Given(Shares<'a>),
+    Derived(Arc<[f32]>),
+}
+
+impl NamedMap<'_> {
+    pub(crate) fn values(&self) -> Shares<'_> {
+        match &self.values {
+            MapValues::Given(values) => *values,
+            MapValues::Derived(values) => Shares::F32(values),
+        }
+    }
+}
+
+/// A map that was made from a target: to be kept until its gradient is asked for, or to be brought
+/// to a device.
+#[derive(Clone, Debug)]
+pub struct DerivedMap {
+    /// [`Map::id`]
+    pub id: String,
+    /// K, or 1 for all classes.
+    pub channels: usize,
+    /// `[N, channels, S]`
+    pub values: Arc<[f32]>,
 }
 
 impl<'a> Problem<'a> {
@@ -95,7 +142,7 @@ impl<'a> Problem<'a> {
         if let Some((weights, shape)) = weights {
             slice_fits("pixel weights", shape, weights.len())?;
         }
-        Ok(Self { geometry, shape: logits.to_vec(), target, weights: weights.map(|(w, _)| w), ignore, maps: Vec::new() })
+        Ok(Self { geometry, shape: logits.to_vec(), target, weights: weights.map(|(w, _)| w), ignore, spacing: None, maps: Vec::new() })
     }
 
     /// With a map: factors of its own for every pixel and class, `[N, K, *spatial]`, or
@@ -107,13 +154,57 @@ impl<'a> Problem<'a> {
     pub fn with_map(mut self, name: &'a str, values: Shares<'a>, shape: &[usize]) -> Result<Self, LossError> {
         Geometry::map_fits(&self.shape, shape)?;
         slice_fits("map", shape, values.len())?;
-        self.maps.push(GivenMap { name, values, channels: shape[1] });
+        self.maps.push(NamedMap { name: name.into(), values: MapValues::Given(values), channels: shape[1] });
         Ok(self)
+    }
+
+    /// With the distance of neighbouring pixels along each spatial axis.
+    ///
+    /// # Errors
+    /// Those of [`Geometry::spacing_fits`].
+    pub fn with_spacing(mut self, spacing: &'a [f64]) -> Result<Self, LossError> {
+        Geometry::spacing_fits(&self.shape, spacing)?;
+        self.spacing = Some(spacing);
+        Ok(self)
+    }
+
+    /// With maps that were derived from the same target and logits before.
+    #[must_use]
+    pub fn with_derived(mut self, maps: &[DerivedMap]) -> Self {
+        self.maps.extend(maps.iter().map(|DerivedMap { id, channels, values }| NamedMap {
+            name: id.clone().into(),
+            values: MapValues::Derived(Arc::clone(values)),
+            channels: *channels,
+        }));
+        self
+    }
+
+    /// Makes the derived maps of a plan that are not there yet; samples are shared out over threads.
+    ///
+    /// # Errors
+    /// What the maps refuse; [`LossError::Length`] where the logits are not as long as the problem
+    /// says.
+    pub fn derive<'p, E: Element>(&self, logits: &[E], plan: &'p Plan) -> Result<Vec<(&'p Map, DerivedMap)>, LossError> {
+        let missing: Vec<&Map> = plan.underived(self.maps.iter().map(|map| &*map.name)).collect();
+        if missing.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.logits_fit(logits.len())?;
+        let pixels = Numbers { problem: self, logits };
+        let make = |map: &'p Map| {
+            let values = derive_with(map, &pixels, |size, all, fill| {
+                all.par_chunks_mut(size).enumerate().try_for_each(|(n, out)| fill(n, out))
+            })?;
+            let Geometry { samples, pixels, .. } = self.geometry;
+            let derived = DerivedMap { id: map.id(), channels: values.len() / (samples * pixels), values: values.into() };
+            Ok((map, derived))
+        };
+        missing.into_iter().map(make).collect()
     }
 
     /// The maps that a plan reads, by their places among those given.
     pub(crate) fn maps_of(&self, plan: &Plan) -> Result<Vec<usize>, LossError> {
-        let place = |map: &Map| map.place(self.maps.iter().map(|given| given.name));
+        let place = |map: &Map| map.place(self.maps.iter().map(|there| &*there.name));
         plan.maps().iter().map(place).collect()
     }
 
@@ -138,6 +229,55 @@ impl<'a> Problem<'a> {
     pub(crate) fn logit_position(&self, sample: usize, class: usize, pixel: usize) -> Vec<usize> {
         let Geometry { classes, pixels, .. } = self.geometry;
         Geometry::position(&self.shape, (sample * classes + class) * pixels + pixel)
+    }
+}
+
+/// A problem with its logits, as maps are derived from them.
+struct Numbers<'a, E> {
+    problem: &'a Problem<'a>,
+    logits: &'a [E],
+}
+
+impl<E: Element> Pixels for Numbers<'_, E> {
+    fn shape(&self) -> &[usize] {
+        &self.problem.shape
+    }
+
+    fn spacing(&self) -> Option<&[f64]> {
+        self.problem.spacing
+    }
+
+    fn kind(&self) -> TargetKind {
+        match self.problem.target {
+            Target::Labels(_) => TargetKind::Labels,
+            Target::Soft(_) => TargetKind::Soft,
+        }
+    }
+
+    fn weight(&self, n: usize, s: usize) -> f64 {
+        let at = n * self.problem.geometry.pixels + s;
+        match &self.problem.target {
+            Target::Labels(labels) if self.problem.ignore.contains(&labels.at(at)) => 0.0,
+            _ => self.problem.weights.as_ref().map_or(1.0, |weights| weights.at(at)),
+        }
+    }
+
+    fn share(&self, n: usize, k: usize, s: usize) -> f64 {
+        let Geometry { classes, pixels, .. } = self.problem.geometry;
+        match &self.problem.target {
+            // A single channel is the class 1.
+            Target::Labels(labels) => {
+                f64::from(u8::from(labels.at(n * pixels + s) == (k + usize::from(classes == 1)) as i64))
+            }
+            Target::Soft(shares) => shares.at((n * classes + k) * pixels + s),
+        }
+    }
+
+    fn logit(&self, n: usize, k: usize, s: usize) -> f64 {
+        let Geometry { classes, pixels, .. } = self.problem.geometry;
+        let mut logit = [E::Compute::zero()];
+        E::load(&[self.logits[(n * classes + k) * pixels + s]], &mut logit);
+        logit[0].to_f64().unwrap_or(f64::NAN)
     }
 }
 

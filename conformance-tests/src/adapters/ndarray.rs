@@ -1,8 +1,9 @@
-use backend_ndarray::{Element, NdarrayLoss, NdarrayTiles, NdarrayWhole, Target};
+use backend_ndarray::{Element, NdarrayLoss, NdarrayStatistics, NdarrayWhole, Target};
 use half::{bf16, f16};
-use loss_core::{Evaluation, Loss, LossError};
+use loss_core::{Detail, Evaluation, Loss, LossError};
 use ndarray::{Array2, ArrayD, ArrayViewD, IxDyn, ShapeError};
 
+use crate::adapter::parts_of;
 use crate::oracle;
 use crate::{Adapter, Dtype, Input, Labels, Output};
 
@@ -62,7 +63,7 @@ fn run<E: Element>(loss: &Loss, input: &Input, from: impl Fn(f64) -> E, to: impl
     with_target(input, |target| {
         let result = loss.value_and_gradient(view.clone(), target)?;
         let parts = loss.evaluate(view.clone(), target)?;
-        let terms = parts.terms.iter().map(|t| vec![t.value, t.matching, t.size, t.constant]).collect();
+        let terms = parts.terms.iter().map(|parts_of).collect();
         let gradient = result.gradient.iter().map(|&g| to(g)).collect();
         Ok(Output { total: result.value.total, terms, gradient })
     })
@@ -135,10 +136,13 @@ fn run_tiles<E: Element>(
     let [samples, classes, pixels] = input.lengths();
     let cuts = [0, pixels / 3, pixels / 2 + 1, pixels].map(|cut| cut.min(pixels));
     let ranges = cuts.windows(2).map(|cut| cut[0]..cut[1]).filter(|range| !range.is_empty());
-    let tiles: Vec<_> = ranges.map(|range| (range.start, tile(input, range))).collect();
+    // Maps are made of whole samples: those of a part have to be given.
+    let derives = loss.program(classes, Detail::Parts)?.plan().underived(std::iter::empty()).next().is_some();
+    let tiles: Vec<_> =
+        if derives { vec![(0, input.clone())] } else { ranges.map(|range| (range.start, tile(input, range))).collect() };
     let logits = |tile: &Input| array(&tile.shape, tile.logits.iter().map(|&z| from(z)).collect(), tile.strided);
     // Two collections, as of two machines.
-    let mut sums = [loss.tiles(classes)?, loss.tiles(classes)?];
+    let mut sums = [loss.statistics(classes)?, loss.statistics(classes)?];
     for (i, (_, tile)) in tiles.iter().enumerate() {
         with_target(tile, |target| sums[i % 2].add(logits(tile)?.view(), target))?;
     }
@@ -148,7 +152,7 @@ fn run_tiles<E: Element>(
     let mut gradient = vec![f64::NAN; samples * classes * pixels];
     for (start, tile) in &tiles {
         let part = with_target(tile, |target| whole.gradient(logits(tile)?.view(), target))?;
-        let length = tile.shape[2];
+        let [_, _, length] = tile.lengths();
         let part: Vec<f64> = part.iter().map(|&g| to(g)).collect();
         for (to, from) in gradient.chunks_mut(pixels).zip(part.chunks(length)) {
             to[*start..start + length].copy_from_slice(from);
@@ -178,7 +182,7 @@ impl Adapter for NdarrayTiled {
             Dtype::F16 => run_tiles(loss, input, f16::from_f64, f16::to_f64),
             Dtype::Bf16 => run_tiles(loss, input, bf16::from_f64, bf16::to_f64),
         }?;
-        let terms = evaluation.terms.iter().map(|t| vec![t.value, t.matching, t.size, t.constant]).collect();
+        let terms = evaluation.terms.iter().map(|parts_of).collect();
         Ok(Output { total: evaluation.total, terms, gradient })
     }
 

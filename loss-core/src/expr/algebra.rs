@@ -61,6 +61,12 @@ impl Table {
         Self { values, ..*self }
     }
 
+    /// With axes of length one repeated up to a shape.
+    pub(crate) fn repeated(&self, rows: usize, columns: usize) -> Result<Self, LossError> {
+        let at = |n| (0..columns).filter_map(move |k| self.get(n, k));
+        Self::new(rows, columns, (0..rows).flat_map(at).collect())
+    }
+
     pub(crate) fn row(values: Vec<f64>) -> Self {
         Self { rows: 1, columns: values.len(), values }
     }
@@ -159,12 +165,7 @@ fn broadcast([a, b]: [usize; 2]) -> Option<usize> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HostAlgebra;
 
-/// Marks what keeps its small arrays on the host, as [`Table`]s: it is given the host's [`Algebra`].
-pub trait OnHost {}
-
-impl OnHost for HostAlgebra {}
-
-impl<T: OnHost> Algebra for T {
+impl Algebra for HostAlgebra {
     type Array = Table;
 
     fn constant(&self, table: &Table) -> Result<Table, LossError> {

@@ -13,7 +13,7 @@ mod op;
 mod pixel;
 mod tape;
 
-pub use algebra::{Algebra, HostAlgebra, OnHost, Table};
+pub use algebra::{Algebra, HostAlgebra, Table};
 pub use axes::{Axes, Broadcast, Classes, Extent, Pixel, Regions, Samples, Scalar};
 pub use leaf::Leaf;
 pub use op::Op;

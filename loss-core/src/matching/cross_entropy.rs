@@ -88,7 +88,7 @@ impl GroundTruthMatching for CrossEntropy {
         Some(self.contributions(truth))
     }
 
-    fn decompose(&self, regions: &AllRegions) -> Decomposition {
+    fn decompose(&self, regions: &AllRegions) -> Option<Decomposition> {
         let regions = regions.under(self.activation);
         let (truth, sizes) = (regions.inside(), regions.sizes());
         let valid = self.pooling.samples(truth.valid_size());
@@ -106,7 +106,7 @@ impl GroundTruthMatching for CrossEntropy {
         let divisor = self.divisor(&truth);
         let part =
             |sides: Vec<Expr<Regions>>| (weights.clone() * sum(sides.into_iter())).ratio(&divisor).sum_classes().mean_samples();
-        Decomposition { matching: part(matching), size: part(size), constant: part(constant), of: SplitOf::Value }
+        Some(Decomposition { matching: part(matching), size: part(size), constant: part(constant), of: SplitOf::Value })
     }
 
     crate::spec::describe::described!();

@@ -3,7 +3,7 @@ use crate::options::{AbsentClass, ClassOptions, Form, Pooling, require_smoothing
 use crate::overlap::ratio::{ClassMean, RatioScore};
 use crate::spec::describe::{Describe, Visitor};
 use crate::term::Term;
-use crate::{Activation, GroundTruthMatching, InsideTruth, LossError, Temperature};
+use crate::{Activation, AllRegions, Decomposition, GroundTruthMatching, InsideTruth, LossError, Temperature};
 
 /// The matching part that Dice, Tversky and Jaccard share: `−log(I/T)`, minus the logarithm of the soft recall.
 ///
@@ -82,6 +82,11 @@ impl GroundTruthMatching for LogRecall {
 
     fn elements(&self, truth: &InsideTruth) -> Option<Expr<Regions>> {
         Some(self.mean(truth).elements)
+    }
+
+    /// All matching: it is what Dice's matching part is.
+    fn decompose(&self, regions: &AllRegions) -> Option<Decomposition> {
+        Some(Decomposition::matching(self.matching(&regions.inside())))
     }
 
     crate::spec::describe::described!();

@@ -3,14 +3,14 @@
 use super::Value;
 use super::describe::{Describe, OptionDoc, key, list, nearest, read};
 use crate::term::Term;
-use crate::{LossError, matching, overlap, penalty};
+use crate::{LossError, matching, overlap, penalty, unsplit};
 
 /// A term, for people.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct TermDoc {
     /// Name in texts.
     pub name: &'static str,
-    /// `matching`, `size` or `overlap`.
+    /// `matching`, `size`, `overlap` or `unsplit`.
     pub role: crate::Role,
     /// What it does.
     pub summary: &'static str,
@@ -38,6 +38,7 @@ macro_rules! of_every_term {
         [
             $function::<matching::CrossEntropy>(),
             $function::<matching::Focal>(),
+            $function::<matching::TopK>(),
             $function::<matching::LogRecall>(),
             $function::<penalty::L1>(),
             $function::<penalty::Kl>(),
@@ -46,6 +47,7 @@ macro_rules! of_every_term {
             $function::<overlap::GeneralizedDice>(),
             $function::<overlap::Tversky>(),
             $function::<overlap::Jaccard>(),
+            $function::<unsplit::Boundary>(),
         ]
     };
 }
