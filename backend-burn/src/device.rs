@@ -1,6 +1,6 @@
 //! What a device computes in.
 
-use burn::tensor::{DType, Device};
+use burn::tensor::{DType, Device, Tensor};
 use loss_core::LossError;
 
 /// Types of logits.
@@ -10,13 +10,13 @@ const TYPES: [DType; 4] = [DType::F64, DType::F32, DType::F16, DType::BF16];
 ///
 /// ```
 /// use backend_burn::supports;
-/// use burn::tensor::{DType, Device};
+/// use burn::tensor::{DType, Device, Tensor};
 /// assert!(supports(&Device::flex(), DType::F16));
 /// assert!(!supports(&Device::flex(), DType::I32));
 /// ```
 ///
-/// Never for `F64` on wgpu, also where a driver offers that type: shading languages have no exponential and no logarithm of it, and what
-/// comes out instead is wrong without a word.
+/// Never for `F64` on wgpu, also where a driver offers that type: shading languages have no exponential and no logarithm of it, and the
+/// results are silently wrong.
 #[must_use]
 pub fn supports(device: &Device, dtype: DType) -> bool {
     TYPES.contains(&dtype) && device.supports_dtype(dtype) && !(dtype == DType::F64 && is_wgpu(device))
@@ -42,6 +42,20 @@ pub(crate) fn check(device: &Device, dtype: DType) -> Result<(), LossError> {
 /// The type that sums are kept in: `f64` where the device computes in it.
 pub(crate) fn wide(device: &Device) -> DType {
     if supports(device, DType::F64) { DType::F64 } else { DType::F32 }
+}
+
+/// The type of the results: `f64` for `f64` logits, else `f32`.
+pub(crate) fn result_type(logits: DType) -> DType {
+    if logits == DType::F64 { DType::F64 } else { DType::F32 }
+}
+
+/// There is no kernel for a tensor, or for one beside it.
+pub(crate) fn no_kernel<const D: usize>(tensor: &Tensor<D>) -> LossError {
+    LossError::Unsupported {
+        what: "the fused path",
+        got: format!("{:?} on {:?}", tensor.dtype(), tensor.device()),
+        expected: "logits and target on one device: Flex with the feature `flex`; one of CubeCL's with `wgpu` or `cuda`, not F64",
+    }
 }
 
 #[cfg(test)]

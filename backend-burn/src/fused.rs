@@ -15,13 +15,13 @@ use burn::backend::ops::{FloatTensorOps, IntTensorOps};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, AutodiffBackend, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Bytes, DType, FloatDType, IntDType, Shape, Tensor};
-use loss_core::expr::{HostAlgebra, Table};
-use loss_core::{Activation, Detail, Inputs, Loss, LossError, Outputs, Plan, Program};
-use loss_kernels::{Labels, Problem, Shares, Target, by_type};
+use loss_core::expr::Table;
+use loss_core::{Activation, Evaluation, Inputs, Loss, LossError, Plan, Program};
+use loss_kernels::{DerivedMap, Labels, Problem, Shares, Target, by_type};
 
 use crate::BurnTarget;
-use crate::loss::{no_kernel, result_type};
-use crate::target::{GivenMap, Values};
+use crate::device::{no_kernel, result_type};
+use crate::target::{NamedMap, Values};
 
 /// The tensor below a Burn tensor, where it is Flex's.
 pub(crate) fn primitive<const D: usize>(tensor: Tensor<D>) -> Option<FlexTensor> {
@@ -35,6 +35,7 @@ struct HostTarget {
     labels: bool,
     shape: Vec<usize>,
     weights: Option<(FlexTensor, Vec<usize>)>,
+    spacing: Option<Vec<f64>>,
     maps: Vec<(String, FlexTensor, Vec<usize>)>,
     ignore: Vec<i64>,
     activation: Activation,
@@ -70,12 +71,13 @@ impl HostTarget {
             Some(weights) => Some(primitive(weights.clone()).map(floats).ok_or_else(|| no_kernel(weights))?),
             None => None,
         };
-        let map = |map: &GivenMap| {
+        let map = |map: &NamedMap| {
             let values = primitive(map.values.clone()).map(floats).ok_or_else(|| no_kernel(&map.values))?;
             Ok((map.name.clone(), values, map.shape.clone()))
         };
         Ok(Self {
             maps: target.maps.iter().map(map).collect::<Result<_, LossError>>()?,
+            spacing: target.spacing.clone(),
             values,
             labels,
             shape: target.shape().to_vec(),
@@ -99,6 +101,7 @@ impl HostTarget {
             None => None,
         };
         let problem = Problem::new(logits, (target, &self.shape), weights, &self.ignore, self.activation)?;
+        let problem = self.spacing.iter().try_fold(problem, |problem, spacing| problem.with_spacing(spacing))?;
         self.maps.iter().try_fold(problem, |problem, (name, values, shape)| problem.with_map(name, shares(values)?, shape))
     }
 }
@@ -244,28 +247,40 @@ pub(crate) fn tables<const D: usize>(
     statistics(&flex, &host.problem(&flex.shape())?, plan)
 }
 
+/// The maps of a plan that are not given, made where the tensors lie.
+pub(crate) fn derive<const D: usize>(
+    loss: &Loss,
+    logits: &Tensor<D>,
+    target: &BurnTarget,
+    plan: &Plan,
+) -> Result<Vec<DerivedMap>, LossError> {
+    let flex = contiguous(primitive(logits.clone()).ok_or_else(|| no_kernel(logits))?);
+    let host = HostTarget::new(target, loss)?;
+    let problem = host.problem(&flex.shape())?;
+    let derived = by_type!(flex, |values: &[E]| problem.derive::<E>(values, plan), else unreadable_logits(&flex))?;
+    Ok(derived.into_iter().map(|(_, map)| map).collect())
+}
+
 /// Total and parts; the backward is hand-written.
 pub(crate) fn forward<const D: usize>(
     loss: &Loss,
-    logits: Tensor<D>,
+    logits: &Tensor<D>,
     target: &BurnTarget,
-) -> Result<Outputs<Tensor<1>>, LossError> {
-    let flex = contiguous(primitive(logits.clone()).ok_or_else(|| no_kernel(&logits))?);
+    program: Arc<Program>,
+    inputs: &Inputs,
+) -> Result<Evaluation<Tensor<1>>, LossError> {
+    let flex = contiguous(primitive(logits.clone()).ok_or_else(|| no_kernel(logits))?);
     let host = HostTarget::new(target, loss)?;
-    let problem = host.problem(&flex.shape())?;
-    let geometry = problem.geometry();
-    let program = loss.program(geometry.classes, Detail::Terms)?;
-    let statistics = statistics(&flex, &problem, program.plan())?;
-    let inputs = loss.inputs(geometry.samples, target.prior.clone());
-    let outputs = program.outputs(&HostAlgebra, &statistics, &inputs)?;
-    let scalars = outputs.scalars().map(|table| table.values().first().copied().unwrap_or(f64::NAN)).collect();
+    let statistics = statistics(&flex, &host.problem(&flex.shape())?, program.plan())?;
+    let outputs = program.evaluate(&statistics, inputs)?;
+    let scalars = outputs.scalars().copied().collect();
     let result = result_type(flex.dtype());
-    let call = CallState { program, target: host, statistics, inputs, outputs: scalars, result };
-    let packed = Dispatch::attach(logits.into_dispatch(), Call(Arc::new(call)));
+    let call = CallState { program, target: host, statistics, inputs: inputs.clone(), outputs: scalars, result };
+    let packed = Dispatch::attach(logits.clone().into_dispatch(), Call(Arc::new(call)));
     let packed = Tensor::<1>::from_dispatch(packed);
     let mut at = 0;
-    Ok(outputs.map(|_| {
+    outputs.try_map(|_| {
         at += 1;
-        packed.clone().slice(at - 1..at)
-    }))
+        Ok(packed.clone().slice(at - 1..at))
+    })
 }

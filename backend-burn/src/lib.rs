@@ -34,5 +34,5 @@ mod operations;
 mod target;
 
 pub use device::supports;
-pub use loss::{BurnLoss, Forward, Path, TermTensors};
+pub use loss::{BurnLoss, Path};
 pub use target::BurnTarget;

@@ -1,9 +1,10 @@
 //! Targets from Burn tensors.
 
 use burn::tensor::kind::Basic;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use loss_core::expr::Table;
 use loss_core::{Activation, Geometry, LossError, TargetKind};
+use loss_kernels::DerivedMap;
 
 use crate::device;
 
@@ -25,12 +26,13 @@ pub struct BurnTarget {
     pub(crate) weights: Option<Tensor<2>>,
     weights_shape: Vec<usize>,
     pub(crate) prior: Option<Table>,
-    pub(crate) maps: Vec<GivenMap>,
+    pub(crate) spacing: Option<Vec<f64>>,
+    pub(crate) maps: Vec<NamedMap>,
 }
 
-/// Factors of pixels and classes, under a name.
+/// Factors of pixels and classes, under a name; derived ones under their id.
 #[derive(Clone, Debug)]
-pub(crate) struct GivenMap {
+pub(crate) struct NamedMap {
     pub(crate) name: String,
     /// `[N, K, S]` or `[N, 1, S]`
     pub(crate) values: Tensor<3>,
@@ -72,7 +74,11 @@ impl BurnTarget {
     pub fn labels<const L: usize>(labels: Tensor<L, Int>) -> Self {
         let shape = labels.dims().to_vec();
         let values = Values::Labels(reshaped(labels.without_autodiff()));
-        Self { values, shape, weights: None, weights_shape: Vec::new(), prior: None, maps: Vec::new() }
+        Self::new(values, shape)
+    }
+
+    fn new(values: Values, shape: Vec<usize>) -> Self {
+        Self { values, shape, weights: None, weights_shape: Vec::new(), prior: None, spacing: None, maps: Vec::new() }
     }
 
     /// Shares of every class in `[0, 1]`, `[N, K, *spatial]`. To ignore a pixel, give it the weight 0.
@@ -80,7 +86,7 @@ impl BurnTarget {
     pub fn soft<const D: usize>(shares: Tensor<D>) -> Self {
         let shape = shares.dims().to_vec();
         let values = Values::Soft(reshaped(shares.without_autodiff()));
-        Self { values, shape, weights: None, weights_shape: Vec::new(), prior: None, maps: Vec::new() }
+        Self::new(values, shape)
     }
 
     /// Weights ≥ 0 of the pixels, `[N, *spatial]`.
@@ -97,7 +103,7 @@ impl BurnTarget {
         Self { prior: Some(prior), ..self }
     }
 
-    /// A map that terms of the loss read under a name ([`loss_core::Map::given`]): factors of its
+    /// A map that terms of the loss read under a name ([`loss_core::Map`]): factors of its
     /// own for every pixel and class, `[N, K, *spatial]`, or one for all classes, `[N, 1,
     /// *spatial]`. They may be negative. Of several with one name the last counts.
     ///
@@ -107,7 +113,28 @@ impl BurnTarget {
     #[must_use]
     pub fn map<const D: usize>(mut self, name: &str, values: Tensor<D>) -> Self {
         let shape = values.dims().to_vec();
-        self.maps.push(GivenMap { name: name.to_owned(), values: reshaped(values.without_autodiff()), shape });
+        self.maps.push(NamedMap { name: name.to_owned(), values: reshaped(values.without_autodiff()), shape });
+        self
+    }
+
+    /// Distance of neighbouring pixels along each spatial axis, for maps of distances; 1 unless
+    /// given. One that does not fit the logits makes a call give [`LossError::Unsupported`] or
+    /// [`LossError::ValueOutOfRange`].
+    #[must_use]
+    pub fn spacing(self, spacing: &[f64]) -> Self {
+        Self { spacing: Some(spacing.to_vec()), ..self }
+    }
+
+    /// With maps that were derived for logits, brought to their device.
+    pub(crate) fn with_derived<const D: usize>(mut self, derived: Vec<DerivedMap>, logits: &Tensor<D>) -> Self {
+        let (shape, device) = (logits.dims(), logits.clone().without_autodiff().device());
+        let [samples, _, pixels] = flattened(&shape);
+        for DerivedMap { id, channels, values } in derived {
+            let data = TensorData::new(values.to_vec(), [samples, channels, pixels]);
+            let mut shape = shape.to_vec();
+            shape[1] = channels;
+            self.maps.push(NamedMap { name: id, values: Tensor::from_data(data, (&device, DType::F32)), shape });
+        }
         self
     }
 
@@ -140,6 +167,9 @@ impl BurnTarget {
             Values::Soft(shares) => beside("soft targets", shares.device())?,
         }
         self.weights.as_ref().map_or(Ok(()), |weights| beside("pixel weights", weights.device()))?;
+        if let Some(spacing) = &self.spacing {
+            Geometry::spacing_fits(&logits.dims(), spacing)?;
+        }
         for map in &self.maps {
             beside("map", map.values.device())?;
             Geometry::map_fits(&logits.dims(), &map.shape)?;

@@ -31,8 +31,7 @@ use burn_cubecl::tensor::CubeTensor;
 use loss_core::{LossError, Plan};
 
 use crate::BurnTarget;
-use crate::device::wide;
-use crate::loss::no_kernel;
+use crate::device::{no_kernel, wide};
 use crate::target::Values;
 use recipe::{Layout, Recipe};
 
@@ -227,6 +226,33 @@ impl<B: RegionStatistics, C: CheckpointStrategy> RegionStatistics for Autodiff<B
     }
 }
 
+/// Whether the kernels can compute all statistics of a plan.
+pub(crate) fn computes<const D: usize>(logits: &Tensor<D>, target: &BurnTarget, plan: &Plan, ignore: &[i64]) -> bool {
+    recipe(logits, target, plan, ignore).is_some()
+}
+
+/// What the kernels are compiled for, and the statistics' places in it.
+fn recipe<const D: usize>(
+    logits: &Tensor<D>,
+    target: &BurnTarget,
+    plan: &Plan,
+    ignore: &[i64],
+) -> Option<(Recipe, Vec<usize>)> {
+    let wide_labels = match &target.values {
+        Values::Labels(labels) => matches!(labels.dtype(), DType::I64 | DType::U64),
+        Values::Soft(_) => false,
+    };
+    let soft = matches!(target.values, Values::Soft(_));
+    let held = |label: &&i64| !soft && (wide_labels || i32::try_from(**label).is_ok());
+    let layout = Layout {
+        soft,
+        wide: wide_labels,
+        weighted: target.weights.is_some(),
+        ignore: ignore.iter().filter(held).copied().collect(),
+    };
+    Recipe::new(plan, layout, wide(&logits.clone().without_autodiff().device()) == DType::F64)
+}
+
 /// The statistics of a plan, each `[N, K]` or `[N, 1]`, of logits `[N, K, S]` and a target on the same device. `None` where the kernels
 /// cannot compute one.
 ///
@@ -242,6 +268,7 @@ pub(crate) fn statistics(
         return Err(no_kernel(logits));
     }
     let device = logits.clone().without_autodiff().device();
+    let Some((recipe, places)) = recipe(logits, target, plan, ignore) else { return Ok(None) };
     let nothing = || Tensor::<1>::empty([1], (&device, DType::F32));
     let floats = |tensor: Tensor<1>| tensor.cast(DType::F32);
     let (labels, shares): (Tensor<1, Int>, Tensor<1>) = match &target.values {
@@ -249,17 +276,7 @@ pub(crate) fn statistics(
         Values::Soft(shares) => (Tensor::<1, Int>::empty([1], &device), floats(shares.clone().flatten(0, 2))),
     };
     let weights = target.weights.as_ref().map_or_else(nothing, |weights| floats(weights.clone().flatten(0, 1)));
-    let wide_labels = matches!(labels.dtype(), DType::I64 | DType::U64);
-    let soft = matches!(target.values, Values::Soft(_));
-    let held = |label: &&i64| !soft && (wide_labels || i32::try_from(**label).is_ok());
-    let layout = Layout {
-        soft,
-        wide: wide_labels,
-        weighted: target.weights.is_some(),
-        ignore: ignore.iter().filter(held).copied().collect(),
-    };
     let wide = wide(&device);
-    let Some((recipe, places)) = Recipe::new(plan, layout, wide == DType::F64) else { return Ok(None) };
     let [samples, classes, _] = logits.dims();
     let half = recipe.sums.len() * classes;
     let pairs = recipe.pairs;

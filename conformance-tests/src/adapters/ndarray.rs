@@ -63,7 +63,7 @@ fn run<E: Element>(loss: &Loss, input: &Input, from: impl Fn(f64) -> E, to: impl
     with_target(input, |target| {
         let result = loss.value_and_gradient(view.clone(), target)?;
         let parts = loss.evaluate(view.clone(), target)?;
-        let terms = parts.terms.iter().map(|parts_of).collect();
+        let terms = parts.terms.iter().map(parts_of).collect();
         let gradient = result.gradient.iter().map(|&g| to(g)).collect();
         Ok(Output { total: result.value.total, terms, gradient })
     })
@@ -182,7 +182,7 @@ impl Adapter for NdarrayTiled {
             Dtype::F16 => run_tiles(loss, input, f16::from_f64, f16::to_f64),
             Dtype::Bf16 => run_tiles(loss, input, bf16::from_f64, bf16::to_f64),
         }?;
-        let terms = evaluation.terms.iter().map(|parts_of).collect();
+        let terms = evaluation.terms.iter().map(parts_of).collect();
         Ok(Output { total: evaluation.total, terms, gradient })
     }
 
