@@ -10,10 +10,11 @@ use loss_core::{Detail, Loss, LossError, Outputs, Plan};
 use tch::{Device, Kind, TchError, Tensor, no_grad, with_grad};
 
 use crate::algebra::{Interpreter, Shared};
+use crate::backward::Backward;
 use crate::chunk::{Chunk, Place, misfits, places};
 use crate::error::During;
 use crate::loss::{all, validate};
-use crate::pixels::{Backward, Summand, groups, target_summand};
+use crate::pixels::{Summand, groups, target_summand};
 use crate::surrogate::Edge;
 use crate::target::{Checked, TchTarget};
 
