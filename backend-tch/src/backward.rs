@@ -8,24 +8,62 @@ use loss_core::expr::PixelFunction;
 use loss_core::{Activation, LossError, Over, Plan, Quantity, Side, Temperature};
 use tch::{Kind, TchError, Tensor};
 
-use crate::chunk::{Chunk, Place, Shares};
+use crate::chunk::{Chunk, Shares};
 use crate::error::During;
 use crate::pixels::{Group, Needs, Probabilities, Value, groups, missing, outside};
 
-/// What one side of a group's statistics hands down, times τ and the sign of that side: `[N, K, 1]` in the type computed in.
+/// What the sums of one kind hand down, times τ and the sign of their side: `[N, K, 1]` in the type
+/// computed in, for the sum without a map and for those with one, beside the map's place in the
+/// plan.
+#[derive(Default)]
+struct Handed {
+    plain: Option<Tensor>,
+    mapped: Vec<(usize, Tensor)>,
+}
+
+impl Handed {
+    fn add(&mut self, map: Option<usize>, handed: Tensor) {
+        match map {
+            Some(map) => self.mapped.push((map, handed)),
+            None => self.plain = Some(handed),
+        }
+    }
+
+    /// The sum of what is handed down, each times its map, or for the classes of an index: there
+    /// `[n, 1, s]`, else `[n, K, s]`, or `[n, K, 1]` where no map is.
+    fn at(&self, chunk: &Chunk, index: Option<&Tensor>) -> Result<Option<Tensor>, TchError> {
+        let of_chunk = |handed: &Tensor| chunk.at(&chunk.samples_of(handed)?, index);
+        let mut sum: Option<Tensor> = None;
+        for (map, handed) in &self.mapped {
+            let (map, handed) = (chunk.at(&chunk.maps[*map], index)?, of_chunk(handed)?);
+            sum = Some(match sum {
+                Some(mut sum) => sum.f_addcmul_(&map, &handed)?,
+                None => map.f_mul(&handed)?,
+            });
+        }
+        // The last, as it may be `[n, K, 1]`.
+        match &self.plain {
+            Some(handed) => added(sum, of_chunk(handed)?).map(Some),
+            None => Ok(sum),
+        }
+    }
+}
+
+/// What one side of a group's statistics hands down.
+#[derive(Default)]
 struct Upstream<'a> {
     /// ∂/∂P
-    mass: Option<Tensor>,
+    mass: Handed,
     /// 2·∂/∂Q
-    squared: Option<Tensor>,
+    squared: Handed,
     /// ∂/∂A
-    log_mass: Option<Tensor>,
+    log_mass: Handed,
     /// ∂/∂I
-    intersection: Option<Tensor>,
+    intersection: Handed,
     /// ∂/∂L
-    likelihood: Option<Tensor>,
+    likelihood: Handed,
     /// ∂/∂F
-    functions: Vec<(&'a PixelFunction, Tensor)>,
+    functions: Vec<(&'a PixelFunction, Handed)>,
 }
 
 impl<'a> Upstream<'a> {
@@ -36,8 +74,7 @@ impl<'a> Upstream<'a> {
         handed: &[Option<Tensor>],
         (factor, kind): (f64, Kind),
     ) -> Result<Option<Self>, TchError> {
-        let mut all =
-            Self { mass: None, squared: None, log_mass: None, intersection: None, likelihood: None, functions: Vec::new() };
+        let mut all = Self::default();
         let mut any = false;
         for &i in &group.members {
             let statistic = &plan.statistics()[i];
@@ -48,73 +85,64 @@ impl<'a> Upstream<'a> {
             any = true;
             let factor = if matches!(statistic.of, Quantity::SquaredMass(_)) { 2.0 * factor } else { factor };
             let handed = handed.f_mul_scalar(factor)?.f_to_kind(kind)?.f_unsqueeze(2)?;
-            match (&statistic.of, statistic.over) {
-                (Quantity::Mass(_), Over::Valid) => all.mass = Some(handed),
-                (Quantity::Mass(_), Over::Region | Over::Background) => all.intersection = Some(handed),
-                (Quantity::SquaredMass(_), _) => all.squared = Some(handed),
-                (Quantity::Log(..), Over::Valid) => all.log_mass = Some(handed),
-                (Quantity::Log(..), Over::Region | Over::Background) => all.likelihood = Some(handed),
-                (Quantity::Function(.., function), _) => all.functions.push((function, handed)),
-                (Quantity::One | Quantity::Target, _) => {}
-            }
+            let sums = match (&statistic.of, statistic.over) {
+                (Quantity::Mass(_), Over::Valid) => &mut all.mass,
+                (Quantity::Mass(_), Over::Region | Over::Background) => &mut all.intersection,
+                (Quantity::SquaredMass(_), _) => &mut all.squared,
+                (Quantity::Log(..), Over::Valid) => &mut all.log_mass,
+                (Quantity::Log(..), Over::Region | Over::Background) => &mut all.likelihood,
+                (Quantity::Function(.., function), _) => all.function(function),
+                (Quantity::One | Quantity::Target, _) => continue,
+            };
+            sums.add(plan.map(i), handed);
         }
         Ok(any.then_some(all))
     }
 
-    /// That of a place's samples.
-    fn of(&self, place: &Place) -> Result<Self, TchError> {
-        let part = |handed: &Tensor| handed.f_narrow(0, place.first, place.count);
-        let some = |handed: &Option<Tensor>| handed.as_ref().map(part).transpose();
-        Ok(Self {
-            mass: some(&self.mass)?,
-            squared: some(&self.squared)?,
-            log_mass: some(&self.log_mass)?,
-            intersection: some(&self.intersection)?,
-            likelihood: some(&self.likelihood)?,
-            functions: self
-                .functions
-                .iter()
-                .map(|(f, handed)| part(handed).map(|handed| (*f, handed)))
-                .collect::<Result<_, _>>()?,
-        })
+    /// A function is differentiated once, whatever maps its sums have.
+    fn function(&mut self, function: &'a PixelFunction) -> &mut Handed {
+        let known = self.functions.iter().position(|(known, _)| *known == function);
+        let at = known.unwrap_or_else(|| {
+            self.functions.push((function, Handed::default()));
+            self.functions.len() - 1
+        });
+        &mut self.functions[at].1
     }
 
-    /// ∂/∂(log p) of what is summed over all pixels, `[n, K, s]`.
-    fn everywhere(&self, p: &Tensor) -> Result<Option<Tensor>, TchError> {
-        let slope = match (&self.squared, &self.mass) {
-            (Some(squared), Some(mass)) => Some(p.f_mul(squared)?.f_add_(mass)?.f_mul_(p)?),
-            (Some(squared), None) => Some(p.f_mul(p)?.f_mul_(squared)?),
-            (None, Some(mass)) => Some(p.f_mul(mass)?),
+    /// ∂/∂(log p) of what is summed over all pixels, `[n, K, s]`: p(p·2∂/∂Q + ∂/∂P) + ∂/∂A.
+    fn everywhere(&self, of: &Probabilities<'_>) -> Result<Option<Tensor>, TchError> {
+        let (chunk, p) = (of.chunk, of.p()?);
+        let squared = self.squared.at(chunk, None)?.map(|squared| p.f_mul(&squared)).transpose()?;
+        let slope = match (squared, self.mass.at(chunk, None)?) {
+            (Some(mut slope), Some(mass)) => Some(slope.f_add_(&mass)?.f_mul_(p)?),
+            (Some(mut slope), None) => Some(slope.f_mul_(p)?),
+            (None, Some(mass)) => Some(p.f_mul(&mass)?),
             (None, None) => None,
         };
-        match (slope, &self.log_mass) {
-            (Some(mut slope), Some(log_mass)) => slope.f_add_(log_mass).map(Some),
-            (None, Some(log_mass)) => p.f_zeros_like()?.f_add_(log_mass).map(Some),
+        match (slope, self.log_mass.at(chunk, None)?) {
+            (Some(mut slope), Some(log_mass)) => slope.f_add_(&log_mass).map(Some),
+            (None, Some(log_mass)) => p.f_zeros_like()?.f_add_(&log_mass).map(Some),
             (slope, None) => Ok(slope),
         }
     }
 
-    /// ∂/∂(log p) of what is summed inside of a region (or outside of it), without y: for the classes of an index, or everywhere;
-    /// there `[n, K, s]` or `[n, K, 1]`.
+    /// ∂/∂(log p) of what is summed inside of a region (or outside of it), without y: for the
+    /// classes of an index, or everywhere; there `[n, K, s]` or `[n, K, 1]`.
     fn own(&self, of: &Probabilities<'_>, index: Option<&Tensor>) -> Result<Option<Tensor>, LossError> {
         let during = "differentiating inside the regions";
-        let handed = |handed: &Tensor| match index {
-            Some(index) => {
-                handed.f_expand([-1, -1, index.size().last().copied().unwrap_or(1)], false)?.f_gather(1, index, false)
-            }
-            None => Ok(handed.shallow_clone()),
-        };
         let mut sum: Option<Tensor> = None;
-        if let Some(intersection) = &self.intersection {
-            sum = Some(of.at(Value::Probability, index)?.f_mul(&handed(intersection).during(during)?).during(during)?);
+        if let Some(intersection) = self.intersection.at(of.chunk, index).during(during)? {
+            sum = Some(of.at(Value::Probability, index)?.f_mul(&intersection).during(during)?);
         }
-        for (function, up) in &self.functions {
-            let slope = of.at(Value::Slope(function), index)?.f_mul(&handed(up).during(during)?);
-            sum = Some(added(sum, slope.during(during)?).during(during)?);
+        for (function, handed) in &self.functions {
+            let slope = of.at(Value::Slope(function), index)?;
+            if let Some(handed) = handed.at(of.chunk, index).during(during)? {
+                sum = Some(slope.f_mul(&handed).and_then(|slope| added(sum, slope)).during(during)?);
+            }
         }
         // The last, as it may be `[n, K, 1]`.
-        if let Some(likelihood) = &self.likelihood {
-            sum = Some(added(sum, handed(likelihood).during(during)?).during(during)?);
+        if let Some(likelihood) = self.likelihood.at(of.chunk, index).during(during)? {
+            sum = Some(added(sum, likelihood).during(during)?);
         }
         Ok(sum)
     }
@@ -145,13 +173,13 @@ impl<'a> Backward<'a> {
     }
 
     /// ∂/∂z of a chunk, `[n, K, s]`.
-    pub(crate) fn gradient(&self, chunk: &Chunk, place: &Place) -> Result<Tensor, LossError> {
+    pub(crate) fn gradient(&self, chunk: &Chunk) -> Result<Tensor, LossError> {
         let during = "differentiating";
         let of = |activation| self.groups.iter().filter(move |(group, _)| group.activation == activation);
         let mut sum: Option<Tensor> = None;
         for (group, sides) in of(Activation::Softmax) {
             let [Some(up), _] = sides else { continue };
-            let part = softmax(chunk, group.temperature, &up.of(place).during(during)?)?;
+            let part = softmax(chunk, group.temperature, up)?;
             sum = Some(added(sum, part).during(during)?);
         }
         // All sum to zero: the likeliest class's own difference would cancel where p is nearly 1.
@@ -167,10 +195,10 @@ impl<'a> Backward<'a> {
             let side = |side| Probabilities::sigmoid(chunk, group.temperature, side, Needs { p: true, log }).during(during);
             let (inner, outer) = (side(Side::Region)?, side(Side::Background)?);
             if let Some(up) = region {
-                sum = add_sigmoid(chunk, (&inner, &outer), (&up.of(place).during(during)?, Side::Region), sum)?;
+                sum = add_sigmoid(chunk, (&inner, &outer), (up, Side::Region), sum)?;
             }
             if let Some(up) = background {
-                sum = add_sigmoid(chunk, (&outer, &inner), (&up.of(place).during(during)?, Side::Background), sum)?;
+                sum = add_sigmoid(chunk, (&outer, &inner), (up, Side::Background), sum)?;
             }
         }
         let all = || chunk.finish(sum.map_or_else(|| chunk.logits.f_zeros_like(), Ok)?);
@@ -182,7 +210,7 @@ impl<'a> Backward<'a> {
 fn softmax(chunk: &Chunk, t: Temperature, up: &Upstream<'_>) -> Result<Tensor, LossError> {
     let during = "differentiating softmax";
     let mut of = Probabilities::softmax(chunk, t, Needs { p: true, log: !up.functions.is_empty() }).during(during)?;
-    let mut g = of.p().and_then(|p| up.everywhere(p)).during(during)?;
+    let mut g = up.everywhere(&of).during(during)?;
     let mut own_part = None;
     match &chunk.target {
         Shares::Labels { index, own } => {
@@ -225,7 +253,7 @@ fn add_sigmoid(
 ) -> Result<Option<Tensor>, LossError> {
     let during = "differentiating the sigmoid";
     let (p, q) = (of.p().during(during)?, other.p().during(during)?);
-    let g = up.everywhere(p).during(during)?;
+    let g = up.everywhere(of).during(during)?;
     let (everywhere, inside) = match (&chunk.target, side) {
         (Shares::Labels { index, own }, Side::Region) => (None, up.own(of, Some(index))?.map(|part| (index, own, part))),
         (Shares::Soft(shares), Side::Region) => (up.own(of, None)?.map(|part| part.f_mul(shares)), None),

@@ -18,6 +18,17 @@ pub(crate) enum Summand {
     Own(Tensor, Tensor),
 }
 
+impl Summand {
+    /// Every summand times a map. Not in place: other sums may be of the same values.
+    pub(crate) fn times(self, chunk: &Chunk, map: &Tensor) -> Result<Self, TchError> {
+        Ok(match self {
+            Self::Count => Self::Each(map.shallow_clone()),
+            Self::Each(values) => Self::Each(values.f_mul(map)?),
+            Self::Own(values, index) => Self::Own(chunk.at(map, Some(&index))?.f_mul_(&values)?, index),
+        })
+    }
+}
+
 /// Statistics that share their probabilities, by their places in the plan.
 pub(crate) struct Group {
     pub(crate) activation: Activation,
@@ -50,7 +61,7 @@ pub(crate) enum Value<'a> {
 
 /// The probabilities of one side, `[n, K, s]`, as far as they are needed.
 pub(crate) struct Probabilities<'a> {
-    chunk: &'a Chunk,
+    pub(crate) chunk: &'a Chunk,
     pub(crate) p: Option<Tensor>,
     log: Option<Logarithms>,
 }
@@ -117,10 +128,7 @@ impl<'a> Probabilities<'a> {
 
     /// A value everywhere, or for the classes of an index. `Probability` everywhere is not a copy.
     pub(crate) fn at(&self, value: Value<'_>, index: Option<&Tensor>) -> Result<Tensor, LossError> {
-        let gathered = |tensor: &Tensor| match index {
-            Some(index) => tensor.f_gather(1, index, false),
-            None => Ok(tensor.shallow_clone()),
-        };
+        let gathered = |tensor: &Tensor| self.chunk.at(tensor, index);
         let log = || match self.log.as_ref().ok_or_else(missing)? {
             Logarithms::Softmax(shifted, offset) => gathered(shifted)?.f_sub(offset),
             Logarithms::Sigmoid(raw) => gathered(raw)?.f_log_sigmoid(),
@@ -173,17 +181,24 @@ pub(crate) fn outside(chunk: &Chunk, values: &Tensor) -> Result<Tensor, TchError
 
 /// A sum over the target alone.
 pub(crate) fn target_summand(chunk: &Chunk, statistic: &Statistic) -> Result<Summand, LossError> {
-    let summand = match (&statistic.of, &chunk.target, &chunk.weight) {
-        (Quantity::Mass(_) | Quantity::SquaredMass(_) | Quantity::Log(..) | Quantity::Function(..), ..) => Err(missing()),
-        (Quantity::One, _, Some(weight)) if statistic.is_shared() => Ok(Summand::Each(weight.shallow_clone())),
-        (Quantity::One, _, None) if statistic.is_shared() => Ok(Summand::Count),
-        (Quantity::One | Quantity::Target, Shares::Labels { index, own }, _) => {
-            chunk.times_weight(own.shallow_clone(), false).map(|own| Summand::Own(own, index.shallow_clone()))
+    let summand = match (&statistic.of, statistic.over) {
+        (Quantity::One, Over::Valid) => {
+            let weight = chunk.weight.as_ref();
+            Ok(weight.map_or(Summand::Count, |weight| Summand::Each(weight.shallow_clone())))
         }
-        (Quantity::Target, Shares::Soft(shares), _) => {
-            shares.f_mul(shares).and_then(|squared| chunk.times_weight(squared, true)).map(Summand::Each)
-        }
-        (Quantity::One, Shares::Soft(shares), _) => chunk.times_weight(shares.shallow_clone(), false).map(Summand::Each),
+        (Quantity::One | Quantity::Target, Over::Region) => match &chunk.target {
+            Shares::Labels { index, own } => {
+                chunk.times_weight(own.shallow_clone(), false).map(|own| Summand::Own(own, index.shallow_clone()))
+            }
+            Shares::Soft(shares) if statistic.of == Quantity::Target => {
+                shares.f_mul(shares).and_then(|squared| chunk.times_weight(squared, true)).map(Summand::Each)
+            }
+            Shares::Soft(shares) => chunk.times_weight(shares.shallow_clone(), false).map(Summand::Each),
+        },
+        // Of no plan, or not of the target alone.
+        (Quantity::One, Over::Background)
+        | (Quantity::Target, Over::Valid | Over::Background)
+        | (Quantity::Mass(_) | Quantity::SquaredMass(_) | Quantity::Log(..) | Quantity::Function(..), _) => Err(missing()),
     };
     summand.during("summing the target")
 }
