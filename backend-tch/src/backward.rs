@@ -29,8 +29,8 @@ impl Handed {
         }
     }
 
-    /// The sum of what is handed down, each times its map, or for the classes of an index: there
-    /// `[n, 1, s]`, else `[n, K, s]`, or `[n, K, 1]` where no map is.
+    /// What all of them hand to the pixels of a chunk, each times its map: `[n, K, s]`, or
+    /// `[n, K, 1]` where none has a map; for the classes of an index `[n, 1, s]`.
     fn at(&self, chunk: &Chunk, index: Option<&Tensor>) -> Result<Option<Tensor>, TchError> {
         let of_chunk = |handed: &Tensor| chunk.at(&chunk.samples_of(handed)?, index);
         let mut sum: Option<Tensor> = None;
@@ -244,7 +244,8 @@ fn softmax(chunk: &Chunk, t: Temperature, up: &Upstream<'_>) -> Result<Tensor, L
     finish().during(during)
 }
 
-/// Adds `g·(1 − p)`, where p is the probability of a side and g is ∂/∂(log p); τ and the side's sign are in g.
+/// Adds `g·(1 − p)`, where p is the probability of a side and g is ∂/∂(log p); τ and the sign of
+/// the side are in g.
 fn add_sigmoid(
     chunk: &Chunk,
     (of, other): (&Probabilities<'_>, &Probabilities<'_>),
