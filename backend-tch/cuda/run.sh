@@ -41,8 +41,10 @@ if [ "$what" != bench ]; then
         passed=$(grep -cE "^test tch-cuda::.*/$dtype +\.\.\. .*ok$" "$results/conformance.log")
         echo "tch-cuda, $dtype: $passed cases agree with the reference"
     done
-    with_torch "$here/tensors" >"$results/tensors.log" 2>&1 || status=1
-    grep -E '^test result|^test .* FAILED$|not run' "$results/tensors.log"
+    for tests in tensors maps; do
+        with_torch "$here/$tests" >"$results/$tests.log" 2>&1 || status=1
+        grep -E '^test result|^test .* FAILED$|not run' "$results/$tests.log"
+    done
     if ! grep -q '^tch-cuda: [1-9]' "$results/conformance.log"; then
         echo "run.sh: nothing ran on CUDA; the logs are in $results" >&2
         status=1

@@ -65,6 +65,8 @@ impl Place {
 
 /// Pixels ready to be summed; nothing here is on the tape.
 pub(crate) struct Chunk {
+    /// First sample and number of samples.
+    samples: (i64, i64),
     /// `[n, K, s]`, 0 at pixels that are not valid.
     pub(crate) logits: Tensor,
     /// `[n, 1, s]`, where a pixel is not valid; `None` where all are.
@@ -74,6 +76,8 @@ pub(crate) struct Chunk {
     /// Whether w is more than 1 at valid pixels and 0 at others.
     weighted: bool,
     pub(crate) target: Shares,
+    /// The plan's maps, `[n, K, s]` or `[n, 1, s]`, 0 at pixels that are not valid.
+    pub(crate) maps: Vec<Tensor>,
     pub(crate) kind: Kind,
     /// max_k z and its class: see [`Chunk::top`].
     top: OnceCell<(Tensor, Tensor)>,
@@ -87,9 +91,11 @@ pub(crate) enum Shares {
 }
 
 impl Chunk {
+    /// `maps`: the places of the plan's maps among the target's.
     pub(crate) fn new(
         logits: &Tensor,
         target: &TchTarget,
+        maps: &[usize],
         checked: &Checked,
         ignore: &[i64],
         place: &Place,
@@ -115,6 +121,11 @@ impl Chunk {
             None => Ok(tensor),
         };
         let logits = valid(place.flat(logits, Some(classes))?.f_to_kind(kind)?)?;
+        let map = |&at: &usize| {
+            let (values, channels) = (&target.maps[at].1, checked.maps[at][1]);
+            valid(place.flat(values, Some(channels))?.f_to_kind(kind)?)
+        };
+        let maps = maps.iter().map(map).collect::<Result<_, _>>()?;
         let weighted = weight.is_some();
         let weight = match (weight, &invalid) {
             (Some(weight), _) => Some(valid(weight)?),
@@ -133,7 +144,22 @@ impl Chunk {
             // Labels are there where the target has some.
             (Values::Labels(_), None) => return Err(TchError::Shape("no labels".to_owned())),
         };
-        Ok(Self { logits, invalid, weight, weighted, target, kind, top: OnceCell::new() })
+        let samples = (place.first, place.count);
+        Ok(Self { samples, logits, invalid, weight, weighted, target, maps, kind, top: OnceCell::new() })
+    }
+
+    /// What an array of all samples has for those of the chunk. A view.
+    pub(crate) fn samples_of(&self, tensor: &Tensor) -> Result<Tensor, TchError> {
+        tensor.f_narrow(0, self.samples.0, self.samples.1)
+    }
+
+    /// Values that fit the logits, `[n, 1, s]` of them for the classes of an index; all of them
+    /// where there is none, not a copy.
+    pub(crate) fn at(&self, values: &Tensor, index: Option<&Tensor>) -> Result<Tensor, TchError> {
+        match index {
+            Some(index) => values.f_expand_as(&self.logits)?.f_gather(1, index, false),
+            None => Ok(values.shallow_clone()),
+        }
     }
 
     /// The largest logit of each pixel and its class, `[n, 1, s]`: read off once.
@@ -145,11 +171,18 @@ impl Chunk {
         Ok(self.top.get_or_init(|| top))
     }
 
-    /// 0 per sample `[n, 1]`, or NaN where a valid logit is not finite: a class that is not the pixel's own may leave no other trace.
+    /// 0 per sample `[n, 1]`, or NaN where a logit or a map is not finite at a valid pixel: a class
+    /// that is not the pixel's own may leave no other trace, nor does an infinite sum, which is
+    /// saturated.
     pub(crate) fn poison(&self, wide: Kind) -> Result<Tensor, TchError> {
         let all = [1i64, 2];
         let highest = self.top.get().map_or(&self.logits, |(largest, _)| largest).f_amax(all, false)?;
-        let zero = self.logits.f_amin(all, false)?.f_mul_scalar(0.0)?.f_add_(&highest.f_mul_scalar(0.0)?)?;
+        let mut zero = self.logits.f_amin(all, false)?.f_mul_scalar(0.0)?.f_add_(&highest.f_mul_scalar(0.0)?)?;
+        for map in &self.maps {
+            for extreme in [map.f_amin(all, false)?, map.f_amax(all, false)?] {
+                zero = zero.f_add_(&extreme.f_mul_scalar(0.0)?)?;
+            }
+        }
         zero.f_to_kind(wide)?.f_reshape([-1, 1])
     }
 

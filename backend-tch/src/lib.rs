@@ -20,6 +20,7 @@
 //! [`TchLoss::forward_by`] takes either path where both exist, and [`Forward::path`] tells which was taken.
 
 mod algebra;
+mod backward;
 mod chunk;
 mod error;
 mod fused;

@@ -6,14 +6,15 @@
 //! inside a region is gathered by label, and added up by label with scatter-add.
 
 use loss_core::expr::Table;
-use loss_core::{Detail, Loss, LossError, Outputs, Plan};
+use loss_core::{Detail, Loss, LossError, Map, Outputs, Plan};
 use tch::{Device, Kind, TchError, Tensor, no_grad, with_grad};
 
 use crate::algebra::{Interpreter, Shared};
+use crate::backward::Backward;
 use crate::chunk::{Chunk, Place, misfits, places};
 use crate::error::During;
 use crate::loss::{all, validate};
-use crate::pixels::{Backward, Summand, groups, target_summand};
+use crate::pixels::{Summand, groups, target_summand};
 use crate::surrogate::Edge;
 use crate::target::{Checked, TchTarget};
 
@@ -22,10 +23,11 @@ fn wide(device: Device) -> Kind {
     if matches!(device, Device::Cpu | Device::Cuda(_)) { Kind::Double } else { Kind::Float }
 }
 
-/// Logits in a chunk. At the worst seven arrays of a chunk's size are held at a time. On the CPU they stay in the cache; elsewhere a
-/// chunk is an eighth of the logits, but not so small that launching operations takes longer than running them.
-fn limit(device: Device, logits: usize) -> usize {
-    if device == Device::Cpu { 1 << 17 } else { (logits / 8).max(1 << 20) }
+/// Logits in a chunk. At the worst eight arrays of a chunk's size are held at a time, and one for
+/// each map. On the CPU they stay in the cache; elsewhere a chunk is an eighth of the logits, less
+/// where there are maps, but not so small that launching operations takes longer than running them.
+fn limit(device: Device, logits: usize, maps: usize) -> usize {
+    if device == Device::Cpu { 1 << 17 } else { (logits / (8 + maps)).max(1 << 20) }
 }
 
 /// Numbers of neighbouring pixels are added to sums of their own on a device that adds them at the same time.
@@ -33,10 +35,13 @@ fn lanes(device: Device, pixels: i64) -> i64 {
     if device == Device::Cpu { 1 } else { 1 << pixels.trailing_zeros().min(8) }
 }
 
-/// Logits and target of a call, and how they are cut up.
+/// Logits and target of a call, what is to be known of them, and how they are cut up.
 struct Call<'a> {
+    plan: &'a Plan,
     logits: Tensor,
     target: &'a TchTarget,
+    /// Places of the plan's maps among the target's.
+    maps: Vec<usize>,
     checked: &'a Checked,
     ignore: &'a [i64],
     places: Vec<Place>,
@@ -44,18 +49,26 @@ struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    fn new(loss: &'a Loss, logits: &Tensor, target: &'a TchTarget, checked: &'a Checked) -> Result<Self, LossError> {
+    fn new(
+        loss: &'a Loss,
+        plan: &'a Plan,
+        logits: &Tensor,
+        target: &'a TchTarget,
+        checked: &'a Checked,
+    ) -> Result<Self, LossError> {
+        let place = |map: &Map| map.place(target.maps.iter().map(|(name, _)| name.as_str()));
+        let maps = plan.maps().iter().map(place).collect::<Result<Vec<_>, _>>()?;
         let logits = logits.f_detach().during("leaving the tape")?;
         let count = checked.logits.iter().product();
-        let places = places(&checked.logits, limit(checked.device, count));
-        Ok(Self { logits, target, checked, ignore: loss.ignored(), places, wide: wide(checked.device) })
+        let places = places(&checked.logits, limit(checked.device, count, maps.len()));
+        Ok(Self { plan, logits, target, maps, checked, ignore: loss.ignored(), places, wide: wide(checked.device) })
     }
 
     fn chunk(&self, place: &Place) -> Result<Chunk, LossError> {
-        Chunk::new(&self.logits, self.target, self.checked, self.ignore, place).during("reading logits and target")
+        Chunk::new(&self.logits, self.target, &self.maps, self.checked, self.ignore, place).during("reading logits and target")
     }
 
-    /// `[n, K]`, or `[n, 1]` for the valid size.
+    /// `[n, K]`, or `[n, 1]` where it is the same for all classes.
     fn sum(&self, summand: &Summand, count: i64, pixels: i64) -> Result<Tensor, TchError> {
         match summand {
             Summand::Count => Tensor::f_full([count, 1], pixels as f64, (self.wide, self.checked.device)),
@@ -67,9 +80,9 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// The statistics of a plan, off the tape. On the CPU what is out of range is refused.
-    fn statistics(&self, plan: &Plan) -> Result<Vec<Tensor>, LossError> {
-        plan.without_maps("LibTorch's operations")?;
+    /// The plan's statistics, off the tape. On the CPU what is out of range is refused.
+    fn statistics(&self) -> Result<Vec<Tensor>, LossError> {
+        let plan = self.plan;
         let samples = self.checked.geometry.samples as i64;
         let zeros = |columns: i64| Tensor::f_zeros([samples, columns], (self.wide, self.checked.device));
         let mut poison = zeros(1).during("allocating sums")?;
@@ -82,7 +95,11 @@ impl<'a> Call<'a> {
         for place in &self.places {
             let chunk = self.chunk(place)?;
             let then = |i: usize, summand: Summand| {
-                let more = self.sum(&summand, place.count, chunk.count());
+                let summand = match plan.map(i) {
+                    Some(map) => summand.times(&chunk, &chunk.maps[map]),
+                    None => Ok(summand),
+                };
+                let more = summand.and_then(|summand| self.sum(&summand, place.count, chunk.count()));
                 more.and_then(|more| add(&sums[i], place, &more)).during("summing over pixels")
             };
             for (i, statistic) in plan.statistics().iter().enumerate().filter(|(_, s)| !s.depends_on_logits()) {
@@ -105,14 +122,14 @@ impl<'a> Call<'a> {
     }
 
     /// ∂/∂logits, in the type it is computed in, given the derivative for each statistic, `[N, K]`.
-    fn gradient(&self, plan: &Plan, upstream: &[Option<Tensor>]) -> Result<Tensor, LossError> {
+    fn gradient(&self, upstream: &[Option<Tensor>]) -> Result<Tensor, LossError> {
         let kind = self.checked.compute();
         let size: Vec<i64> = self.checked.logits.iter().map(|&length| length as i64).collect();
         let gradient = Tensor::f_empty(size, (kind, self.checked.device)).during("allocating a gradient")?;
-        let backward = Backward::new(plan, upstream, kind).during("differentiating")?;
+        let backward = Backward::new(self.plan, upstream, kind).during("differentiating")?;
         for place in &self.places {
             let chunk = self.chunk(place)?;
-            let part = backward.gradient(&chunk, place)?;
+            let part = backward.gradient(&chunk)?;
             let write = || -> Result<(), TchError> {
                 let mut to = place.of(&gradient, false)?;
                 to.f_copy_(&part.f_view(to.size().as_slice())?)
@@ -142,8 +159,8 @@ pub(crate) fn forward(
     let program = loss.program(checked.geometry.classes, Detail::Terms)?;
     let plan = program.plan();
     let edge = Edge::behind(logits)?;
-    let call = Call::new(loss, logits, target, checked)?;
-    let statistics = no_grad(|| call.statistics(plan))?;
+    let call = Call::new(loss, plan, logits, target, checked)?;
+    let statistics = no_grad(|| call.statistics())?;
     refuse(loss, logits, target, checked, &statistics)?;
     let inputs = loss.inputs(checked.geometry.samples, target.prior.clone());
     let algebra = Interpreter { kind: call.wide, device: checked.device };
@@ -164,7 +181,7 @@ pub(crate) fn forward(
     if let Some(edge) = edge {
         let upstream = upstream(&outputs.total.0, &leaves).during("differentiating")?;
         drop(outputs);
-        let gradient = no_grad(|| call.gradient(plan, &upstream))?;
+        let gradient = no_grad(|| call.gradient(&upstream))?;
         finished.total = edge.attach(&finished.total, &gradient)?;
     }
     Ok(finished)
@@ -198,7 +215,7 @@ pub(crate) fn tables(
     checked: &Checked,
     plan: &Plan,
 ) -> Result<Vec<Table>, LossError> {
-    let statistics = no_grad(|| Call::new(loss, logits, target, checked)?.statistics(plan))?;
+    let statistics = no_grad(|| Call::new(loss, plan, logits, target, checked)?.statistics())?;
     let table = |(statistic, sums): (&loss_core::Statistic, Tensor)| {
         let values = sums.f_reshape([-1]).and_then(|sums| sums.f_to_device_(Device::Cpu, Kind::Double, false, false));
         let values = values.and_then(|values| Vec::<f64>::try_from(&values)).during("reading sums back")?;
@@ -214,8 +231,10 @@ mod tests {
 
     #[test]
     fn chunks_and_sums_are_what_the_device_is_good_at() {
-        let limits = [(Device::Cpu, 1 << 30), (Device::Cuda(0), 1 << 30), (Device::Cuda(0), 1 << 10)];
-        assert_eq!(limits.map(|(device, logits)| limit(device, logits)), [1 << 17, 1 << 27, 1 << 20]);
+        let cuda = Device::Cuda(0);
+        let limits = [(Device::Cpu, 1 << 30, 8), (cuda, 1 << 30, 0), (cuda, 1 << 30, 8), (cuda, 1 << 10, 0)];
+        let limits = limits.map(|(device, logits, maps)| limit(device, logits, maps));
+        assert_eq!(limits, [1 << 17, 1 << 27, 1 << 26, 1 << 20]);
         assert_eq!([Device::Cpu, Device::Cuda(0), Device::Mps].map(wide), [Kind::Double, Kind::Double, Kind::Float]);
     }
 

@@ -62,10 +62,9 @@ impl TchTarget {
     /// *spatial]`, of any real type. They may be negative. Of several with one name the last
     /// counts.
     ///
-    /// Maps are read on the fused path, so on the CPU; along [`Path::Operations`](crate::Path),
-    /// which CUDA takes, a loss with maps is refused ([`LossError::Unsupported`]). Without a map
-    /// that a term reads, a call gives [`LossError::MissingMap`]; with one that does not fit the
-    /// logits, [`LossError::ShapeMismatch`].
+    /// Without a map that a term reads, a call gives [`LossError::MissingMap`]; with one that does
+    /// not fit the logits, [`LossError::ShapeMismatch`]. Where a pixel counts, a map is finite: the
+    /// CPU refuses others, and elsewhere they make the total NaN.
     #[must_use]
     pub fn map(mut self, name: &str, values: &Tensor) -> Self {
         self.maps.push((name.to_owned(), values.shallow_clone()));

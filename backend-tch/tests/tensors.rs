@@ -4,8 +4,7 @@ use std::error::Error;
 use std::io::Write;
 
 use backend_tch::{Path, TchLoss, TchTarget};
-use loss_core::expr::{Expr, Scalar};
-use loss_core::{Activation, Loss, LossError, Map, RegionSizePenalty, RegionSizes, Temperature, penalty};
+use loss_core::{Activation, Loss, LossError};
 use tch::{Device, Kind, Tensor};
 
 const PATHS: [Path; 2] = [Path::Fused, Path::Operations];
@@ -343,43 +342,4 @@ fn on_cuda_the_operations_are_taken_and_other_devices_refused() {
     assert_eq!(mixed().forward(&logits, &target).unwrap().path, Path::Operations);
     let text = "labels: a tensor on Cpu, with logits on Cuda(0), is not supported; expected the device of the logits";
     refused(mixed().forward(&logits, &TchTarget::labels(&labels)), text);
-}
-
-/// Σ φ p / M of the map `weight`.
-struct Weighted;
-
-impl RegionSizePenalty for Weighted {
-    fn penalty(&self, sizes: &RegionSizes) -> Expr<Scalar> {
-        let size = sizes.times(&Map::given("weight")).predicted_size(Temperature::ONE);
-        size.ratio(&sizes.valid_size()).sum_classes().sum_samples()
-    }
-}
-
-#[test]
-fn maps_are_read_by_the_kernels_and_refused_by_operations() {
-    let loss = penalty(Weighted).with_ignore_index(255);
-    let (logits, labels) = input(Kind::Double);
-    let map = (Tensor::arange(40, (Kind::Double, Device::Cpu)) / 8.0 - 2.0).reshape([2, 1, 4, 5]);
-    let target = TchTarget::labels(&labels).map("weight", &map);
-    let valid = labels.not_equal(255).to_kind(Kind::Double).unsqueeze(1);
-    let by_hand = |logits: &Tensor| {
-        let sums =
-            (logits.softmax(1, Kind::Double) * &map * &valid).sum_dim_intlist([1i64, 2, 3].as_slice(), false, Kind::Double);
-        (sums / valid.sum_dim_intlist([1i64, 2, 3].as_slice(), false, Kind::Double)).sum(Kind::Double)
-    };
-    let got = loss.forward(&logits, &target).unwrap();
-    assert_eq!(got.path, Path::Fused);
-    let want = by_hand(&logits);
-    assert!(largest(&(&got.total - &want)) < 1e-12, "{:?} for {want:?}", got.total);
-    let gradients = [got.total, want].map(|total| Tensor::run_backward(&[total], &[&logits], false, false).remove(0));
-    assert!(largest(&(&gradients[0] - &gradients[1])) < 1e-13);
-    refused(
-        loss.forward_by(Path::Operations, &logits, &target),
-        "map: `weight` on LibTorch's operations is not supported; expected a loss without maps, or a path that reads them: \
-         the kernels on the CPU, or Burn",
-    );
-    let missing = "the loss reads the map `weight`, and the target has none";
-    refused(loss.forward(&logits, &TchTarget::labels(&labels)), missing);
-    let unfit = loss.forward(&logits, &TchTarget::labels(&labels).map("weight", &map.narrow(3, 0, 4))).unwrap_err();
-    assert!(unfit.to_string().contains("shape [2, 1, 4, 4]"), "{unfit}");
 }

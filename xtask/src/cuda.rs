@@ -15,7 +15,8 @@ const LIBTORCH: libtorch::Release = libtorch::FOR_CUDA_TESTS;
 /// The tch that is made for it.
 const TCH: &str = "0.24.0";
 
-const PROGRAMS: [[&str; 2]; 3] = [["--test", "conformance"], ["--test", "tensors"], ["--example", "cuda_bench"]];
+const PROGRAMS: [[&str; 2]; 4] =
+    [["--test", "conformance"], ["--test", "tensors"], ["--test", "maps"], ["--example", "cuda_bench"]];
 
 /// Everything lies below.
 fn place() -> PathBuf {
