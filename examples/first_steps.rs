@@ -9,7 +9,8 @@ fn main() -> Result<(), LossError> {
     let labels = array![[0u8, 1, 0]];
     let target = Target::labels(labels.view());
     for t in loss.evaluate(logits.view(), &target)?.terms {
-        println!("{:<3} {:.4} = matching {:.4} + size {:.4} + constant {:.4}", t.name, t.value, t.matching, t.size, t.constant);
+        let Some(Split { matching, size, constant, .. }) = t.split else { continue };
+        println!("{:<3} {:.4} = matching {matching:.4} + size {size:.4} + constant {constant:.4}", t.name, t.value);
     }
     println!("gradient {:.4}", loss.value_and_gradient(logits.view(), &target)?.gradient);
     Ok(())

@@ -28,11 +28,13 @@ pub use loss_core::*;
 /// two traits in scope no call would compile. Take one backend's prelude, such as
 /// `segloss::ndarray::prelude`: it is this one and the backend's trait and target.
 pub mod prelude {
-    pub use loss_core::matching::{CrossEntropy, Focal, LogRecall};
+    pub use loss_core::matching::{CrossEntropy, Focal, LogRecall, TopK};
     pub use loss_core::overlap::{Dice, GeneralizedDice, Jaccard, RegionWeight, Tversky};
     pub use loss_core::penalty::{DiceBias, Kl, L1, SizeTarget};
+    pub use loss_core::unsplit::Boundary;
     pub use loss_core::{
-        AbsentClass, Activation, Evaluation, Form, Loss, LossError, Pooling, Schedule, matching, overlap, penalty,
+        AbsentClass, Activation, Evaluation, Form, Loss, LossError, Map, Pooling, Schedule, Split, matching, overlap, penalty,
+        unsplit,
     };
 }
 

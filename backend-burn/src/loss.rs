@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use burn::tensor::{DType, Tensor};
+use burn::tensor::Tensor;
 use loss_core::expr::Table;
 use loss_core::{Detail, Evaluation, Inputs, Loss, LossError, Plan, Program};
 

@@ -3,7 +3,7 @@
 use backend_burn::{BurnLoss, BurnTarget, Path};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use loss_core::expr::{Expr, Scalar};
-use loss_core::{AllRegions, Argument, Decomposition, Loss, LossError, Map, Overlap, Side, Temperature, overlap};
+use loss_core::{AllRegions, Argument, Loss, LossError, Map, Side, Temperature, Unsplit, unsplit};
 
 const SHAPE: [usize; 3] = [2, 3, 8];
 
@@ -27,18 +27,21 @@ fn every_call_gives_the_same_numbers() {
     let close = |what: &str, a: f64, b: f64| assert!((a - b).abs() < 1e-13, "{what}: {a} and {b}");
     for path in [Path::Fused, Path::Operations] {
         let out = loss.forward_by(path, logits.clone(), &target).unwrap();
-        assert_eq!(out.path, path);
         close("total", out.total.into_scalar::<f64>(), evaluation.total);
         for (term, at) in out.terms.into_iter().zip(&evaluation.terms) {
-            assert_eq!((&term.name, term.role, term.weight, term.of), (&at.name, at.role, at.weight, at.of));
-            for (tensor, number) in
-                [(term.value, at.value), (term.matching, at.matching), (term.size, at.size), (term.constant, at.constant)]
-            {
+            let (parts, wanted) = (term.split.unwrap(), at.split.clone().unwrap());
+            assert_eq!((&term.name, term.role, term.weight, parts.of), (&at.name, at.role, at.weight, wanted.of));
+            close(&term.name, term.value.into_scalar::<f64>(), at.value);
+            for (tensor, number) in [
+                (parts.matching, wanted.matching),
+                (parts.size, wanted.size),
+                (parts.constant, wanted.constant),
+            ] {
                 close(&term.name, tensor.into_scalar::<f64>(), number);
             }
         }
     }
-    assert_eq!(loss.forward(logits.clone(), &target).unwrap().path, Path::Fused);
+    assert_eq!(loss.path(&logits, &target).unwrap(), Path::Fused);
     let elements = loss.elements(logits, &target).unwrap();
     assert_eq!((elements.len(), &elements[2]), (3, &None));
     // A mean over samples of sums over classes, and a mean over classes pooled over the batch.
@@ -81,22 +84,18 @@ fn validate_names_what_is_wrong() {
 /// Masses, likelihoods and squares, each times the map `weight`.
 struct Mapped;
 
-impl Overlap for Mapped {
-    fn overlap(&self, regions: &AllRegions) -> Expr<Scalar> {
+impl Unsplit for Mapped {
+    fn value(&self, regions: &AllRegions) -> Expr<Scalar> {
         let with = regions.times(&Map::given("weight"));
         let mass = with.sizes().predicted_size(Temperature::ONE) + with.inside().intersection(Temperature::TEN);
         let all = mass - with.inside().log_likelihood(Side::Region) + with.squared_mass() + with.target_size();
         all.ratio(&regions.valid_size()).sum_classes().sum_samples()
     }
-
-    fn decompose(&self, regions: &AllRegions) -> Decomposition {
-        Decomposition::matching(self.overlap(regions))
-    }
 }
 
 #[test]
 fn maps_are_read_on_both_paths() {
-    let loss = (overlap(Mapped) + "ce".parse::<Loss>().unwrap()).with_ignore_index(255);
+    let loss = (unsplit(Mapped) + "ce".parse::<Loss>().unwrap()).with_ignore_index(255);
     let target = labels(|l| l[3] = 255);
     let map = |channels: usize, change: &dyn Fn(&mut [f64])| {
         let mut values: Vec<f64> = (0..16 * channels).map(|i| (5 * i % 13) as f64 / 4.0 - 1.5).collect();

@@ -1,10 +1,10 @@
 //! The kernel pair on a `wgpu` device among Burn's own operations: everything as on Flex, whose kernels share no code with it.
 
-use backend_burn::{BurnLoss, BurnTarget, Forward, Path, supports};
+use backend_burn::{BurnLoss, BurnTarget, Path, supports};
 use burn::tensor::{DType, Device, DeviceKind, Int, Tensor, TensorData};
 use conformance_tests::inputs::numbers;
 use loss_core::expr::{Expr, PixelFunction, Scalar};
-use loss_core::{GroundTruthMatching, InsideTruth, Loss, LossError, Side, matching};
+use loss_core::{Evaluation, GroundTruthMatching, InsideTruth, Loss, LossError, Side, matching};
 
 const SHAPE: [usize; 4] = [2, 3, 5, 7];
 const MIXED: &str = "ce + focal(gamma=2) + 0.5 * dice + 0.5 * l1 + 0.1 * log_recall + kl";
@@ -29,10 +29,9 @@ fn loss(text: &str) -> Loss {
     text.parse::<Loss>().unwrap().with_ignore_index(3)
 }
 
-fn forward(loss: &Loss, logits: Tensor<4>, device: &Device) -> Forward {
-    let out = loss.forward(logits, &target(device)).unwrap();
-    assert_eq!(out.path, Path::Fused);
-    out
+fn forward(loss: &Loss, logits: Tensor<4>, device: &Device) -> Evaluation<Tensor<1>> {
+    assert_eq!(loss.path(&logits, &target(device)).unwrap(), Path::Fused);
+    loss.forward(logits, &target(device)).unwrap()
 }
 
 fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
@@ -78,9 +77,9 @@ fn every_part_can_be_differentiated() {
     for term in 0..3 {
         assert_as_on_flex(|leaf, device| forward(&loss, leaf, device).terms.remove(term).value);
         if term < 2 {
-            assert_as_on_flex(|leaf, device| forward(&loss, leaf, device).terms.remove(term).matching);
+            assert_as_on_flex(|leaf, device| forward(&loss, leaf, device).terms.remove(term).split.unwrap().matching);
         }
-        assert_as_on_flex(|leaf, device| forward(&loss, leaf, device).terms.remove(term).size);
+        assert_as_on_flex(|leaf, device| forward(&loss, leaf, device).terms.remove(term).split.unwrap().size);
     }
 }
 
@@ -165,8 +164,8 @@ impl GroundTruthMatching for Capped {
 fn what_the_kernels_cannot_compute_is_left_to_ordinary_operations() {
     let device = wgpu();
     let loss = matching(Capped);
-    let out = loss.forward(logits(&device), &target(&device)).unwrap();
-    assert_eq!(out.path, Path::Operations);
+    assert_eq!(loss.path(&logits(&device), &target(&device)).unwrap(), Path::Operations);
+    assert!(loss.forward(logits(&device), &target(&device)).is_ok());
     let refused = loss.forward_by(Path::Fused, logits(&device), &target(&device)).unwrap_err();
     assert!(refused.to_string().contains("pixel functions whose constants are finite in F32"), "{refused}");
 }
@@ -176,7 +175,7 @@ fn double_precision_is_refused_though_a_driver_may_offer_it() {
     let device = wgpu();
     assert!(supports(&device, DType::F32) && !supports(&device, DType::F64));
     if device.supports_dtype(DType::F64) {
-        let refused = |result: Result<Forward, LossError>| result.unwrap_err().to_string();
+        let refused = |result: Result<Evaluation<Tensor<1>>, LossError>| result.unwrap_err().to_string();
         let (loss, logits) = (loss("ce"), logits(&device).cast(DType::F64));
         for path in [Path::Fused, Path::Operations] {
             assert!(refused(loss.forward_by(path, logits.clone(), &target(&device))).contains("F64 not on wgpu"));

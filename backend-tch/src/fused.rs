@@ -1,11 +1,12 @@
 //! The CPU path: statistics and gradient by the fused kernels on the tensors' own memory, the algebra in `f64` on the host.
 
-use loss_core::expr::{HostAlgebra, Table};
-use loss_core::{Activation, Detail, Inputs, Loss, LossError, Outputs, Plan, Program};
-use loss_kernels::{Cpu, Element, Labels, Problem, Shares, Target, by_type};
+use loss_core::expr::Table;
+use loss_core::{Activation, Detail, Evaluation, Inputs, Loss, LossError, Plan, Program};
+use loss_kernels::{Cpu, DerivedMap, Element, Labels, Problem, Shares, Target, by_type};
 use tch::{Device, Kind, Tensor};
 
 use crate::error::During;
+use crate::loss::Call;
 use crate::memory::{self, Host};
 use crate::surrogate::Edge;
 use crate::target::{Checked, TchTarget, Values};
@@ -34,6 +35,7 @@ pub(crate) struct HostTarget<'a> {
     labels: bool,
     weights: Option<Host>,
     maps: Vec<(&'a str, Host)>,
+    spacing: Option<&'a [f64]>,
     checked: &'a Checked,
     ignore: &'a [i64],
     activation: Activation,
@@ -51,7 +53,8 @@ impl<'a> HostTarget<'a> {
         let weights = target.weights.as_ref().map(floats).transpose()?;
         let maps = target.maps.iter().map(|(name, map)| Ok((name.as_str(), floats(map)?)));
         let maps = maps.collect::<Result<_, LossError>>()?;
-        Ok(Self { values, labels, weights, maps, checked, ignore: loss.ignored(), activation: loss.activation() })
+        let spacing = target.spacing.as_deref();
+        Ok(Self { values, labels, weights, maps, spacing, checked, ignore: loss.ignored(), activation: loss.activation() })
     }
 
     pub(crate) fn problem(&self) -> Result<Problem<'_>, LossError> {
@@ -69,6 +72,7 @@ impl<'a> HostTarget<'a> {
         };
         let target = (target, self.checked.target.as_slice());
         let problem = Problem::new(&self.checked.logits, target, weights, self.ignore, self.activation)?;
+        let problem = self.spacing.iter().try_fold(problem, |problem, spacing| problem.with_spacing(spacing))?;
         let maps = self.maps.iter().zip(&self.checked.maps);
         maps.into_iter().try_fold(problem, |problem, ((name, map), shape)| problem.with_map(name, shares("map", map)?, shape))
     }
@@ -103,50 +107,48 @@ pub(crate) fn validate(logits: &HostLogits, problem: &Problem<'_>) -> Result<(),
     by_type!(logits.0, |values: &[E]| loss_kernels::validate::<E>(values, problem), else unreadable("logits", &logits.0))
 }
 
+/// The maps of a plan that are not given.
+pub(crate) fn derive(logits: &HostLogits, problem: &Problem<'_>, plan: &Plan) -> Result<Vec<DerivedMap>, LossError> {
+    let derived = by_type!(logits.0, |values: &[E]| problem.derive::<E>(values, plan), else unreadable("logits", &logits.0))?;
+    Ok(derived.into_iter().map(|(_, map)| map).collect())
+}
+
 /// The statistics of a plan with the gradient of a program's total, in the type it is computed in, of the logits' shape, row-major.
 fn with_gradient(
-    (logits, problem): (&HostLogits, &Problem<'_>),
-    (program, plan): (&Program, &Plan),
+    logits: &HostLogits,
+    problem: Problem<'_>,
+    program: &Program,
+    plan: &Plan,
     inputs: &Inputs,
     checked: &Checked,
 ) -> Result<(Vec<Table>, Tensor), LossError> {
     let size: Vec<i64> = checked.logits.iter().map(|&length| length as i64).collect();
     by_type!(logits.0, |values: &[E]| {
         let write = |out: &mut [<E as Element>::Compute]| {
-            let backend = Cpu::<E, [<E as Element>::Compute]>::with_gradient();
-            program.read_on(&backend, (values, problem), plan, inputs, Some(out))
+            let call = Cpu::<E, [<E as Element>::Compute]>::new(values, problem, None);
+            program.read_on(&call, plan, inputs, Some(out))
         };
         memory::written(&size, checked.compute(), write)
     }, else unreadable("logits", &logits.0))
 }
 
 /// Total and parts; the total is on the tape where the logits are.
-pub(crate) fn forward(
-    loss: &Loss,
-    logits: &Tensor,
-    target: &TchTarget,
-    checked: &Checked,
-) -> Result<Outputs<Tensor>, LossError> {
+pub(crate) fn forward(call: &Call<'_>) -> Result<Evaluation<Tensor>, LossError> {
+    let Call { loss, logits, target, checked, program, inputs } = call;
     let host = HostLogits::of(logits, checked)?;
     let host_target = HostTarget::new(target, checked, loss)?;
     let problem = host_target.problem()?;
-    let program = loss.program(checked.geometry.classes, Detail::Terms)?;
-    let inputs = loss.inputs(checked.geometry.samples, target.prior.clone());
     let edge = Edge::behind(logits)?;
     let (statistics, gradient) = if edge.is_some() {
         // The derivatives of the total alone may be known before the logits are read.
         let total = loss.program(checked.geometry.classes, Detail::Total)?;
-        let (statistics, gradient) = with_gradient((&host, &problem), (&total, program.plan()), &inputs, checked)?;
+        let (statistics, gradient) = with_gradient(&host, problem, &total, program.plan(), inputs, checked)?;
         (statistics, Some(gradient))
     } else {
         (statistics(&host, &problem, program.plan())?, None)
     };
-    let outputs = program.outputs(&HostAlgebra, &statistics, &inputs)?;
-    let number = |table: &Table| {
-        let value = table.values().first().copied().unwrap_or(f64::NAN);
-        Tensor::f_full([0i64; 0], value, (checked.compute(), Device::Cpu)).during("making a number")
-    };
-    let mut outputs = crate::loss::all(outputs.map(number))?;
+    let number = |&value: &f64| Tensor::f_full([0i64; 0], value, (checked.compute(), Device::Cpu)).during("making a number");
+    let mut outputs = program.evaluate(&statistics, inputs)?.try_map(number)?;
     if let (Some(edge), Some(gradient)) = (edge, gradient) {
         outputs.total = edge.attach(&outputs.total, &gradient)?;
     }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use loss_core::expr::{HostAlgebra, Table};
-use loss_core::{Detail, Evaluation, Inputs, Loss, LossError, Outputs, Program, Role, SplitOf, TermOutputs};
+use loss_core::expr::Table;
+use loss_core::{Detail, Evaluation, Inputs, Loss, LossError, Program};
 use tch::{Device, Tensor};
 
 use crate::fused::{self, HostLogits, HostTarget};
@@ -17,38 +17,6 @@ pub enum Path {
     Fused,
     /// Tensor operations: any device and any strides.
     Operations,
-}
-
-/// A loss as tensors without axes, on the logits' device: `Double` for `Double` logits, else `Float`.
-#[derive(Debug)]
-pub struct Forward {
-    /// Weighted sum of the terms. `.backward()` goes through it to the logits, where they need a gradient.
-    pub total: Tensor,
-    /// The terms in order. Values, without a gradient: see [`TchLoss`].
-    pub terms: Vec<TermTensors>,
-    /// How it was computed.
-    pub path: Path,
-}
-
-/// One term of a loss, as tensors without axes and without a gradient.
-#[derive(Debug)]
-pub struct TermTensors {
-    /// Its name.
-    pub name: String,
-    /// Its role.
-    pub role: Role,
-    /// Its present weight.
-    pub weight: f64,
-    /// Its value, before the weight.
-    pub value: Tensor,
-    /// Part that pulls the predicted region onto the true one.
-    pub matching: Tensor,
-    /// Part that biases the size of the predicted region.
-    pub size: Tensor,
-    /// Part that does not depend on the prediction.
-    pub constant: Tensor,
-    /// What the three parts add up to.
-    pub of: SplitOf,
 }
 
 /// Evaluation of a [`Loss`] on LibTorch tensors. Implemented for `Loss` alone.
@@ -65,18 +33,25 @@ pub struct TermTensors {
 /// **Labels and logits** are checked on the CPU. Elsewhere `forward` does not wait for the device: a logit that is not finite makes the total
 /// NaN, and labels outside the classes count as none of them, unless [`TchLoss::validate`] is called.
 pub trait TchLoss {
-    /// Total and parts: by [`Path::Fused`] where the logits are contiguous in CPU memory (no copy of them is made), else by
-    /// [`Path::Operations`].
+    /// Total, terms and their splits as tensors without axes on the logits' device, `Double` for `Double` logits, else `Float`; by
+    /// [`TchLoss::path`].
     ///
     /// # Errors
     /// See the trait.
-    fn forward(&self, logits: &Tensor, target: &TchTarget) -> Result<Forward, LossError>;
+    fn forward(&self, logits: &Tensor, target: &TchTarget) -> Result<Evaluation<Tensor>, LossError>;
 
     /// The same along a chosen path. [`Path::Fused`] copies logits that are not contiguous.
     ///
     /// # Errors
     /// [`LossError::Unsupported`] for [`Path::Fused`] away from the CPU; else as [`TchLoss::forward`].
-    fn forward_by(&self, path: Path, logits: &Tensor, target: &TchTarget) -> Result<Forward, LossError>;
+    fn forward_by(&self, path: Path, logits: &Tensor, target: &TchTarget) -> Result<Evaluation<Tensor>, LossError>;
+
+    /// The path that [`TchLoss::forward`] takes: [`Path::Fused`] where the logits are contiguous in CPU memory (no copy of them is
+    /// made), else [`Path::Operations`].
+    ///
+    /// # Errors
+    /// Whatever LibTorch reports.
+    fn path(&self, logits: &Tensor) -> Result<Path, LossError>;
 
     /// The total, every term with its parts, and the proportions of the classes, on the host. Waits for the device.
     ///
@@ -99,25 +74,38 @@ pub trait TchLoss {
 }
 
 impl TchLoss for Loss {
-    fn forward(&self, logits: &Tensor, target: &TchTarget) -> Result<Forward, LossError> {
-        let checked = Checked::new(logits, target, self.activation())?;
-        let path = if HostLogits::in_place(logits)?.is_some() { Path::Fused } else { Path::Operations };
-        by(self, path, logits, target, &checked)
+    fn forward(&self, logits: &Tensor, target: &TchTarget) -> Result<Evaluation<Tensor>, LossError> {
+        self.forward_by(self.path(logits)?, logits, target)
     }
 
-    fn forward_by(&self, path: Path, logits: &Tensor, target: &TchTarget) -> Result<Forward, LossError> {
+    fn forward_by(&self, path: Path, logits: &Tensor, target: &TchTarget) -> Result<Evaluation<Tensor>, LossError> {
         let checked = Checked::new(logits, target, self.activation())?;
-        by(self, path, logits, target, &checked)
+        if path == Path::Fused && checked.device != Device::Cpu {
+            return Err(LossError::Unsupported {
+                what: "the fused path",
+                got: format!("a tensor on {:?}", checked.device),
+                expected: "logits and target on the CPU",
+            });
+        }
+        let call = Call::new(self, logits, target, checked, Detail::Terms)?;
+        match path {
+            Path::Fused => fused::forward(&call),
+            Path::Operations => operations::forward(&call),
+        }
+    }
+
+    fn path(&self, logits: &Tensor) -> Result<Path, LossError> {
+        Ok(if HostLogits::in_place(logits)?.is_some() { Path::Fused } else { Path::Operations })
     }
 
     fn evaluate(&self, logits: &Tensor, target: &TchTarget) -> Result<Evaluation, LossError> {
-        let (program, statistics, inputs) = on_host(self, logits, target)?;
-        Ok(self.evaluation(&program.outputs(&HostAlgebra, &statistics, &inputs)?))
+        let call = Call::new(self, logits, target, Checked::new(logits, target, self.activation())?, Detail::Parts)?;
+        call.program.evaluate(&call.tables()?, &call.inputs)
     }
 
     fn elements(&self, logits: &Tensor, target: &TchTarget) -> Result<Vec<Option<Table>>, LossError> {
-        let (program, statistics, inputs) = on_host(self, logits, target)?;
-        program.elements(&statistics, &inputs)
+        let call = Call::new(self, logits, target, Checked::new(logits, target, self.activation())?, Detail::Parts)?;
+        call.program.elements(&call.tables()?, &call.inputs)
     }
 
     fn validate(&self, logits: &Tensor, target: &TchTarget) -> Result<(), LossError> {
@@ -126,58 +114,50 @@ impl TchLoss for Loss {
     }
 }
 
-/// A program with what it is run on, on the host, by whichever path there is.
-fn on_host(loss: &Loss, logits: &Tensor, target: &TchTarget) -> Result<(Arc<Program>, Vec<Table>, Inputs), LossError> {
-    let checked = Checked::new(logits, target, loss.activation())?;
-    let program = loss.program(checked.geometry.classes, Detail::Parts)?;
-    let statistics = if checked.device == Device::Cpu {
-        let host = HostTarget::new(target, &checked, loss)?;
-        fused::statistics(&HostLogits::of(logits, &checked)?, &host.problem()?, program.plan())?
-    } else {
-        operations::tables(loss, logits, target, &checked, program.plan())?
-    };
-    Ok((program, statistics, loss.inputs(checked.geometry.samples, target.prior.clone())))
+/// One call of a loss: what is the same for every path, checked and made once.
+pub(crate) struct Call<'a> {
+    pub(crate) loss: &'a Loss,
+    pub(crate) logits: &'a Tensor,
+    /// With the maps that the program derives.
+    pub(crate) target: TchTarget,
+    pub(crate) checked: Checked,
+    pub(crate) program: Arc<Program>,
+    pub(crate) inputs: Inputs,
+}
+
+impl<'a> Call<'a> {
+    pub(crate) fn new(
+        loss: &'a Loss,
+        logits: &'a Tensor,
+        target: &TchTarget,
+        mut checked: Checked,
+        detail: Detail,
+    ) -> Result<Self, LossError> {
+        let program = loss.program(checked.geometry.classes, detail)?;
+        let inputs = loss.inputs(checked.geometry.samples, target.prior.clone());
+        let mut target = target.shallow_clone();
+        if program.plan().underived(target.maps.iter().map(|(name, _)| name.as_str())).next().is_some() {
+            let host = HostTarget::new(&target, &checked, loss)?;
+            let derived = fused::derive(&HostLogits::of(logits, &checked)?, &host.problem()?, program.plan())?;
+            drop(host);
+            checked.maps.extend(target.derive(derived, &checked)?);
+        }
+        Ok(Self { loss, logits, target, checked, program, inputs })
+    }
+
+    /// The statistics on the host, by whichever path there is.
+    fn tables(&self) -> Result<Vec<Table>, LossError> {
+        if self.checked.device == Device::Cpu {
+            let host = HostTarget::new(&self.target, &self.checked, self.loss)?;
+            fused::statistics(&HostLogits::of(self.logits, &self.checked)?, &host.problem()?, self.program.plan())
+        } else {
+            operations::tables(self)
+        }
+    }
 }
 
 /// Lets the kernels' own checks look at everything.
 pub(crate) fn validate(loss: &Loss, logits: &Tensor, target: &TchTarget, checked: &Checked) -> Result<(), LossError> {
     let host = HostTarget::new(target, checked, loss)?;
     fused::validate(&HostLogits::of(logits, checked)?, &host.problem()?)
-}
-
-fn by(loss: &Loss, path: Path, logits: &Tensor, target: &TchTarget, checked: &Checked) -> Result<Forward, LossError> {
-    let outputs = match path {
-        Path::Fused if checked.device != Device::Cpu => {
-            return Err(LossError::Unsupported {
-                what: "the fused path",
-                got: format!("a tensor on {:?}", checked.device),
-                expected: "logits and target on the CPU",
-            });
-        }
-        Path::Fused => fused::forward(loss, logits, target, checked)?,
-        Path::Operations => operations::forward(loss, logits, target, checked)?,
-    };
-    name(loss, path, outputs)
-}
-
-/// Puts names to outputs.
-fn name(loss: &Loss, path: Path, outputs: Outputs<Tensor>) -> Result<Forward, LossError> {
-    let Outputs { total, terms, .. } = outputs;
-    let nothing = || total.shallow_clone();
-    let terms = loss.terms().zip(terms).map(|((weight, term), out)| {
-        let [matching, size, constant] = out.parts.unwrap_or_else(|| [nothing(), nothing(), nothing()]);
-        TermTensors { name: term.name(), role: term.role(), weight, value: out.value, matching, size, constant, of: out.of }
-    });
-    let terms = terms.collect();
-    Ok(Forward { total, terms, path })
-}
-
-/// The outputs, or the first error among them.
-pub(crate) fn all<T>(outputs: Outputs<Result<T, LossError>>) -> Result<Outputs<T>, LossError> {
-    let three = |[a, b, c]: [Result<T, LossError>; 3]| Ok::<_, LossError>([a?, b?, c?]);
-    let term = |t: TermOutputs<Result<T, LossError>>| {
-        Ok::<_, LossError>(TermOutputs { value: t.value?, parts: t.parts.map(three).transpose()?, of: t.of })
-    };
-    let terms = outputs.terms.into_iter().map(term).collect::<Result<_, _>>()?;
-    Ok(Outputs { total: outputs.total?, terms, regions: outputs.regions.map(three).transpose()? })
 }

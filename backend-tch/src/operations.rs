@@ -6,14 +6,14 @@
 //! inside a region is gathered by label, and added up by label with scatter-add.
 
 use loss_core::expr::Table;
-use loss_core::{Detail, Loss, LossError, Map, Outputs, Plan};
+use loss_core::{Evaluation, LossError, Map, Plan};
 use tch::{Device, Kind, TchError, Tensor, no_grad, with_grad};
 
 use crate::algebra::{Interpreter, Shared};
 use crate::backward::Backward;
 use crate::chunk::{Chunk, Place, misfits, places};
 use crate::error::During;
-use crate::loss::{all, validate};
+use crate::loss::{Call, validate};
 use crate::pixels::{Summand, groups, target_summand};
 use crate::surrogate::Edge;
 use crate::target::{Checked, TchTarget};
@@ -35,8 +35,8 @@ fn lanes(device: Device, pixels: i64) -> i64 {
     if device == Device::Cpu { 1 } else { 1 << pixels.trailing_zeros().min(8) }
 }
 
-/// Logits and target of a call, what is to be known of them, and how they are cut up.
-struct Call<'a> {
+/// Logits and target of a call, and how they are cut up.
+struct Chunks<'a> {
     plan: &'a Plan,
     logits: Tensor,
     target: &'a TchTarget,
@@ -48,14 +48,10 @@ struct Call<'a> {
     wide: Kind,
 }
 
-impl<'a> Call<'a> {
-    fn new(
-        loss: &'a Loss,
-        plan: &'a Plan,
-        logits: &Tensor,
-        target: &'a TchTarget,
-        checked: &'a Checked,
-    ) -> Result<Self, LossError> {
+impl<'a> Chunks<'a> {
+    fn new(call: &'a Call<'_>) -> Result<Self, LossError> {
+        let Call { loss, logits, target, checked, program, .. } = call;
+        let plan = program.plan();
         let place = |map: &Map| map.place(target.maps.iter().map(|(name, _)| name.as_str()));
         let maps = plan.maps().iter().map(place).collect::<Result<Vec<_>, _>>()?;
         let logits = logits.f_detach().during("leaving the tape")?;
@@ -150,20 +146,14 @@ fn add_by_label(values: &Tensor, index: &Tensor, classes: i64, lanes: i64, wide:
 }
 
 /// Total and parts; the total is on the tape where the logits are.
-pub(crate) fn forward(
-    loss: &Loss,
-    logits: &Tensor,
-    target: &TchTarget,
-    checked: &Checked,
-) -> Result<Outputs<Tensor>, LossError> {
-    let program = loss.program(checked.geometry.classes, Detail::Terms)?;
+pub(crate) fn forward(call: &Call<'_>) -> Result<Evaluation<Tensor>, LossError> {
+    let Call { logits, checked, program, inputs, .. } = call;
     let plan = program.plan();
     let edge = Edge::behind(logits)?;
-    let call = Call::new(loss, plan, logits, target, checked)?;
-    let statistics = no_grad(|| call.statistics())?;
-    refuse(loss, logits, target, checked, &statistics)?;
-    let inputs = loss.inputs(checked.geometry.samples, target.prior.clone());
-    let algebra = Interpreter { kind: call.wide, device: checked.device };
+    let chunks = Chunks::new(call)?;
+    let statistics = no_grad(|| chunks.statistics())?;
+    refuse(call, &statistics)?;
+    let algebra = Interpreter { kind: chunks.wide, device: checked.device };
 
     // A tape of its own for the small arrays, from the statistics to the total.
     let leaves = || -> Result<Vec<Tensor>, TchError> {
@@ -174,14 +164,14 @@ pub(crate) fn forward(
     };
     let leaves = leaves().during("starting a tape")?;
     let arrays: Vec<Shared> = leaves.iter().map(|leaf| Shared(leaf.shallow_clone())).collect();
-    let run = || program.outputs(&algebra, &arrays, &inputs);
+    let run = || program.outputs(&algebra, &arrays, inputs);
     let outputs = if edge.is_some() { with_grad(run)? } else { no_grad(run)? };
     let finish = |value: &Shared| value.0.f_detach()?.f_to_kind(checked.compute())?.f_reshape([0i64; 0]);
-    let mut finished = all(outputs.map(|value| finish(value).during("finishing a loss")))?;
+    let mut finished = outputs.try_map(|value| finish(value).during("finishing a loss"))?;
     if let Some(edge) = edge {
         let upstream = upstream(&outputs.total.0, &leaves).during("differentiating")?;
         drop(outputs);
-        let gradient = no_grad(|| call.gradient(&upstream))?;
+        let gradient = no_grad(|| chunks.gradient(&upstream))?;
         finished.total = edge.attach(&finished.total, &gradient)?;
     }
     Ok(finished)
@@ -198,34 +188,31 @@ fn upstream(total: &Tensor, leaves: &[Tensor]) -> Result<Vec<Option<Tensor>>, Tc
 }
 
 /// On the CPU, what made a sum NaN is named.
-fn refuse(loss: &Loss, logits: &Tensor, target: &TchTarget, checked: &Checked, statistics: &[Tensor]) -> Result<(), LossError> {
-    if checked.device != Device::Cpu {
+fn refuse(call: &Call<'_>, statistics: &[Tensor]) -> Result<(), LossError> {
+    let Some(first) = statistics.first().filter(|_| call.checked.device == Device::Cpu) else { return Ok(()) };
+    let wrong = first.f_isnan().and_then(|nan| nan.f_any()).and_then(|any| any.f_int64_value(&[]));
+    if wrong.during("checking the target")? == 0 {
         return Ok(());
     }
-    let Some(first) = statistics.first() else { return Ok(()) };
-    let wrong = first.f_isnan().and_then(|nan| nan.f_any()).and_then(|any| any.f_int64_value(&[]));
-    if wrong.during("checking the target")? == 0 { Ok(()) } else { validate(loss, logits, target, checked) }
+    validate(call.loss, call.logits, &call.target, &call.checked)
 }
 
-/// The statistics of a plan on the host. Waits for the device.
-pub(crate) fn tables(
-    loss: &Loss,
-    logits: &Tensor,
-    target: &TchTarget,
-    checked: &Checked,
-    plan: &Plan,
-) -> Result<Vec<Table>, LossError> {
-    let statistics = no_grad(|| Call::new(loss, plan, logits, target, checked)?.statistics())?;
+/// The statistics of the program's plan on the host. Waits for the device.
+pub(crate) fn tables(call: &Call<'_>) -> Result<Vec<Table>, LossError> {
+    let (plan, samples) = (call.program.plan(), call.checked.geometry.samples);
+    let statistics = no_grad(|| Chunks::new(call)?.statistics())?;
     let table = |(statistic, sums): (&loss_core::Statistic, Tensor)| {
         let values = sums.f_reshape([-1]).and_then(|sums| sums.f_to_device_(Device::Cpu, Kind::Double, false, false));
         let values = values.and_then(|values| Vec::<f64>::try_from(&values)).during("reading sums back")?;
-        Table::new(checked.geometry.samples, plan.columns(statistic), values)
+        Table::new(samples, plan.columns(statistic), values)
     };
     plan.statistics().iter().zip(statistics).map(table).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use loss_core::{Detail, Loss};
+
     use super::*;
     use crate::TchLoss;
 
@@ -245,10 +232,8 @@ mod tests {
         let target = TchTarget::labels(&Tensor::arange(8, (Kind::Int64, Device::Cpu)).remainder(3).reshape([2, 4]));
         let evaluation = loss.evaluate(&logits, &target).unwrap();
         let checked = Checked::new(&logits, &target, loss.activation()).unwrap();
-        let program = loss.program(3, Detail::Parts).unwrap();
-        let tables = tables(&loss, &logits, &target, &checked, program.plan()).unwrap();
-        let outputs = program.outputs(&loss_core::expr::HostAlgebra, &tables, &loss.inputs(2, None)).unwrap();
-        let total = loss.evaluation(&outputs).total;
+        let call = Call::new(&loss, &logits, &target, checked, Detail::Parts).unwrap();
+        let total = call.program.evaluate(&tables(&call).unwrap(), &call.inputs).unwrap().total;
         assert!((total - evaluation.total).abs() < 1e-12, "{total}, not {}", evaluation.total);
     }
 

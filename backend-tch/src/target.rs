@@ -2,6 +2,7 @@
 
 use loss_core::expr::Table;
 use loss_core::{Activation, Geometry, LossError, TargetKind};
+use loss_kernels::DerivedMap;
 use tch::{Device, Kind, Tensor};
 
 use crate::error::During;
@@ -21,6 +22,7 @@ pub struct TchTarget {
     pub(crate) values: Values,
     pub(crate) weights: Option<Tensor>,
     pub(crate) prior: Option<Table>,
+    pub(crate) spacing: Option<Vec<f64>>,
     pub(crate) maps: Vec<(String, Tensor)>,
 }
 
@@ -36,13 +38,17 @@ impl TchTarget {
     /// Class indices, `[N, *spatial]`, of any integer type or `Bool`.
     #[must_use]
     pub fn labels(labels: &Tensor) -> Self {
-        Self { values: Values::Labels(labels.shallow_clone()), weights: None, prior: None, maps: Vec::new() }
+        Self::new(Values::Labels(labels.shallow_clone()))
     }
 
     /// Shares of every class in `[0, 1]`, `[N, K, *spatial]`, of any real type. To ignore a pixel, give it the weight 0.
     #[must_use]
     pub fn soft(shares: &Tensor) -> Self {
-        Self { values: Values::Soft(shares.shallow_clone()), weights: None, prior: None, maps: Vec::new() }
+        Self::new(Values::Soft(shares.shallow_clone()))
+    }
+
+    fn new(values: Values) -> Self {
+        Self { values, weights: None, prior: None, spacing: None, maps: Vec::new() }
     }
 
     /// Weights ≥ 0 of the pixels, `[N, *spatial]`, of any real type.
@@ -57,7 +63,7 @@ impl TchTarget {
         Self { prior: Some(prior), ..self }
     }
 
-    /// A map that terms of the loss read under a name ([`loss_core::Map::given`]): factors of its
+    /// A map that terms of the loss read under a name ([`loss_core::Map`]): factors of its
     /// own for every pixel and class, `[N, K, *spatial]`, or one for all classes, `[N, 1,
     /// *spatial]`, of any real type. They may be negative. Of several with one name the last
     /// counts.
@@ -69,6 +75,42 @@ impl TchTarget {
     pub fn map(mut self, name: &str, values: &Tensor) -> Self {
         self.maps.push((name.to_owned(), values.shallow_clone()));
         self
+    }
+
+    /// Distance of neighbouring pixels along each spatial axis, for maps of distances; 1 unless
+    /// given. One that does not fit the logits makes a call give [`LossError::Unsupported`] or
+    /// [`LossError::ValueOutOfRange`].
+    #[must_use]
+    pub fn spacing(self, spacing: &[f64]) -> Self {
+        Self { spacing: Some(spacing.to_vec()), ..self }
+    }
+
+    /// The same tensors once more.
+    pub(crate) fn shallow_clone(&self) -> Self {
+        let values = match &self.values {
+            Values::Labels(labels) => Values::Labels(labels.shallow_clone()),
+            Values::Soft(shares) => Values::Soft(shares.shallow_clone()),
+        };
+        Self {
+            values,
+            weights: self.weights.as_ref().map(Tensor::shallow_clone),
+            prior: self.prior.clone(),
+            spacing: self.spacing.clone(),
+            maps: self.maps.iter().map(|(name, map)| (name.clone(), map.shallow_clone())).collect(),
+        }
+    }
+
+    /// Takes maps that were derived, brought to the logits' device, and returns their shapes.
+    pub(crate) fn derive(&mut self, derived: Vec<DerivedMap>, checked: &Checked) -> Result<Vec<Vec<usize>>, LossError> {
+        let mut bring = |DerivedMap { id, channels, values }: DerivedMap| {
+            let mut shape = checked.logits.clone();
+            shape[1] = channels;
+            let size: Vec<i64> = shape.iter().map(|&length| length as i64).collect();
+            let map = Tensor::f_from_slice(&values).and_then(|map| map.f_reshape(size)?.f_to_device(checked.device));
+            self.maps.push((id, map.during("bringing a map to the device")?));
+            Ok(shape)
+        };
+        derived.into_iter().map(&mut bring).collect()
     }
 
     fn kind(&self) -> TargetKind {
@@ -123,6 +165,7 @@ impl Checked {
         let map = |(_, map): &(String, Tensor)| beside("map", map, &[FLOATS, INTEGERS], "a real type");
         let maps = target.maps.iter().map(map).collect::<Result<Vec<_>, _>>()?;
         maps.iter().try_for_each(|map| Geometry::map_fits(&shape, map))?;
+        target.spacing.as_ref().map_or(Ok(()), |spacing| Geometry::spacing_fits(&shape, spacing))?;
         let geometry = Geometry::new(&shape, (target.kind(), &target_shape), weights.as_deref(), activation)?;
         Ok(Self { geometry, logits: shape, target: target_shape, weights, maps, kind, device })
     }

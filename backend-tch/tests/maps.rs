@@ -3,9 +3,9 @@
 
 use std::io::Write;
 
-use backend_tch::{Forward, Path, TchLoss, TchTarget};
+use backend_tch::{Path, TchLoss, TchTarget};
 use loss_core::expr::{Expr, Pixel, PixelFunction, Regions, Scalar};
-use loss_core::{Activation, AllRegions, Decomposition, Loss, LossError, Map, Overlap, Side, Temperature, overlap};
+use loss_core::{Activation, AllRegions, Evaluation, Loss, LossError, Map, Side, Temperature, Unsplit, unsplit};
 use tch::{Device, Kind, Tensor};
 
 const PATHS: [Path; 2] = [Path::Fused, Path::Operations];
@@ -62,8 +62,8 @@ struct Mapped {
     maps: &'static [&'static str],
 }
 
-impl Overlap for Mapped {
-    fn overlap(&self, regions: &AllRegions) -> Expr<Scalar> {
+impl Unsplit for Mapped {
+    fn value(&self, regions: &AllRegions) -> Expr<Scalar> {
         let classes: Vec<f64> = (0..regions.classes()).map(|k| (1 + k) as f64).collect();
         let each = self.sums.iter().flat_map(|sum| self.maps.iter().map(move |map| (sum, *map)));
         let each = each.map(|(sum, map)| {
@@ -73,28 +73,20 @@ impl Overlap for Mapped {
         });
         each.reduce(|a, b| a + b).expect("a sum")
     }
-
-    fn decompose(&self, regions: &AllRegions) -> Decomposition {
-        Decomposition::matching(self.overlap(regions))
-    }
 }
 
 /// Σ_n Σ_k (1 + k) Σ w φ.
 struct Size(&'static str);
 
-impl Overlap for Size {
-    fn overlap(&self, regions: &AllRegions) -> Expr<Scalar> {
+impl Unsplit for Size {
+    fn value(&self, regions: &AllRegions) -> Expr<Scalar> {
         let classes: Vec<f64> = (0..regions.classes()).map(|k| (1 + k) as f64).collect();
         (regions.map_size(&Map::given(self.0)) * Expr::classes(&classes)).sum_classes().sum_samples()
-    }
-
-    fn decompose(&self, regions: &AllRegions) -> Decomposition {
-        Decomposition::matching(self.overlap(regions))
     }
 }
 
 fn mapped(sums: &[Sum], maps: &'static [&'static str], activation: Activation) -> Loss {
-    overlap(Mapped { sums: sums.to_vec(), maps }).with_activation(activation).with_ignore_index(255)
+    unsplit(Mapped { sums: sums.to_vec(), maps }).with_activation(activation).with_ignore_index(255)
 }
 
 /// Everything at once: a term of every sum with two maps, and with none; the sizes of the maps; and
@@ -102,7 +94,7 @@ fn mapped(sums: &[Sum], maps: &'static [&'static str], activation: Activation) -
 fn everything(activation: Activation) -> Loss {
     let all = sums(activation).into_iter().map(|sum| mapped(&[sum], &["a", "", "b"], activation));
     let rest: Loss = "ce + dice + 0.5 * focal + 0.1 * l1".parse().unwrap();
-    let sizes = (overlap(Size("a")) + overlap(Size("b"))).with_activation(activation).with_ignore_index(255);
+    let sizes = (unsplit(Size("a")) + unsplit(Size("b"))).with_activation(activation).with_ignore_index(255);
     all.fold(rest.with_activation(activation).with_ignore_index(255), |all, more| all + more) + 0.001 * sizes
 }
 
@@ -160,11 +152,10 @@ fn largest(tensor: &Tensor) -> f64 {
 }
 
 /// The loss and its gradient.
-fn run(loss: &Loss, path: Path, logits: &Tensor, target: &TchTarget) -> (Forward, Tensor) {
+fn run(loss: &Loss, path: Path, logits: &Tensor, target: &TchTarget) -> (Evaluation<Tensor>, Tensor) {
     let logits = logits.detach().set_requires_grad(true);
     let out = loss.forward_by(path, &logits, target).unwrap();
     out.total.backward();
-    assert_eq!(out.path, path);
     (out, logits.grad())
 }
 
@@ -178,7 +169,7 @@ fn agree(loss: &Loss, scene: &Scene, kind: Kind, name: &str) {
         Kind::Half => (1e-6, 2f64.powi(-11)),
         _ => (1e-6, 2f64.powi(-8)),
     };
-    let values = |forward: &Forward| -> Vec<f64> {
+    let values = |forward: &Evaluation<Tensor>| -> Vec<f64> {
         [&forward.total].into_iter().chain(forward.terms.iter().map(|term| &term.value)).map(number).collect()
     };
     for (i, (want, got)) in values(&fused).into_iter().zip(values(&operations)).enumerate() {
@@ -297,23 +288,19 @@ fn maps_of_every_real_type_are_read_and_the_last_of_a_name_counts() {
 /// P(1), I(1), L, Q and M of softmax, each times "a", where M has no map.
 struct Composed;
 
-impl Overlap for Composed {
-    fn overlap(&self, regions: &AllRegions) -> Expr<Scalar> {
+impl Unsplit for Composed {
+    fn value(&self, regions: &AllRegions) -> Expr<Scalar> {
         let by = regions.times(&Map::given("a"));
         let sums = by.sizes().predicted_size(Temperature::ONE) + 2.0 * by.inside().intersection(Temperature::ONE)
             - by.inside().log_likelihood(Side::Region)
             + 3.0 * by.squared_mass();
         (sums.ratio(&regions.valid_size()) * Expr::classes(&[1.0, -2.0, 4.0])).sum_classes().sum_samples()
     }
-
-    fn decompose(&self, regions: &AllRegions) -> Decomposition {
-        Decomposition::matching(self.overlap(regions))
-    }
 }
 
 #[test]
 fn both_paths_are_autograd_and_hand_nothing_to_a_map() {
-    let loss = overlap(Composed).with_ignore_index(255);
+    let loss = unsplit(Composed).with_ignore_index(255);
     let shape = [2, 3, 4, 5];
     let logits = numbers(&shape, 1.0) * 3.0;
     let labels = Tensor::arange(40, (Kind::Int64, Device::Cpu)).remainder(4).reshape([2, 4, 5]);

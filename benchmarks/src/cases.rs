@@ -95,29 +95,37 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use loss_core::expr::{OnHost, Table};
-    use loss_core::{Backend, Geometry, Loss, LossError, Plan, Probability, Temperature};
+    use loss_core::expr::Table;
+    use loss_core::{Geometry, Loss, LossError, Passes, Plan, Probability, Temperature};
 
     /// Notes what is asked of it, and knows no answer.
     #[derive(Default)]
     struct Noting(RefCell<HashSet<Probability>>);
 
-    impl OnHost for Noting {}
+    impl Passes for Noting {
+        type Gradient = ();
 
-    impl Backend for Noting {
-        type Logits = ();
-        type Target = ();
+        fn geometry(&self) -> Geometry {
+            Geometry { samples: 2, classes: 3, pixels: 5 }
+        }
 
-        fn statistics(&self, (): &(), (): &(), plan: &Plan) -> Result<Vec<Table>, LossError> {
+        fn prior(&self) -> Option<&Table> {
+            None
+        }
+
+        fn statistics(&self, plan: &Plan) -> Result<Vec<Table>, LossError> {
             self.0.borrow_mut().extend(plan.statistics().iter().filter_map(|statistic| statistic.probability()));
             Err(LossError::Empty { what: "logits", shape: Vec::new() })
+        }
+
+        fn logit_gradient(&self, _: &Plan, _: &[Option<Table>], (): &mut ()) -> Result<(), LossError> {
+            Ok(())
         }
     }
 
     fn probabilities(text: &str) -> HashSet<Probability> {
-        let (loss, noting): (Loss, _) = (text.parse().unwrap(), Noting::default());
-        let geometry = Geometry { samples: 2, classes: 3, pixels: 5 };
-        assert!(loss.evaluate_on(&noting, (&(), &()), geometry, None).is_err());
+        let (loss, mut noting): (Loss, _) = (text.parse().unwrap(), Noting::default());
+        assert!(loss.evaluate_on(&mut noting).is_err());
         noting.0.into_inner()
     }
 

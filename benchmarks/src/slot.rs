@@ -4,8 +4,8 @@ use std::sync::OnceLock;
 
 use backend_ndarray::{Element, NdarrayLoss, Target};
 use conformance_tests::inputs::numbers;
-use loss_core::expr::{OnHost, Table};
-use loss_core::{Backend, LogitGradient, Loss, LossError, Plan};
+use loss_core::expr::Table;
+use loss_core::{Geometry, Loss, LossError, Passes, Plan};
 use loss_kernels::{Cpu, Labels, Problem};
 use ndarray::{ArrayD, IxDyn};
 use rayon::prelude::*;
@@ -141,11 +141,9 @@ impl<E: Element> Slot<E> {
         };
         let target = (loss_kernels::Target::Labels(labels), shape);
         let problem = Problem::new(self.logits.shape(), target, None, loss.ignored(), loss.activation())?;
-        let backend = Remembering::default();
-        let mut pass = || {
-            let data = (logits, &problem);
-            loss.value_on(&backend, data, problem.geometry(), None, Some(&mut *out)).map(|value| value.total)
-        };
+        let kernels: Cpu<'_, _> = Cpu::new(logits, problem, None);
+        let mut call = Remembering { kernels, statistics: OnceLock::new() };
+        let mut pass = || loss.value_on(&mut call, Some(&mut *out)).map(|value| value.total);
         pass()?;
         let result = f(&mut pass);
         self.spare = Some(spare);
@@ -159,39 +157,27 @@ struct Remembering<'a, E> {
     statistics: OnceLock<Vec<Table>>,
 }
 
-impl<E> Default for Remembering<'_, E> {
-    fn default() -> Self {
-        Self { kernels: Cpu::default(), statistics: OnceLock::new() }
+impl<E: Element> Passes for Remembering<'_, E> {
+    type Gradient = [E];
+
+    fn geometry(&self) -> Geometry {
+        self.kernels.geometry()
     }
-}
 
-impl<E> OnHost for Remembering<'_, E> {}
+    fn prior(&self) -> Option<&Table> {
+        self.kernels.prior()
+    }
 
-impl<'a, E: Element> Backend for Remembering<'a, E> {
-    type Logits = [E];
-    type Target = Problem<'a>;
-
-    fn statistics(&self, logits: &[E], target: &Problem<'a>, plan: &Plan) -> Result<Vec<Table>, LossError> {
+    fn statistics(&self, plan: &Plan) -> Result<Vec<Table>, LossError> {
         if let Some(known) = self.statistics.get() {
             return Ok(known.clone());
         }
-        let found = self.kernels.statistics(logits, target, plan)?;
+        let found = self.kernels.statistics(plan)?;
         Ok(self.statistics.get_or_init(|| found).clone())
     }
-}
 
-impl<E: Element> LogitGradient for Remembering<'_, E> {
-    type Gradient = [E];
-
-    fn logit_gradient(
-        &self,
-        logits: &[E],
-        target: &Self::Target,
-        plan: &Plan,
-        upstream: &[Option<Table>],
-        gradient: &mut [E],
-    ) -> Result<(), LossError> {
-        self.kernels.logit_gradient(logits, target, plan, upstream, gradient)
+    fn logit_gradient(&self, plan: &Plan, upstream: &[Option<Table>], gradient: &mut [E]) -> Result<(), LossError> {
+        self.kernels.logit_gradient(plan, upstream, gradient)
     }
 }
 

@@ -63,6 +63,7 @@ fn text(listing: &Listing) -> String {
         (Role::Matching, "MATCHING TERMS pull the predicted region onto the true one"),
         (Role::Size, "SIZE PENALTIES bias how large the predicted region is"),
         (Role::Overlap, "OVERLAP TERMS do both"),
+        (Role::Unsplit, "TERMS WITHOUT A SPLIT into matching and size: their value alone is shown"),
     ] {
         lines.push(format!("{heading}\n"));
         lines.extend(listing.terms.iter().filter(|term| term.role == role).map(term));

@@ -216,7 +216,8 @@ pub trait Adapter: Sync {
 }
 
 /// Value, matching, size and constant of a term.
-pub(crate) fn parts_of(term: &TermEvaluation) -> Vec<f64> {
+#[must_use]
+pub fn parts_of(term: &TermEvaluation) -> Vec<f64> {
     match &term.split {
         Some(split) => vec![term.value, split.matching, split.size, split.constant],
         None => vec![term.value, term.value, 0.0, 0.0],

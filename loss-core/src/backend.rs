@@ -28,11 +28,15 @@ pub trait Passes {
     fn prior(&self) -> Option<&Table>;
 
     /// Makes the plan's derived maps that are not there yet ([`Plan::underived`]), and returns them.
-    /// It is called before the passes that read them.
+    /// It is called before the passes that read them. By default there are none.
     ///
     /// # Errors
-    /// What the maps refuse.
-    fn derive<'p>(&mut self, plan: &'p Plan) -> Result<Vec<&'p crate::Map>, LossError>;
+    /// What the maps refuse; by default [`LossError::MissingMap`] for any of them.
+    fn derive<'p>(&mut self, plan: &'p Plan) -> Result<Vec<&'p crate::Map>, LossError> {
+        plan.underived(std::iter::empty()).next().map_or(Ok(Vec::new()), |map| {
+            Err(LossError::MissingMap { name: map.name().to_owned(), given: Vec::new() })
+        })
+    }
 
     /// Reads the logits once and returns, in the order of [`Plan::statistics`], tables of `[N, K]`,
     /// or `[N, 1]` for the valid size.

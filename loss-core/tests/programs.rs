@@ -3,7 +3,7 @@
 use loss_core::expr::{Algebra, Expr, HostAlgebra, Op, Scalar, Table};
 use loss_core::{
     Activation, AllRegions, Decomposition, Detail, Geometry, GroundTruthMatching, Inputs, InsideTruth, Loss,
-    LossError, Map, Over, Overlap, Passes, Plan, Probability, Program, Quantity, RegionSizePenalty, RegionSizes, Side, SplitOf, Statistic,
+    LossError, Over, Overlap, Passes, Plan, Probability, Program, Quantity, RegionSizePenalty, RegionSizes, Side, SplitOf, Statistic,
     TargetKind, Temperature, matching, overlap, penalty,
 };
 
@@ -50,10 +50,6 @@ impl Passes for Known {
 
     fn prior(&self) -> Option<&Table> {
         None
-    }
-
-    fn derive<'p>(&mut self, _: &'p Plan) -> Result<Vec<&'p Map>, LossError> {
-        Ok(Vec::new())
     }
 
     fn statistics(&self, plan: &Plan) -> Result<Vec<Table>, LossError> {

@@ -104,6 +104,8 @@ fn with_ndarray<E: Scalar>(input: &Input, logits: &ArrayD<E>) -> Result<Output, 
         Some(weights) => target.weights(weights.view()),
         None => target,
     };
+    let target = input.spacing.iter().fold(target, |target, spacing| target.spacing(spacing));
+    let target = input.maps.iter().fold(target, |target, (name, map)| target.map(name, map.view()));
     let evaluation = input.loss.evaluate(logits.view(), &target)?;
     let gradient =
         if input.gradient { Some(E::gradient(input.loss.value_and_gradient(logits.view(), &target)?.gradient)) } else { None };
@@ -162,6 +164,12 @@ fn with_burn<E: Scalar>(input: &Input, logits: &ArrayD<E>) -> Result<Output, Cli
             Ok(target.weights::<R>(Tensor::<R>::from_data(data(weights), (&Device::flex(), DType::F64))))
         })?,
     };
+    let mut target = input.spacing.iter().fold(target, |target, spacing| target.spacing(spacing));
+    for (name, map) in &input.maps {
+        target = with_rank!("map", map.shape(), R => {
+            Ok(target.map::<R>(name, Tensor::<R>::from_data(data(map), (&Device::flex(), DType::F64))))
+        })?;
+    }
     with_rank!("logits", logits.shape(), R => by_rank::<E, R>(input, logits, &target))
 }
 

@@ -36,6 +36,10 @@ pub(super) fn evaluate<E: Scalar>(input: &Input, logits: &ArrayD<E>) -> Result<O
         Some(weights) => target.weights(&tensor(weights, device)?),
         None => target,
     };
+    let mut target = input.spacing.iter().fold(target, |target, spacing| target.spacing(spacing));
+    for (name, map) in &input.maps {
+        target = target.map(name, &tensor(map, device)?);
+    }
     // Exact: the values are those of the type already.
     let values = tensor(&logits.mapv(Into::<f64>::into), device)?.f_to_kind(E::KIND)?;
     input.loss.validate(&values, &target)?;

@@ -11,7 +11,7 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 use half::{bf16, f16};
 use ndarray::ArrayD;
-use segloss::{Activation, Argument, Evaluation, Geometry, Loss, LossError, Role, SplitOf, TargetKind};
+use segloss::{Activation, Argument, Detail, Evaluation, Geometry, Loss, LossError, Map, Role, Split, SplitOf, TargetKind};
 use serde::Serialize;
 
 use self::compute::{Gradient, compute};
@@ -30,7 +30,8 @@ use crate::table::{Table, decimal, fine};
 #[command(after_help = "Examples:
   segloss eval --loss ce+dice --logits Z.npy --target Y.npy
   segloss eval --loss 'ce + 0.5 * l1(temperature=10)' --logits Z.npy --target Y.npy --ignore-index 255 --json
-  segloss eval --loss focal --activation sigmoid --logits Z.npy --target Y.npy --grad G.npy")]
+  segloss eval --loss focal --activation sigmoid --logits Z.npy --target Y.npy --grad G.npy
+  segloss eval --loss 'dice + 0.01 * boundary' --logits Z.npy --target Y.npy --spacing 3,0.8,0.8")]
 pub(crate) struct EvalArgs {
     /// The loss, as text or by name (see `segloss losses`)
     #[arg(long, value_name = "SPEC")]
@@ -44,6 +45,13 @@ pub(crate) struct EvalArgs {
     /// Array of pixel weights >= 0, [N, *spatial]
     #[arg(long, value_name = "W.npy")]
     weights: Option<PathBuf>,
+    /// Distance of neighbouring pixels along each spatial axis, for losses of distances [default: 1]
+    #[arg(long, value_name = "D,H,W", value_delimiter = ',')]
+    spacing: Vec<f64>,
+    /// Array that the loss reads under a name, [N, K, *spatial] or [N, 1, *spatial], such as
+    /// signed_distances of `boundary`; may be given more than once
+    #[arg(long, value_name = "NAME=M.npy")]
+    map: Vec<MapArg>,
     /// Backend to compute with
     #[arg(long, value_enum, default_value_t = Backend::Ndarray)]
     backend: Backend,
@@ -103,6 +111,24 @@ impl Display for DeviceArg {
     }
 }
 
+/// A map and the file that it is read from.
+#[derive(Clone, Debug)]
+struct MapArg {
+    name: String,
+    path: PathBuf,
+}
+
+impl FromStr for MapArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok(Self { name: name.into(), path: path.into() }),
+            _ => Err("expected NAME=FILE".into()),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum ActivationArg {
     Softmax,
@@ -124,6 +150,8 @@ struct Input {
     logits: Array,
     target: TargetArray,
     weights: Option<ArrayD<f64>>,
+    spacing: Option<Vec<f64>>,
+    maps: Vec<(String, ArrayD<f64>)>,
     backend: Backend,
     /// Read by LibTorch only.
     #[cfg_attr(not(feature = "tch"), expect(dead_code))]
@@ -203,15 +231,36 @@ impl EvalArgs {
         };
         Geometry::new(logits.shape(), (kind, shape), weights.as_ref().map(ArrayD::shape), activation)
             .map_err(|error| self.locate(error.into()))?;
-        Ok(Input { loss, logits, target, weights, backend: self.backend, device: self.device, gradient: self.grad.is_some() })
+        let spacing = (!self.spacing.is_empty()).then(|| self.spacing.clone());
+        if let Some(spacing) = &spacing {
+            Geometry::spacing_fits(logits.shape(), spacing)?;
+        }
+        let mut maps = Vec::new();
+        for MapArg { name, path } in &self.map {
+            let map = npy::read(path)?.floats();
+            Geometry::map_fits(logits.shape(), map.shape())
+                .map_err(|source| CliError::Refused { path: path.clone(), source })?;
+            maps.push((name.clone(), map));
+        }
+        let program = loss.program(logits.shape()[1], Detail::Total)?;
+        if let Some((name, _)) = maps.iter().find(|(name, _)| program.plan().maps().iter().all(|map| map.name() != name)) {
+            let read: Vec<&str> = program.plan().maps().iter().map(Map::name).collect();
+            let read = if read.is_empty() { "none".to_owned() } else { read.join(", ") };
+            let expected = format!("the loss reads no map of this name; it reads {read}");
+            return Err(CliError::Option { option: "map", value: name.clone(), expected });
+        }
+        let (backend, device, gradient) = (self.backend, self.device, self.grad.is_some());
+        Ok(Input { loss, logits, target, weights, spacing, maps, backend, device, gradient })
     }
 
     /// Refuses a place for the gradient where it cannot go, or where an input is.
     fn check_grad(&self) -> Result<(), CliError> {
         let Some(grad) = &self.grad else { return Ok(()) };
+        let maps = self.map.iter().map(|map| ("map", Some(&map.path)));
         let inputs = [("logits", Some(&self.logits)), ("target", Some(&self.target)), ("weights", self.weights.as_ref())];
-        let same = |path: &Path| grad.canonicalize().is_ok_and(|grad| path.canonicalize().is_ok_and(|path| path == grad));
-        if let Some((name, _)) = inputs.into_iter().find(|(_, path)| path.is_some_and(|path| same(path))) {
+        let inputs = inputs.into_iter().chain(maps);
+        let same = |path: &PathBuf| grad.canonicalize().is_ok_and(|grad| path.canonicalize().is_ok_and(|path| path == grad));
+        if let Some((name, _)) = inputs.into_iter().find(|(_, path)| path.is_some_and(same)) {
             let expected = format!("would overwrite the file of --{name}");
             return Err(CliError::Option { option: "grad", value: grad.display().to_string(), expected });
         }
@@ -266,21 +315,27 @@ impl EvalArgs {
         lines.push(String::new());
 
         let mut terms = Table::new(["term", "role", "weight", "value", "matching", "size", "constant"]).left(2);
-        let mut logarithms = false;
+        let (mut logarithms, mut unsplit) = (false, false);
         for term in &evaluation.terms {
             // A linear score and its logarithm are told apart in the table.
-            let mark = if term.of == SplitOf::Logarithm { " *" } else { "" };
-            logarithms |= term.of == SplitOf::Logarithm;
-            let part = |value: f64, exists: bool| if exists { fine(value) } else { String::new() };
-            let [inside, size] = [term.role != Role::Size, true];
+            let logarithm = term.split.as_ref().is_some_and(|split| split.of == SplitOf::Logarithm);
+            let mark = if logarithm { " *" } else { "" };
+            logarithms |= logarithm;
+            let part = |of: fn(&Split) -> f64, exists: bool| match &term.split {
+                Some(split) if exists => fine(of(split)),
+                Some(_) => String::new(),
+                None => "-".to_owned(),
+            };
+            unsplit |= term.split.is_none();
+            let inside = term.role != Role::Size;
             terms.row([
                 format!("{}{mark}", term.name),
                 term.role.to_string(),
                 weight(term.weight),
                 fine(term.value),
-                part(term.matching, inside),
-                part(term.size, size),
-                part(term.constant, inside),
+                part(|split| split.matching, inside),
+                part(|split| split.size, true),
+                part(|split| split.constant, inside),
             ]);
         }
         let blank = String::new;
@@ -288,6 +343,9 @@ impl EvalArgs {
         lines.push(terms.to_string());
         if logarithms {
             lines.push("  * the parts are those of the logarithmic form, -log of the score".into());
+        }
+        if unsplit {
+            lines.push("  - no exact split into matching and size is known".into());
         }
         lines.push(String::new());
 

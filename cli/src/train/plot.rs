@@ -43,6 +43,10 @@ fn draw(area: &Area, loss: &str, origin: &str, history: &[EpochRecord]) -> Drawn
     let mut sizes = Vec::new();
     for (i, term) in first.terms.iter().enumerate() {
         let part = |of: fn(&TermRecord) -> f64| move |r: &EpochRecord| r.terms.get(i).map_or(f64::NAN, of);
+        if term.matching.is_nan() {
+            matching.push(over(history, &format!("{}, not split", term.name), color(i), false, part(|t| t.value)));
+            continue;
+        }
         if term.role != "size" {
             matching.push(over(history, &term.name, color(i), false, part(|t| t.matching)));
         }

@@ -74,9 +74,11 @@ impl EpochTable {
     }
 }
 
-/// The parts of a term that say something: a term that only matches has no size part, and the other way round.
+/// The parts of a term that say something: a size penalty has no matching part, and a term without
+/// an exact split has its value alone.
 fn parts(term: &TermRecord) -> Vec<(&'static str, f64)> {
     match term.role.as_str() {
+        _ if term.matching.is_nan() => vec![("value", term.value)],
         "size" => vec![("size", term.size)],
         _ => vec![("match", term.matching), ("size", term.size)],
     }

@@ -6,7 +6,8 @@ use std::time::Instant;
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use segloss::Loss;
-use segloss::burn::{BurnLoss, BurnTarget, Forward};
+use segloss::Evaluation;
+use segloss::burn::{BurnLoss, BurnTarget};
 
 use super::data::{Batch, Dataset, Picture, Sampler};
 use super::network::UNet;
@@ -43,7 +44,7 @@ pub(crate) struct TermRecord {
     pub(crate) weight: f64,
     /// Its value before the weight.
     pub(crate) value: f64,
-    /// Its ground-truth matching part.
+    /// Its ground-truth matching part; NaN, as the other two, for a term without an exact split.
     pub(crate) matching: f64,
     /// Its region-size part.
     pub(crate) size: f64,
@@ -202,7 +203,7 @@ struct Means {
 
 impl Means {
     /// Adds a step and gives its total.
-    fn add(&mut self, output: &Forward) -> Result<f64, CliError> {
+    fn add(&mut self, output: &Evaluation<Tensor<1>>) -> Result<f64, CliError> {
         let total = number(&output.total)?;
         self.steps += 1.0;
         self.total += total;
@@ -214,9 +215,15 @@ impl Means {
             sum.role = term.role.to_string();
             sum.weight = term.weight;
             sum.value += number(&term.value)?;
-            sum.matching += number(&term.matching)?;
-            sum.size += number(&term.size)?;
-            sum.constant += number(&term.constant)?;
+            let parts = [&mut sum.matching, &mut sum.size, &mut sum.constant];
+            match &term.split {
+                Some(split) => {
+                    for (sum, part) in parts.into_iter().zip([&split.matching, &split.size, &split.constant]) {
+                        *sum += number(part)?;
+                    }
+                }
+                None => parts.into_iter().for_each(|part| *part = f64::NAN),
+            }
         }
         Ok(total)
     }

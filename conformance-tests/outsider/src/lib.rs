@@ -1,13 +1,20 @@
-//! A backend on plain `Vec<f64>`, as slow and as short as it can be: what [`loss_core::Backend`] and
-//! [`loss_core::LogitGradient`] ask for, and nothing else.
+//! A backend on plain `Vec<f64>`, as slow and as short as it can be: what [`loss_core::Passes`] asks
+//! for, and nothing else.
 
-use loss_core::expr::{OnHost, Table};
+use loss_core::backend::{Pixels, Table, derive};
 use loss_core::{
-    Activation, Argument, Backend, Geometry, LogitGradient, LossError, Over, Plan, Probability, Quantity, Side, Statistic,
+    Activation, Argument, Geometry, LossError, Map, Over, Passes, Plan, Probability, Quantity, Side, Statistic, TargetKind,
 };
 
-/// The backend. It has no state.
-pub struct Plain;
+/// One call of a loss.
+pub struct Plain {
+    /// Logits, `[N, K, S]`.
+    pub logits: Vec<f64>,
+    /// What they are compared with.
+    pub target: Target,
+    /// Proportions for penalties with `target=given`.
+    pub prior: Option<Table>,
+}
 
 /// Labels or shares of a target, with what belongs to them.
 pub struct Target {
@@ -23,17 +30,22 @@ pub struct Target {
     pub weights: Option<Vec<f64>>,
     /// Ignored labels.
     pub ignore: Vec<i64>,
+    /// Distances of neighbouring pixels.
+    pub spacing: Option<Vec<f64>>,
+    /// Maps by name, `[N, K, S]` or `[N, 1, S]`.
+    pub maps: Vec<(String, Vec<f64>)>,
 }
 
-/// A valid pixel: its weight, and per class its share and its logit.
+/// A valid pixel: its weight, and per class its share, its logit, and its factor of each map.
 struct Pixel {
     weight: f64,
     share: Vec<f64>,
     logit: Vec<f64>,
+    maps: Vec<Vec<f64>>,
 }
 
 impl Target {
-    fn pixel(&self, logits: &[f64], n: usize, s: usize) -> Result<Option<Pixel>, LossError> {
+    fn pixel(&self, logits: &[f64], plan: &Plan, n: usize, s: usize) -> Result<Option<Pixel>, LossError> {
         let Geometry { classes, pixels, .. } = self.geometry;
         let (at, plane) = (n * pixels + s, |k: usize| (n * classes + k) * pixels + s);
         let mut flat = self.shape.clone();
@@ -73,7 +85,60 @@ impl Target {
                 return Err(LossError::NonFiniteLogit { value: logit[k], position: position() });
             }
         }
-        Ok(Some(Pixel { weight, share, logit }))
+        let maps = plan.maps().iter().map(|map| self.map(map, n, s)).collect::<Result<_, _>>()?;
+        Ok(Some(Pixel { weight, share, logit, maps }))
+    }
+
+    /// The factor of every class at a pixel.
+    fn map(&self, map: &Map, n: usize, s: usize) -> Result<Vec<f64>, LossError> {
+        let Geometry { samples, classes, pixels } = self.geometry;
+        let (_, values) = &self.maps[map.place(self.maps.iter().map(|(name, _)| name.as_str()))?];
+        let channels = values.len() / (samples * pixels);
+        let factors = (0..classes).map(|k| values[(n * channels + if channels == 1 { 0 } else { k }) * pixels + s]);
+        let factors: Vec<f64> = factors.collect();
+        match factors.iter().position(|factor| !factor.is_finite()) {
+            None => Ok(factors),
+            Some(k) => {
+                let position = Geometry::position(&self.shape, (n * classes + k) * pixels + s);
+                let (what, expected) = (Argument::Map, "finite numbers");
+                Err(LossError::ValueOutOfRange { what, value: factors[k], expected, position })
+            }
+        }
+    }
+}
+
+impl Pixels for Plain {
+    fn shape(&self) -> &[usize] {
+        &self.target.shape
+    }
+
+    fn spacing(&self) -> Option<&[f64]> {
+        self.target.spacing.as_deref()
+    }
+
+    fn kind(&self) -> TargetKind {
+        if self.target.labels.is_some() { TargetKind::Labels } else { TargetKind::Soft }
+    }
+
+    fn weight(&self, n: usize, s: usize) -> f64 {
+        let Target { labels, weights, ignore, geometry, .. } = &self.target;
+        let at = n * geometry.pixels + s;
+        let ignored = labels.as_ref().is_some_and(|labels| ignore.contains(&labels[at]));
+        if ignored { 0.0 } else { weights.as_ref().map_or(1.0, |weights| weights[at]) }
+    }
+
+    fn share(&self, n: usize, k: usize, s: usize) -> f64 {
+        let Geometry { classes, pixels, .. } = self.target.geometry;
+        match &self.target.labels {
+            // A single channel is the class 1.
+            Some(labels) => f64::from(u8::from(labels[n * pixels + s] == k as i64 + i64::from(classes == 1))),
+            None => self.target.shares[(n * classes + k) * pixels + s],
+        }
+    }
+
+    fn logit(&self, n: usize, k: usize, s: usize) -> f64 {
+        let Geometry { classes, pixels, .. } = self.target.geometry;
+        self.logits[(n * classes + k) * pixels + s]
     }
 }
 
@@ -119,12 +184,15 @@ impl Pixel {
     }
 
     /// What a statistic sums up at this pixel, per class, and how that changes with log p(τ) on its side.
-    fn summands(&self, statistic: &Statistic) -> Vec<(f64, f64)> {
-        let Self { weight, share, .. } = self;
-        let factor = |k: usize| match statistic.over {
-            Over::Valid => *weight,
-            Over::Region => weight * share[k],
-            Over::Background => weight * (1.0 - share[k]),
+    fn summands(&self, statistic: &Statistic, map: Option<usize>) -> Vec<(f64, f64)> {
+        let Self { share, .. } = self;
+        let factor = |k: usize| {
+            let weight = self.weight * map.map_or(1.0, |map| self.maps[map][k]);
+            match statistic.over {
+                Over::Valid => weight,
+                Over::Region => weight * share[k],
+                Over::Background => weight * (1.0 - share[k]),
+            }
         };
         let each = |f: &dyn Fn(usize) -> (f64, f64)| {
             let columns = if statistic.is_shared() { 1 } else { share.len() };
@@ -172,21 +240,34 @@ impl Pixel {
     }
 }
 
-impl OnHost for Plain {}
+impl Passes for Plain {
+    type Gradient = [f64];
 
-impl Backend for Plain {
-    type Logits = [f64];
-    type Target = Target;
+    fn geometry(&self) -> Geometry {
+        self.target.geometry
+    }
 
-    fn statistics(&self, logits: &[f64], target: &Target, plan: &Plan) -> Result<Vec<Table>, LossError> {
-        plan.without_maps("plain vectors")?;
-        let Geometry { samples, pixels, .. } = target.geometry;
+    fn prior(&self) -> Option<&Table> {
+        self.prior.as_ref()
+    }
+
+    fn derive<'p>(&mut self, plan: &'p Plan) -> Result<Vec<&'p Map>, LossError> {
+        let missing: Vec<&Map> = plan.underived(self.target.maps.iter().map(|(name, _)| name.as_str())).collect();
+        for map in &missing {
+            let values = derive(map, self)?.into_iter().map(f64::from).collect();
+            self.target.maps.push((map.id(), values));
+        }
+        Ok(missing)
+    }
+
+    fn statistics(&self, plan: &Plan) -> Result<Vec<Table>, LossError> {
+        let Geometry { samples, pixels, .. } = self.target.geometry;
         let columns: Vec<usize> = plan.statistics().iter().map(|statistic| plan.columns(statistic)).collect();
         let mut sums: Vec<Vec<f64>> = columns.iter().map(|columns| vec![0.0; samples * columns]).collect();
         for (n, s) in (0..samples).flat_map(|n| (0..pixels).map(move |s| (n, s))) {
-            let Some(pixel) = target.pixel(logits, n, s)? else { continue };
-            for ((statistic, sums), columns) in plan.statistics().iter().zip(&mut sums).zip(&columns) {
-                for (sum, (value, _)) in sums[n * columns..].iter_mut().zip(pixel.summands(statistic)) {
+            let Some(pixel) = self.target.pixel(&self.logits, plan, n, s)? else { continue };
+            for (i, statistic) in plan.statistics().iter().enumerate() {
+                for (sum, (value, _)) in sums[i][n * columns[i]..].iter_mut().zip(pixel.summands(statistic, plan.map(i))) {
                     // Only logits near the end of f64 get this far.
                     *sum = (*sum + value).clamp(-1e299, 1e299);
                 }
@@ -194,27 +275,21 @@ impl Backend for Plain {
         }
         sums.into_iter().zip(columns).map(|(sums, columns)| Table::new(samples, columns, sums)).collect()
     }
-}
-
-impl LogitGradient for Plain {
-    type Gradient = [f64];
 
     fn logit_gradient(
         &self,
-        logits: &[f64],
-        target: &Target,
         plan: &Plan,
         upstream: &[Option<Table>],
         gradient: &mut [f64],
     ) -> Result<(), LossError> {
-        let Geometry { samples, classes, pixels } = target.geometry;
+        let Geometry { samples, classes, pixels } = self.target.geometry;
         gradient.fill(0.0);
         for (n, s) in (0..samples).flat_map(|n| (0..pixels).map(move |s| (n, s))) {
-            let Some(pixel) = target.pixel(logits, n, s)? else { continue };
+            let Some(pixel) = self.target.pixel(&self.logits, plan, n, s)? else { continue };
             let mut out = vec![0.0; classes];
-            for (statistic, upstream) in plan.statistics().iter().zip(upstream) {
+            for (i, (statistic, upstream)) in plan.statistics().iter().zip(upstream).enumerate() {
                 let (Some(upstream), Some(through)) = (upstream, statistic.probability()) else { continue };
-                let slopes = pixel.summands(statistic).into_iter().enumerate();
+                let slopes = pixel.summands(statistic, plan.map(i)).into_iter().enumerate();
                 let g: Vec<f64> = slopes.map(|(k, (_, slope))| slope * upstream.get(n, k).unwrap_or(f64::NAN)).collect();
                 pixel.add_gradient(&g, through, &mut out);
             }

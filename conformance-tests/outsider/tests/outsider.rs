@@ -1,14 +1,14 @@
 //! The whole suite on the outsider's backend.
 
 use conformance_tests::oracle;
-use conformance_tests::{Adapter, Dtype, Input, Output};
+use conformance_tests::{Adapter, Dtype, Input, Output, parts_of};
 use loss_core::{Evaluation, Geometry, Loss, LossError, TargetKind};
 use outsider::{Plain, Target};
 
 struct Outsider;
 
-/// Logits as the type holds them, and the target.
-fn read(loss: &Loss, input: &Input, dtype: Dtype) -> Result<(Vec<f64>, Target), LossError> {
+/// A call with logits as the type holds them.
+fn call(loss: &Loss, input: &Input, dtype: Dtype) -> Result<Plain, LossError> {
     let (kind, labels, shares) = match &input.target {
         oracle::Target::Labels(labels) => (TargetKind::Labels, Some(labels.clone()), Vec::new()),
         oracle::Target::Soft(shares) => (TargetKind::Soft, None, shares.clone()),
@@ -18,7 +18,8 @@ fn read(loss: &Loss, input: &Input, dtype: Dtype) -> Result<(Vec<f64>, Target), 
     let geometry = Geometry::new(&input.shape, (kind, &input.target_shape()), weights, loss.activation())?;
     let (shape, weights, ignore) = (input.shape.clone(), input.weights.clone(), loss.ignored().to_vec());
     let logits = input.logits.iter().map(|&z| dtype.round(z)).collect();
-    Ok((logits, Target { shape, geometry, labels, shares, weights, ignore }))
+    let target = Target { shape, geometry, labels, shares, weights, ignore, spacing: None, maps: Vec::new() };
+    Ok(Plain { logits, target, prior: input.prior_table() })
 }
 
 impl Adapter for Outsider {
@@ -32,19 +33,15 @@ impl Adapter for Outsider {
     }
 
     fn value_and_gradient(&self, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Output, LossError> {
-        let (logits, target) = read(loss, input, dtype)?;
-        let prior = input.prior_table();
-        let mut gradient = vec![0.0; logits.len()];
-        let into = Some(&mut gradient[..]);
-        let value = loss.value_on(&Plain, (&logits, &target), target.geometry, prior.as_ref(), into)?;
-        let parts = loss.evaluate_on(&Plain, (&logits, &target), target.geometry, prior.as_ref())?;
-        let terms = parts.terms.iter().map(|t| vec![t.value, t.matching, t.size, t.constant]).collect();
+        let mut call = call(loss, input, dtype)?;
+        let mut gradient = vec![0.0; call.logits.len()];
+        let value = loss.value_on(&mut call, Some(&mut gradient[..]))?;
+        let terms = loss.evaluate_on(&mut call)?.terms.iter().map(parts_of).collect();
         Ok(Output { total: value.total, terms, gradient })
     }
 
     fn evaluate(&self, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Evaluation, LossError> {
-        let (logits, target) = read(loss, input, dtype)?;
-        loss.evaluate_on(&Plain, (&logits, &target), target.geometry, input.prior_table().as_ref())
+        loss.evaluate_on(&mut call(loss, input, dtype)?)
     }
 }
 

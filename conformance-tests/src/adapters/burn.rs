@@ -2,6 +2,7 @@ use backend_burn::{BurnLoss, BurnTarget, Path};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use loss_core::{Evaluation, Loss, LossError};
 
+use crate::adapter::parts_of;
 use crate::oracle;
 use crate::{Adapter, Dtype, Input, Labels, Output};
 
@@ -131,9 +132,6 @@ fn scalar(tensor: Tensor<1>) -> f64 {
 fn forward<const D: usize>(path: Path, device: &Device, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Output, LossError> {
     let leaf = logits::<D>(input, dtype, &device.clone().autodiff()).require_grad();
     let out = loss.forward_by(path, leaf.clone(), &target(input, device)?)?;
-    if out.path != path {
-        return Err(super::failed("burn", "the path asked for")(format!("{:?} was taken, not {path:?}", out.path).into()));
-    }
     let gradients = out.total.backward();
     let gradient = match leaf.grad(&gradients) {
         Some(gradient) => gradient
@@ -142,8 +140,8 @@ fn forward<const D: usize>(path: Path, device: &Device, loss: &Loss, input: &Inp
             .map_err(|error| super::failed("burn", "reading the gradient")(format!("{error:?}").into()))?,
         None => vec![f64::NAN; input.logits.len()],
     };
-    let terms = out.terms.into_iter().map(|t| [t.value, t.matching, t.size, t.constant].map(scalar).to_vec()).collect();
-    Ok(Output { total: scalar(out.total), terms, gradient })
+    let out = out.try_map(|number| Ok::<_, LossError>(scalar(number.clone())))?;
+    Ok(Output { total: out.total, terms: out.terms.iter().map(parts_of).collect(), gradient })
 }
 
 fn evaluate<const D: usize>(device: &Device, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Evaluation, LossError> {

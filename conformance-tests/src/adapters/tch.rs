@@ -1,7 +1,8 @@
-use backend_tch::{Forward, Path, TchLoss, TchTarget, TermTensors};
+use backend_tch::{Path, TchLoss, TchTarget};
 use loss_core::{Evaluation, Loss, LossError};
 use tch::{Device, Kind, TchError, Tensor};
 
+use crate::adapter::parts_of;
 use crate::oracle;
 use crate::{Adapter, Dtype, Input, Labels, Output};
 
@@ -92,7 +93,7 @@ impl Tch {
     }
 
     /// What the call gives, after it went backward to the logits.
-    fn read(out: &Forward, logits: &Tensor, dtype: Dtype) -> Result<Output, TchError> {
+    fn read(out: &Evaluation<Tensor>, logits: &Tensor, dtype: Dtype) -> Result<Output, TchError> {
         out.total.f_backward()?;
         let gradient = logits.f_grad()?;
         if gradient.f_kind()? != float(dtype) {
@@ -103,10 +104,9 @@ impl Tch {
             )));
         }
         let gradient = gradient.f_to_device(Device::Cpu)?.f_to_kind(Kind::Double)?.f_contiguous()?.f_reshape([-1])?;
-        let number = |tensor: &Tensor| tensor.f_double_value(&[]);
-        let parts = |t: &TermTensors| [&t.value, &t.matching, &t.size, &t.constant].into_iter().map(number).collect();
-        let terms = out.terms.iter().map(parts).collect::<Result<_, _>>()?;
-        Ok(Output { total: number(&out.total)?, terms, gradient: Vec::<f64>::try_from(&gradient)? })
+        let out = out.try_map(|tensor| tensor.f_double_value(&[]))?;
+        let terms = out.terms.iter().map(parts_of).collect();
+        Ok(Output { total: out.total, terms, gradient: Vec::<f64>::try_from(&gradient)? })
     }
 }
 
@@ -131,10 +131,6 @@ impl Adapter for Tch {
         let (logits, target) = self.tensors(input, dtype)?;
         let logits = logits.f_set_requires_grad(true).map_err(failed("asking for a gradient"))?;
         let out = loss.forward_by(self.path, &logits, &target)?;
-        if out.path != self.path {
-            let taken = format!("{:?} was taken, not {:?}", out.path, self.path);
-            return Err(super::failed("LibTorch", "the path asked for")(taken.into()));
-        }
         Self::read(&out, &logits, dtype).map_err(failed("reading the loss and its gradient"))
     }
 

@@ -168,7 +168,8 @@ fn gradients(scene: &Scene, text: &str, path: Path) -> [Vec<f64>; 4] {
         let (logits, target) = on_burn(scene);
         let out = Scene::loss(text).forward_by(path, logits.clone(), &target).expect("a loss that fits");
         let term = &out.terms[0];
-        let part = [&term.value, &term.matching, &term.size, &term.constant][part].clone();
+        let split = term.split.as_ref().expect("a term that splits");
+        let part = [&term.value, &split.matching, &split.size, &split.constant][part].clone();
         // Along ordinary operations the constant is no part of the graph.
         let gradients = (part + term.value.clone() * 0.0).backward();
         let none = || vec![0.0; scene.logits.len()];
