@@ -93,14 +93,17 @@ impl BurnLoss for Loss {
     }
 
     fn path<const D: usize>(&self, logits: &Tensor<D>, target: &BurnTarget) -> Result<Path, LossError> {
-        let geometry = target.geometry(logits, self.activation())?;
-        let program = self.program(geometry.classes, Detail::Terms)?;
-        Ok(match kernel(logits) {
+        target.geometry(logits, self.activation())?;
+        match kernel(logits) {
             #[cfg(feature = "cube")]
-            Some(Kernel::Cube) if !cube::computes(logits, target, program.plan(), self.ignored()) => Path::Operations,
-            Some(_) => Path::Fused,
-            None => Path::Operations,
-        })
+            Some(Kernel::Cube) => {
+                let program = self.program(flatten(logits.clone()).dims()[1], Detail::Terms)?;
+                let computes = cube::computes(&flatten(logits.clone()), target, program.plan(), self.ignored());
+                Ok(if computes { Path::Fused } else { Path::Operations })
+            }
+            Some(_) => Ok(Path::Fused),
+            None => Ok(Path::Operations),
+        }
     }
 
     fn evaluate<const D: usize>(&self, logits: Tensor<D>, target: &BurnTarget) -> Result<Evaluation, LossError> {

@@ -32,11 +32,9 @@ fn every_call_gives_the_same_numbers() {
             let (parts, wanted) = (term.split.unwrap(), at.split.clone().unwrap());
             assert_eq!((&term.name, term.role, term.weight, parts.of), (&at.name, at.role, at.weight, wanted.of));
             close(&term.name, term.value.into_scalar::<f64>(), at.value);
-            for (tensor, number) in [
-                (parts.matching, wanted.matching),
-                (parts.size, wanted.size),
-                (parts.constant, wanted.constant),
-            ] {
+            for (tensor, number) in
+                [(parts.matching, wanted.matching), (parts.size, wanted.size), (parts.constant, wanted.constant)]
+            {
                 close(&term.name, tensor.into_scalar::<f64>(), number);
             }
         }

@@ -18,10 +18,10 @@
 //! arrays are read in place; others are copied into that order at each call.
 
 mod loss;
-mod target;
 mod sums;
+mod target;
 
 pub use loss::{NdarrayLoss, ValueAndGradient};
 pub use loss_kernels::Element;
-pub use target::{Label, Share, Target};
 pub use sums::{NdarrayStatistics, NdarrayWhole};
+pub use target::{Label, Share, Target};

@@ -161,12 +161,7 @@ impl<'a> Target<'a> {
         Ok(Cpu::new(logits, problem, self.prior.as_ref()))
     }
 
-    fn problem<'s>(
-        &'s self,
-        logits: &[usize],
-        ignore: &'s [i64],
-        activation: Activation,
-    ) -> Result<Problem<'s>, LossError> {
+    fn problem<'s>(&'s self, logits: &[usize], ignore: &'s [i64], activation: Activation) -> Result<Problem<'s>, LossError> {
         let target = match &self.values {
             Values::Labels(Integers::U8(values)) => loss_kernels::Target::Labels(Labels::U8(values)),
             Values::Labels(Integers::I32(values)) => loss_kernels::Target::Labels(Labels::I32(values)),

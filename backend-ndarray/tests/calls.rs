@@ -22,6 +22,11 @@ fn every_call_gives_the_same_numbers() {
     // A mean over samples of sums over classes, and a mean over classes pooled over the batch.
     for (term, of) in [(0, 2.0), (1, 3.0)] {
         let sum: f64 = elements[term].iter().flat_map(|table| table.values()).sum();
-        assert!((sum / of - both.value.terms[term].value).abs() < 1e-14, "term {term}: {} and {:?}", sum / of, both.value.terms);
+        assert!(
+            (sum / of - both.value.terms[term].value).abs() < 1e-14,
+            "term {term}: {} and {:?}",
+            sum / of,
+            both.value.terms
+        );
     }
 }

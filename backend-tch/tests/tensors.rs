@@ -35,8 +35,7 @@ fn refused<T: std::fmt::Debug>(result: Result<T, LossError>, text: &str) {
 
 #[test]
 fn the_path_follows_the_memory() {
-    let (logits, labels) = input(Kind::Float);
-    let target = TchTarget::labels(&labels);
+    let (logits, _) = input(Kind::Float);
     assert_eq!(mixed().path(&logits).unwrap(), Path::Fused);
     let strided = logits.transpose(2, 3).contiguous().transpose(2, 3);
     assert_eq!(mixed().path(&strided).unwrap(), Path::Operations);

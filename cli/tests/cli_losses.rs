@@ -27,7 +27,7 @@ fn json_is_the_catalogue() {
 #[test]
 fn text_names_everything() {
     let text = Folder::new().printed(&["losses"]);
-    let headings = ["MATCHING TERMS", "SIZE PENALTIES", "OVERLAP TERMS", "PRESETS"];
+    let headings = ["MATCHING TERMS", "SIZE PENALTIES", "OVERLAP TERMS", "TERMS WITHOUT A SPLIT", "PRESETS"];
     let places = headings.map(|heading| text.find(heading).unwrap());
     assert!(places.is_sorted());
     for term in catalogue() {
@@ -35,6 +35,7 @@ fn text_names_everything() {
             segloss::Role::Matching => &text[places[0]..places[1]],
             segloss::Role::Size => &text[places[1]..places[2]],
             segloss::Role::Overlap => &text[places[2]..places[3]],
+            segloss::Role::Unsplit => &text[places[3]..places[4]],
         };
         let (_, about) = section.split_once(&format!("\n  {}  {}\n    {}\n", term.name, term.summary, term.formula)).unwrap();
         let about = about.split("\n\n").next().unwrap();
@@ -44,7 +45,7 @@ fn text_names_everything() {
             assert!(line.ends_with(&format!(" {}: {}", option.doc, option.expected)), "{line}");
         }
     }
-    let lines: Vec<Vec<&str>> = text[places[3]..].lines().map(|line| line.split("  ").map(str::trim).collect()).collect();
+    let lines: Vec<Vec<&str>> = text[places[4]..].lines().map(|line| line.split("  ").map(str::trim).collect()).collect();
     for (name, spec) in PRESETS {
         let words = |line: &&Vec<&str>| line.iter().copied().filter(|w| !w.is_empty()).take(2).eq([name, spec]);
         assert_eq!(lines.iter().filter(words).count(), 1, "{name}");

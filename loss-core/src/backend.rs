@@ -33,9 +33,9 @@ pub trait Passes {
     /// # Errors
     /// What the maps refuse; by default [`LossError::MissingMap`] for any of them.
     fn derive<'p>(&mut self, plan: &'p Plan) -> Result<Vec<&'p crate::Map>, LossError> {
-        plan.underived(std::iter::empty()).next().map_or(Ok(Vec::new()), |map| {
-            Err(LossError::MissingMap { name: map.name().to_owned(), given: Vec::new() })
-        })
+        plan.underived(std::iter::empty())
+            .next()
+            .map_or(Ok(Vec::new()), |map| Err(LossError::MissingMap { name: map.name().to_owned(), given: Vec::new() }))
     }
 
     /// Reads the logits once and returns, in the order of [`Plan::statistics`], tables of `[N, K]`,
@@ -51,12 +51,7 @@ pub trait Passes {
     ///
     /// # Errors
     /// As [`Passes::statistics`].
-    fn logit_gradient(
-        &self,
-        plan: &Plan,
-        upstream: &[Option<Table>],
-        gradient: &mut Self::Gradient,
-    ) -> Result<(), LossError>;
+    fn logit_gradient(&self, plan: &Plan, upstream: &[Option<Table>], gradient: &mut Self::Gradient) -> Result<(), LossError>;
 
     /// Both of the same plan, for derivatives known beforehand. A backend that can reads the logits
     /// once for both.

@@ -258,9 +258,7 @@ impl<'a> View<'a> {
 /// # Errors
 /// [`LossError::MissingMap`] for a map that had to be given; what [`Derive::fill`] refuses.
 pub fn derive(map: &Map, pixels: &dyn Pixels) -> Result<Vec<f32>, LossError> {
-    derive_with(map, pixels, |size, all, fill| {
-        all.chunks_mut(size).enumerate().try_for_each(|(n, out)| fill(n, out))
-    })
+    derive_with(map, pixels, |size, all, fill| all.chunks_mut(size).enumerate().try_for_each(|(n, out)| fill(n, out)))
 }
 
 /// What fills the map of one sample.

@@ -2,8 +2,8 @@
 
 use loss_core::expr::{Algebra, Expr, HostAlgebra, Op, Scalar, Table};
 use loss_core::{
-    Activation, AllRegions, Decomposition, Detail, Geometry, GroundTruthMatching, Inputs, InsideTruth, Loss,
-    LossError, Over, Overlap, Passes, Plan, Probability, Program, Quantity, RegionSizePenalty, RegionSizes, Side, SplitOf, Statistic,
+    Activation, AllRegions, Decomposition, Detail, Geometry, GroundTruthMatching, Inputs, InsideTruth, Loss, LossError, Over,
+    Overlap, Passes, Plan, Probability, Program, Quantity, RegionSizePenalty, RegionSizes, Side, SplitOf, Statistic,
     TargetKind, Temperature, matching, overlap, penalty,
 };
 

@@ -142,7 +142,15 @@ impl<'a> Problem<'a> {
         if let Some((weights, shape)) = weights {
             slice_fits("pixel weights", shape, weights.len())?;
         }
-        Ok(Self { geometry, shape: logits.to_vec(), target, weights: weights.map(|(w, _)| w), ignore, spacing: None, maps: Vec::new() })
+        Ok(Self {
+            geometry,
+            shape: logits.to_vec(),
+            target,
+            weights: weights.map(|(w, _)| w),
+            ignore,
+            spacing: None,
+            maps: Vec::new(),
+        })
     }
 
     /// With a map: factors of its own for every pixel and class, `[N, K, *spatial]`, or
@@ -266,9 +274,7 @@ impl<E: Element> Pixels for Numbers<'_, E> {
         let Geometry { classes, pixels, .. } = self.problem.geometry;
         match &self.problem.target {
             // A single channel is the class 1.
-            Target::Labels(labels) => {
-                f64::from(u8::from(labels.at(n * pixels + s) == (k + usize::from(classes == 1)) as i64))
-            }
+            Target::Labels(labels) => f64::from(u8::from(labels.at(n * pixels + s) == (k + usize::from(classes == 1)) as i64)),
             Target::Soft(shares) => shares.at((n * classes + k) * pixels + s),
         }
     }

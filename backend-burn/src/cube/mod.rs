@@ -227,17 +227,12 @@ impl<B: RegionStatistics, C: CheckpointStrategy> RegionStatistics for Autodiff<B
 }
 
 /// Whether the kernels can compute all statistics of a plan.
-pub(crate) fn computes<const D: usize>(logits: &Tensor<D>, target: &BurnTarget, plan: &Plan, ignore: &[i64]) -> bool {
+pub(crate) fn computes(logits: &Tensor<3>, target: &BurnTarget, plan: &Plan, ignore: &[i64]) -> bool {
     recipe(logits, target, plan, ignore).is_some()
 }
 
 /// What the kernels are compiled for, and the statistics' places in it.
-fn recipe<const D: usize>(
-    logits: &Tensor<D>,
-    target: &BurnTarget,
-    plan: &Plan,
-    ignore: &[i64],
-) -> Option<(Recipe, Vec<usize>)> {
+fn recipe(logits: &Tensor<3>, target: &BurnTarget, plan: &Plan, ignore: &[i64]) -> Option<(Recipe, Vec<usize>)> {
     let wide_labels = match &target.values {
         Values::Labels(labels) => matches!(labels.dtype(), DType::I64 | DType::U64),
         Values::Soft(_) => false,

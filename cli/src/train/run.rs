@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use segloss::Loss;
 use segloss::Evaluation;
+use segloss::Loss;
 use segloss::burn::{BurnLoss, BurnTarget};
 
 use super::data::{Batch, Dataset, Picture, Sampler};

@@ -276,12 +276,7 @@ impl Passes for Plain {
         sums.into_iter().zip(columns).map(|(sums, columns)| Table::new(samples, columns, sums)).collect()
     }
 
-    fn logit_gradient(
-        &self,
-        plan: &Plan,
-        upstream: &[Option<Table>],
-        gradient: &mut [f64],
-    ) -> Result<(), LossError> {
+    fn logit_gradient(&self, plan: &Plan, upstream: &[Option<Table>], gradient: &mut [f64]) -> Result<(), LossError> {
         let Geometry { samples, classes, pixels } = self.target.geometry;
         gradient.fill(0.0);
         for (n, s) in (0..samples).flat_map(|n| (0..pixels).map(move |s| (n, s))) {
