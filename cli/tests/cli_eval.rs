@@ -214,21 +214,22 @@ fn spacing_and_maps_reach_the_loss() {
     let folder = quarters();
     for &backend in BACKENDS {
         let total = |more: &[&str]| number(&eval(&folder, "boundary", &[&["--backend", backend], more].concat()), "/total");
-        // Labels 0 0 1 1, p of class 1 is 1/4 1/4 1/4 3/4: φ is 2 1 0 -1, and with half the spacing 1 1/2 1/2 0.
-        close(total(&[]), 0.0, 1e-12);
-        close(total(&["--spacing", "0.5"]), 0.5 / 4.0, 1e-12);
-        ndarray_npy::write_npy(folder.path("m.npy"), &ndarray::arr3(&[[[1.0f32, 1.0, 1.0, 1.0]]])).unwrap();
+        // p of class 1 is 1/4 3/4 1/4 1/4; φ is 1 0 0 1, and 1/2 everywhere with half the spacing.
+        close(total(&[]), 0.5 / 4.0, 1e-12);
+        close(total(&["--spacing", "0.5"]), 0.75 / 4.0, 1e-12);
+        folder.array("m.npy", &arr3(&[[[1.0f32, 1.0, 1.0, 1.0]]]));
         close(total(&["--map", "signed_distances=m.npy"]), 1.5 / 4.0, 1e-12);
     }
     let text = folder.printed(&[FILES, &["--loss", "boundary + ce"]].concat());
     assert!(text.contains("- no exact split into matching and size is known"), "{text}");
-    let refused = |loss: &str, more: &[&str]| folder.refused(&[FILES, &["--loss", loss], more].concat());
-    let unread = refused("ce", &["--map", "phi=m.npy"]);
-    assert!(unread.contains("the loss reads no map of this name; it reads none"), "{unread}");
-    let axes = refused("boundary", &["--spacing", "1,1"]);
-    assert!(axes.contains("expected one per spatial axis"), "{axes}");
-    let form = refused("boundary", &["--map", "m.npy"]);
-    assert!(form.contains("expected NAME=FILE"), "{form}");
+    let refuses = |loss: &str, more: &[&str], line: &str| folder.refuses(&[FILES, &["--loss", loss], more].concat(), line);
+    refuses("ce", &["--map", "phi=m.npy"], "--map phi: the loss reads no map of this name; it reads none");
+    refuses(
+        "boundary",
+        &["--spacing", "1,1"],
+        "number of spacings: 2 for logits of shape [1, 2, 4] is not supported; expected one per spatial axis",
+    );
+    refuses("boundary", &["--map", "m.npy"], "invalid value 'm.npy' for '--map <NAME=M.npy>': expected NAME=FILE");
 }
 
 #[test]
