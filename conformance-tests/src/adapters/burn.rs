@@ -118,6 +118,11 @@ fn target(input: &Input, device: &Device) -> Result<BurnTarget, LossError> {
         let shape = input.pixel_shape();
         target = by_rank!(shape.len(), D => Ok(target.weights(tensor::<D>(&shape, weights, wide, input.strided, device))))?;
     }
+    for map in &input.maps {
+        let (shape, values) = (input.map_shape(map), &map.values);
+        target =
+            by_rank!(shape.len(), D => Ok(target.map(map.name, tensor::<D>(&shape, values, wide, input.strided, device))))?;
+    }
     Ok(match input.prior_table() {
         Some(prior) => target.prior(prior),
         None => target,

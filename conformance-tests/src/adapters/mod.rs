@@ -14,6 +14,12 @@ pub use self::ndarray::{Ndarray, NdarrayTiled};
 #[cfg(feature = "tch")]
 pub use self::tch::Tch;
 
+/// A term's numbers, as [`crate::Output`] has them.
+#[cfg(feature = "ndarray")]
+fn numbers(term: &loss_core::TermEvaluation) -> Vec<f64> {
+    vec![term.value, term.matching, term.size, term.constant]
+}
+
 /// A library failed, or a backend broke a promise.
 #[cfg(any(feature = "ndarray", feature = "burn", feature = "tch"))]
 fn failed(

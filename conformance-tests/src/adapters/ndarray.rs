@@ -4,7 +4,7 @@ use loss_core::{Evaluation, Loss, LossError};
 use ndarray::{Array2, ArrayD, ArrayViewD, IxDyn, ShapeError};
 
 use crate::oracle;
-use crate::{Adapter, Dtype, Input, Labels, Output};
+use crate::{Adapter, Dtype, Input, InputMap, Labels, Output};
 
 /// `backend-ndarray`.
 pub struct Ndarray;
@@ -37,6 +37,8 @@ fn with_target<R>(input: &Input, f: impl FnOnce(&Target<'_>) -> Result<R, LossEr
         (oracle::Target::Labels(l), Labels::I64) => Owned::I64(array(&shape, l.clone(), strided)?),
     };
     let weights = input.weights.as_ref().map(|w| array(&input.pixel_shape(), w.clone(), strided)).transpose()?;
+    let map = |map: &InputMap| array(&input.map_shape(map), map.values.clone(), strided);
+    let maps = input.maps.iter().map(map).collect::<Result<Vec<_>, _>>()?;
     let [samples, classes, _] = input.lengths();
     let prior =
         input.prior.as_ref().map(|p| Array2::from_shape_vec((samples, classes), p.clone()).map_err(unfit)).transpose()?;
@@ -52,6 +54,9 @@ fn with_target<R>(input: &Input, f: impl FnOnce(&Target<'_>) -> Result<R, LossEr
     if let Some(prior) = &prior {
         target = target.prior(prior.view());
     }
+    for (map, values) in input.maps.iter().zip(&maps) {
+        target = target.map(map.name, values.view());
+    }
     f(&target)
 }
 
@@ -62,7 +67,7 @@ fn run<E: Element>(loss: &Loss, input: &Input, from: impl Fn(f64) -> E, to: impl
     with_target(input, |target| {
         let result = loss.value_and_gradient(view.clone(), target)?;
         let parts = loss.evaluate(view.clone(), target)?;
-        let terms = parts.terms.iter().map(|t| vec![t.value, t.matching, t.size, t.constant]).collect();
+        let terms = parts.terms.iter().map(super::numbers).collect();
         let gradient = result.gradient.iter().map(|&g| to(g)).collect();
         Ok(Output { total: result.value.total, terms, gradient })
     })
@@ -119,6 +124,7 @@ fn tile(input: &Input, pixels: std::ops::Range<usize>) -> Input {
         logits: rows(&input.logits),
         target,
         weights: input.weights.as_deref().map(rows),
+        maps: input.maps.iter().map(|map| InputMap { values: rows(&map.values), ..map.clone() }).collect(),
         ..input.clone()
     }
 }
@@ -178,7 +184,7 @@ impl Adapter for NdarrayTiled {
             Dtype::F16 => run_tiles(loss, input, f16::from_f64, f16::to_f64),
             Dtype::Bf16 => run_tiles(loss, input, bf16::from_f64, bf16::to_f64),
         }?;
-        let terms = evaluation.terms.iter().map(|t| vec![t.value, t.matching, t.size, t.constant]).collect();
+        let terms = evaluation.terms.iter().map(super::numbers).collect();
         Ok(Output { total: evaluation.total, terms, gradient })
     }
 

@@ -56,21 +56,12 @@ impl Case {
     /// What the oracle sees: logits as the type holds them.
     #[must_use]
     pub fn problem(&self, dtype: Dtype) -> Problem {
-        let [samples, classes, pixels] = self.input.lengths();
-        Problem {
-            samples,
-            classes,
-            pixels,
-            activation: match self.activation {
-                Activation::Softmax => oracle::Activation::Softmax,
-                Activation::Sigmoid => oracle::Activation::Sigmoid,
-            },
-            logits: self.input.logits.iter().map(|&z| dtype.round(z)).collect(),
-            target: self.input.target.clone(),
-            ignore: vec![IGNORED],
-            weights: self.input.weights.clone(),
-            prior: self.input.prior.clone(),
-        }
+        let activation = match self.activation {
+            Activation::Softmax => oracle::Activation::Softmax,
+            Activation::Sigmoid => oracle::Activation::Sigmoid,
+        };
+        let logits = self.input.logits.iter().map(|&z| dtype.round(z)).collect();
+        Problem { logits, ..self.input.problem(activation, vec![IGNORED]) }
     }
 
     /// The types it is for.

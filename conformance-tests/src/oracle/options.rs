@@ -139,6 +139,26 @@ pub struct Proportion {
     pub class_weights: Option<Vec<f64>>,
 }
 
+/// Options of boundary.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Boundary {
+    pub classes: Option<Vec<usize>>,
+    pub class_weights: Option<Vec<f64>>,
+    pub pooling: Pooling,
+    pub activation: Option<Activation>,
+}
+
+/// Options of top-k.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct TopK {
+    pub fraction: f64,
+    pub class_weights: Option<Vec<f64>>,
+    pub pooling: Pooling,
+    pub activation: Option<Activation>,
+}
+
 impl Default for CrossEntropy {
     fn default() -> Self {
         Self { class_weights: None, label_smoothing: 0.0, pooling: Pooling::Batch, activation: None }
@@ -188,6 +208,18 @@ impl Default for Proportion {
     }
 }
 
+impl Default for Boundary {
+    fn default() -> Self {
+        Self { classes: None, class_weights: None, pooling: Pooling::Batch, activation: None }
+    }
+}
+
+impl Default for TopK {
+    fn default() -> Self {
+        Self { fraction: 0.1, class_weights: None, pooling: Pooling::Batch, activation: None }
+    }
+}
+
 /// A term.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
@@ -201,6 +233,8 @@ pub enum Term {
     /// The flag: whether a sigmoid channel adds its background.
     Kl(Proportion, bool),
     DiceBias(Proportion),
+    Boundary(Boundary),
+    TopK(TopK),
 }
 
 /// The fourteen configurations of the authors.
