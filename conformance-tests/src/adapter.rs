@@ -197,6 +197,17 @@ pub struct Output {
     pub gradient: Vec<f64>,
 }
 
+/// Which maps a backend reads: factors of pixels and classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Maps {
+    /// None: it refuses a loss that reads one.
+    None,
+    /// Those given with the target. It refuses a loss that derives its own.
+    Given,
+    /// Those, and what terms derive from the logits and the target.
+    Derived,
+}
+
 /// A backend under test.
 ///
 /// An input whose numbers do not fill its shapes is an error ([`Input::check`]), and so is a backend that breaks a promise: another
@@ -219,6 +230,11 @@ pub trait Adapter: Sync {
     /// Type of the algebra on the sums over pixels: `F64`, or `F32` on devices that have no other.
     fn algebra(&self) -> Dtype {
         Dtype::F64
+    }
+
+    /// Which maps it reads. Cases and checks of others are left out, but for their refusal.
+    fn maps(&self) -> Maps {
+        Maps::Derived
     }
 
     /// Whether its data is on the host, where labels and logits are checked.

@@ -35,7 +35,7 @@ pub mod suite;
 pub mod tolerance;
 mod work;
 
-pub use adapter::{Adapter, Dtype, Input, InputMap, Labels, Output};
+pub use adapter::{Adapter, Dtype, Input, InputMap, Labels, Maps, Output};
 pub use check::Check;
 
 use std::process::ExitCode;

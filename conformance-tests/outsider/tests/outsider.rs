@@ -1,7 +1,7 @@
 //! The whole suite on the outsider's backend.
 
 use conformance_tests::oracle;
-use conformance_tests::{Adapter, Dtype, Input, Output};
+use conformance_tests::{Adapter, Dtype, Input, Maps, Output};
 use loss_core::{Evaluation, Geometry, Loss, LossError, TargetKind};
 use outsider::{Plain, Target};
 
@@ -24,6 +24,10 @@ fn read(loss: &Loss, input: &Input, dtype: Dtype) -> Result<(Vec<f64>, Target), 
 impl Adapter for Outsider {
     fn name(&self) -> &'static str {
         "outsider"
+    }
+
+    fn maps(&self) -> Maps {
+        Maps::None
     }
 
     /// It takes a while for a hundredth of it.

@@ -3,7 +3,7 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use loss_core::{Evaluation, Loss, LossError};
 
 use crate::oracle;
-use crate::{Adapter, Dtype, Input, Labels, Output};
+use crate::{Adapter, Dtype, Input, Labels, Maps, Output};
 
 /// `backend-burn` on the CPU: one operation with a hand-written backward.
 pub struct BurnFused;
@@ -221,6 +221,11 @@ impl Adapter for BurnOn {
 
     fn algebra(&self) -> Dtype {
         if backend_burn::supports(&(self.device)(), DType::F64) { Dtype::F64 } else { Dtype::F32 }
+    }
+
+    /// The kernels of such devices read none.
+    fn maps(&self) -> Maps {
+        if self.path == Path::Fused { Maps::None } else { Maps::Derived }
     }
 
     fn checks_values(&self) -> bool {

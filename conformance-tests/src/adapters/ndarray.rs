@@ -4,7 +4,7 @@ use loss_core::{Evaluation, Loss, LossError};
 use ndarray::{Array2, ArrayD, ArrayViewD, IxDyn, ShapeError};
 
 use crate::oracle;
-use crate::{Adapter, Dtype, Input, InputMap, Labels, Output};
+use crate::{Adapter, Dtype, Input, InputMap, Labels, Maps, Output};
 
 /// `backend-ndarray`.
 pub struct Ndarray;
@@ -170,6 +170,11 @@ impl Adapter for NdarrayTiled {
 
     fn versions(&self) -> String {
         Ndarray.versions()
+    }
+
+    /// What is derived is of the whole.
+    fn maps(&self) -> Maps {
+        Maps::Given
     }
 
     /// The adapter itself copies every tile.

@@ -3,7 +3,7 @@ use loss_core::{Evaluation, Loss, LossError};
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::oracle;
-use crate::{Adapter, Dtype, Input, Labels, Output};
+use crate::{Adapter, Dtype, Input, Labels, Maps, Output};
 
 /// `backend-tch`: one path on one device.
 pub struct Tch {
@@ -124,6 +124,10 @@ impl Adapter for Tch {
 
     fn known_differences(&self) -> &'static str {
         include_str!("../../ledgers/tch.txt")
+    }
+
+    fn maps(&self) -> Maps {
+        if self.path == Path::Fused { Maps::Derived } else { Maps::None }
     }
 
     fn checks_values(&self) -> bool {
