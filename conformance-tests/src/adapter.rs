@@ -198,7 +198,7 @@ pub struct Output {
 }
 
 /// Which maps a backend reads: factors of pixels and classes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Maps {
     /// None: it refuses a loss that reads one.
     None,

@@ -1,6 +1,6 @@
 //! The terms whose sums are multiplied by a map: boundary and top-k.
 
-use super::options::{Boundary, TopK};
+use super::options::{Boundary, HARDEST_PIXELS, SIGNED_DISTANCES, TopK};
 use super::tape::Var;
 use super::terms::weights;
 use super::{Activation, Quantity, World};
@@ -9,7 +9,7 @@ use super::{Activation, Quantity, World};
 pub(super) fn boundary(world: &mut World<'_>, o: &Boundary) -> Var {
     let classes = world.problem.classes;
     let activation = o.activation.unwrap_or(world.problem.activation);
-    let phi = world.given_map("signed_distances").unwrap_or_else(|| world.signed_distances());
+    let phi = world.given_map(SIGNED_DISTANCES).unwrap_or_else(|| world.signed_distances());
     let mass = world.sums_times(Quantity::Mass(activation, false, 1.0f64.to_bits()), |i, k| phi[i][k]);
     let (mass, valid) = (world.pooled(o.pooling, mass), world.pooled_valid(o.pooling));
     // All but the background.
@@ -30,7 +30,7 @@ pub(super) fn boundary(world: &mut World<'_>, o: &Boundary) -> Var {
 pub(super) fn topk(world: &mut World<'_>, o: &TopK) -> Var {
     let classes = world.problem.classes;
     let activation = o.activation.unwrap_or(world.problem.activation);
-    let m = world.given_map("hardest_pixels").unwrap_or_else(|| world.hardest_pixels(o, activation));
+    let m = world.given_map(HARDEST_PIXELS).unwrap_or_else(|| world.hardest_pixels(o, activation));
     let sides: &[bool] = if activation == Activation::Softmax { &[false] } else { &[false, true] };
     let likelihoods = sides.iter().map(|&outside| {
         let sums = world.sums_times(Quantity::Log(activation, outside), |i, k| m[i][k]);
@@ -159,7 +159,7 @@ mod tests {
         let weighted = Input { weights: Some(vec![1.0, 3.0, 0.5, 1.0, 1.0]), ..one.clone() };
         close(value(&weighted, topk(0.5)), (3.0 * loss(-2.0) + 0.5 * loss(0.5)) / 3.5);
         // Given, in place of the hardest.
-        let maps = vec![InputMap { name: "hardest_pixels", channels: 1, values: vec![0.0, 0.0, 1.0, 0.5, f64::NAN] }];
+        let maps = vec![InputMap { name: HARDEST_PIXELS, channels: 1, values: vec![0.0, 0.0, 1.0, 0.5, f64::NAN] }];
         close(value(&Input { maps, ..one }, topk(0.5)), (loss(0.5) + 0.5 * loss(3.0)) / 1.5);
         // Three of a kind share one place: a third of a slope each.
         let tied = channel(&[4], &[1, 1, 1, 1], &[1.0, -2.0, 1.0, 1.0]);

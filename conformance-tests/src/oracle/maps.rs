@@ -124,3 +124,20 @@ pub(super) fn share_at_threshold(losses: &[f64], fraction: f64) -> (f64, f64) {
     let tied = losses.iter().filter(|loss| **loss == threshold).count();
     (threshold, (count - above) as f64 / tied as f64)
 }
+
+/// How far the losses next to the threshold are from it, relative to the larger of the two, at
+/// least: nearer than a backend's rounding, it may choose others.
+#[cfg(test)]
+pub(crate) fn clearance(problem: &super::Problem, o: &TopK) -> f64 {
+    let mut world = World::new(problem);
+    let losses = world.ranked(o.activation.unwrap_or(problem.activation));
+    let columns = losses.first().map_or(0, Vec::len);
+    let ranks = world.groups(o.pooling).into_iter().flat_map(|group| (0..columns).map(move |k| (group.clone(), k)));
+    let of_rank = ranks.map(|(group, k)| {
+        let of_group: Vec<f64> = group.iter().map(|&i| losses[i][k]).collect();
+        let (threshold, _) = share_at_threshold(&of_group, o.fraction);
+        let others = of_group.iter().filter(|loss| **loss != threshold);
+        others.map(|loss| (loss - threshold).abs() / loss.max(threshold)).fold(f64::INFINITY, f64::min)
+    });
+    of_rank.fold(f64::INFINITY, f64::min)
+}

@@ -11,9 +11,11 @@ mod terms;
 
 use std::collections::HashMap;
 
+#[cfg(test)]
+pub(crate) use maps::clearance;
 pub use options::{
-    Absent, Boundary, CrossEntropy, Focal, Form, GeneralizedDice, LogRecall, Pooling, Proportion, Ratio, RatioKind, Term, TopK,
-    Wanted, Weighting, named,
+    Absent, Boundary, CrossEntropy, Focal, Form, GeneralizedDice, HARDEST_PIXELS, LogRecall, Pooling, Proportion, Ratio,
+    RatioKind, SIGNED_DISTANCES, Term, TopK, Wanted, Weighting, named,
 };
 use tape::{Sum, Tape, Var};
 use terms::Made;

@@ -2,6 +2,11 @@
 
 use super::Activation;
 
+/// Name of the map of boundary.
+pub const SIGNED_DISTANCES: &str = "signed_distances";
+/// Name of the map of top-k.
+pub const HARDEST_PIXELS: &str = "hardest_pixels";
+
 /// Over what sums are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pooling {
@@ -235,6 +240,18 @@ pub enum Term {
     DiceBias(Proportion),
     Boundary(Boundary),
     TopK(TopK),
+}
+
+impl Term {
+    /// Name of the map it reads, where it reads one.
+    #[must_use]
+    pub fn map(&self) -> Option<&'static str> {
+        match self {
+            Self::Boundary(_) => Some(SIGNED_DISTANCES),
+            Self::TopK(_) => Some(HARDEST_PIXELS),
+            _ => None,
+        }
+    }
 }
 
 /// The fourteen configurations of the authors.
