@@ -73,8 +73,19 @@ pub enum Labels {
     I64,
 }
 
+/// Factors of pixels and classes that come with the target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InputMap {
+    /// Name that terms read it by.
+    pub name: &'static str,
+    /// K, or 1 for all classes.
+    pub channels: usize,
+    /// `[N, channels, *spatial]`
+    pub values: Vec<f64>,
+}
+
 /// Logits and target of a case. Loss settings (activation, ignored labels) are part of the [`Loss`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Input {
     /// Shape of the logits, `[N, K, *spatial]`.
     pub shape: Vec<usize>,
@@ -90,6 +101,10 @@ pub struct Input {
     pub weights: Option<Vec<f64>>,
     /// Proportions `[N, K]` for penalties that are given theirs.
     pub prior: Option<Vec<f64>>,
+    /// Distance of neighbouring pixels along each spatial axis; by default 1.
+    pub spacing: Option<Vec<f64>>,
+    /// Maps given with the target.
+    pub maps: Vec<InputMap>,
     /// Whether logits and target are handed over as transposed, non-contiguous views.
     pub strided: bool,
 }
@@ -102,6 +117,14 @@ impl Input {
         if shape.len() > 1 {
             shape.remove(1);
         }
+        shape
+    }
+
+    /// `[N, channels, *spatial]`
+    #[must_use]
+    pub fn map_shape(&self, map: &InputMap) -> Vec<usize> {
+        let mut shape = self.shape.clone();
+        shape.iter_mut().skip(1).take(1).for_each(|axis| *axis = map.channels);
         shape
     }
 
@@ -134,14 +157,25 @@ impl Input {
         };
         let weights = self.weights.as_ref().map(|weights| ("pixel weights", weights.len(), self.pixel_shape()));
         let prior = self.prior.as_ref().map(|prior| ("prior", prior.len(), vec![samples, classes]));
+        let maps = self.maps.iter().map(|map| ("map", map.values.len(), self.map_shape(map)));
         let logits = ("logits", self.logits.len(), self.shape.clone());
-        for (what, got, shape) in [logits, (what, count, self.target_shape())].into_iter().chain(weights).chain(prior) {
+        let both = [logits, (what, count, self.target_shape())];
+        for (what, got, shape) in both.into_iter().chain(weights).chain(prior).chain(maps) {
             let places = shape.iter().try_fold(1usize, |product, &length| product.checked_mul(length));
             if places != Some(got) {
                 return Err(LossError::Length { what, shape, got });
             }
         }
         Ok(())
+    }
+
+    /// The same for the oracle.
+    #[must_use]
+    pub fn problem(&self, activation: oracle::Activation, ignore: Vec<i64>) -> oracle::Problem {
+        let [samples, classes, pixels] = self.lengths();
+        let spatial = self.shape.iter().skip(2).copied().collect();
+        let Self { logits, target, weights, prior, spacing, maps, .. } = self.clone();
+        oracle::Problem { samples, classes, pixels, spatial, activation, logits, target, ignore, weights, prior, spacing, maps }
     }
 
     /// The given prior as a table.
@@ -157,7 +191,7 @@ impl Input {
 pub struct Output {
     /// The total.
     pub total: f64,
-    /// Per term: value, matching, size, constant; only the value where the backend's call gives no parts.
+    /// Per term: its value; and where it splits exactly, matching, size and constant.
     pub terms: Vec<Vec<f64>>,
     /// Gradient of the total, row-major.
     pub gradient: Vec<f64>,
@@ -185,6 +219,11 @@ pub trait Adapter: Sync {
     /// Type of the algebra on the sums over pixels: `F64`, or `F32` on devices that have no other.
     fn algebra(&self) -> Dtype {
         Dtype::F64
+    }
+
+    /// Whether it reads maps. If not, cases and checks of maps are left out, but for their refusal.
+    fn reads_maps(&self) -> bool {
+        true
     }
 
     /// Whether its data is on the host, where labels and logits are checked.
@@ -215,11 +254,9 @@ pub trait Adapter: Sync {
     fn evaluate(&self, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Evaluation, LossError>;
 }
 
-/// Value, matching, size and constant of a term.
+/// Value of a term; and matching, size and constant where it splits: a row of [`Output::terms`].
 #[must_use]
 pub fn parts_of(term: &TermEvaluation) -> Vec<f64> {
-    match &term.split {
-        Some(split) => vec![term.value, split.matching, split.size, split.constant],
-        None => vec![term.value, term.value, 0.0, 0.0],
-    }
+    let split = term.split.iter().flat_map(|split| [split.matching, split.size, split.constant]);
+    std::iter::once(term.value).chain(split).collect()
 }

@@ -1,7 +1,7 @@
 //! Inputs that look random and are always the same.
 
+use crate::Input;
 use crate::oracle::Target;
-use crate::{Input, Labels};
 
 /// Numbers that look random and are always the same.
 pub fn numbers(count: usize, seed: u64) -> impl Iterator<Item = f64> {
@@ -21,14 +21,5 @@ pub fn input(shape: &[usize], seed: u64) -> Input {
     let classes = shape.get(1).copied().unwrap_or(1).max(1);
     let logits = numbers(count, seed).map(|u| 6.0 * u - 3.0).collect();
     let labels = numbers(count / classes, seed + 1).map(|u| (u * classes.max(2) as f64) as i64).collect();
-    Input {
-        shape: shape.to_vec(),
-        logits,
-        target: Target::Labels(labels),
-        target_shape: None,
-        labels: Labels::I64,
-        weights: None,
-        prior: None,
-        strided: false,
-    }
+    Input { shape: shape.to_vec(), logits, target: Target::Labels(labels), ..Input::default() }
 }

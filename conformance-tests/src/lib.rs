@@ -35,7 +35,7 @@ pub mod suite;
 pub mod tolerance;
 mod work;
 
-pub use adapter::{Adapter, Dtype, Input, Labels, Output, parts_of};
+pub use adapter::{Adapter, Dtype, Input, InputMap, Labels, Output, parts_of};
 pub use check::Check;
 
 use std::process::ExitCode;

@@ -1,5 +1,7 @@
 //! The semantics table of `docs/design.md` as named checks that every backend must pass, for what can be asked of any backend.
 
+pub(crate) mod maps;
+
 use loss_core::{Activation, LossError, PRESETS};
 
 use crate::check::{Check, close, labels, logit_at, loss, pixels, refused, run, same, slack, widest};

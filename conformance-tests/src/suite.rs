@@ -154,7 +154,7 @@ impl Selection {
 #[must_use]
 pub fn tests(adapter: &dyn Adapter) -> Vec<Test> {
     let mut tests = Vec::new();
-    for case in cases::all() {
+    for case in cases::all().into_iter().filter(|case| adapter.reads_maps() || !case.reads_maps()) {
         let case = Arc::new(case);
         tests.extend(case.dtypes().filter(|dtype| adapter.supports(*dtype)).map(|dtype| Test::of_case(&case, dtype)));
     }
@@ -162,7 +162,8 @@ pub fn tests(adapter: &dyn Adapter) -> Vec<Test> {
         let about = About { loss: Large::LOSS.to_owned(), situation: large.situation(), dtype: Large::DTYPE };
         tests.push(Test::new(format!("large/{}", large.name()), Subject::Large(about), move |a| large.measure(a)));
     }
-    let checks = semantics::CHECKS.iter().map(|&(name, check)| ("semantics", Subject::Semantics, name, check));
+    let rows = semantics::CHECKS.iter().chain(semantics::maps::checks(adapter.reads_maps()));
+    let checks = rows.map(|&(name, check)| ("semantics", Subject::Semantics, name, check));
     let defects = defects::CHECKS.iter().map(|&(name, check)| ("defects", Subject::Defect, name, check));
     for (group, subject, name, check) in checks.chain(defects) {
         tests.push(Test::new(format!("{group}/{name}"), subject, move |a| check(a).map(|()| Vec::new())));

@@ -3,7 +3,7 @@
 use conformance_tests::adapters::{BurnFused, BurnOperations, Ndarray, NdarrayTiled};
 use conformance_tests::inputs::input;
 use conformance_tests::oracle::Target;
-use conformance_tests::{Adapter, Dtype, Input};
+use conformance_tests::{Adapter, Dtype, Input, InputMap};
 use loss_core::{Loss, LossError};
 
 fn adapters() -> Vec<&'static dyn Adapter> {
@@ -30,7 +30,8 @@ fn errors(input: &Input) -> Vec<(&'static str, LossError)> {
 #[test]
 fn numbers_that_do_not_fill_their_shape_are_refused() {
     let fine = || input(&[2, 3, 4], 1);
-    let unfit: [(Input, &str); 7] = [
+    let maps = vec![InputMap { name: "weight", channels: 1, values: vec![1.0; 24] }];
+    let unfit: [(Input, &str); 8] = [
         (Input { logits: vec![0.0; 23], ..fine() }, "logits: 23 numbers do not fill the shape [2, 3, 4]"),
         (Input { shape: vec![2, 3, usize::MAX], ..fine() }, "logits: 24 numbers do not fill "),
         (Input { shape: vec![usize::MAX, 3, usize::MAX, 2], ..fine() }, "logits: 24 numbers do not fill "),
@@ -38,6 +39,7 @@ fn numbers_that_do_not_fill_their_shape_are_refused() {
         (Input { target: Target::Soft(Vec::new()), ..fine() }, "soft targets: 0 numbers do not fill "),
         (Input { weights: Some(vec![1.0; 7]), ..fine() }, "pixel weights: 7 numbers do not fill "),
         (Input { prior: Some(vec![0.5; 4]), ..fine() }, "prior: 4 numbers do not fill "),
+        (Input { maps, ..fine() }, "map: 24 numbers do not fill the shape [2, 1, 4]"),
     ];
     for (input, text) in unfit {
         for strided in [false, true] {

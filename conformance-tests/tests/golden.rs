@@ -13,7 +13,7 @@ use conformance_tests::oracle::{
     Target, Term, Wanted, Weighting,
 };
 use conformance_tests::tolerance::{Compared, Tolerance, compared, tolerance};
-use conformance_tests::{Adapter, Dtype, Input, Labels};
+use conformance_tests::{Adapter, Dtype, Input};
 use libtest_mimic::{Arguments, Failed, Trial};
 use loss_core::{Activation, Loss};
 use serde_json::{Map, Value};
@@ -102,7 +102,7 @@ impl Golden {
     fn by_oracle(&self) -> Result<Vec<Compared>, String> {
         let Some((problem, terms)) = &self.oracle else { return Ok(Vec::new()) };
         let found = oracle::answer(problem, terms);
-        let terms: Vec<Vec<f64>> = found.terms.iter().map(|term| term.map(|part| part.value).to_vec()).collect();
+        let terms: Vec<Vec<f64>> = found.terms.iter().map(|term| term.iter().map(|part| part.value).collect()).collect();
         self.measure(Dtype::F64, found.total.value, &terms, &found.gradient)
     }
 
@@ -185,7 +185,7 @@ fn golden(case: &Value, input: Input) -> Golden {
     if let Some(given) = case.get("terms").map(array) {
         // Where the only term has an activation of its own, it may as well be the loss's.
         let own = if let [only] = given { only[2]["activation"].as_str() } else { None };
-        let problem = problem(&golden.input, own.unwrap_or(activation), ignore);
+        let problem = golden.input.problem(named(own.unwrap_or(activation)), ignore);
         let terms: Vec<_> = given.iter().map(oracle_term).collect();
         let answer = oracle::answer(&problem, &terms);
         golden.total.1 = answer.total.scale;
@@ -209,30 +209,14 @@ fn input(given: &Value) -> Input {
         shape: integers(&given["shape"]).into_iter().map(|length| length as usize).collect(),
         logits: numbers(&given["logits"]),
         target,
-        target_shape: None,
-        labels: Labels::I64,
         weights: given.get("weights").map(numbers),
         prior: given.get("prior").map(numbers),
-        strided: false,
+        ..Input::default()
     }
 }
 
-fn problem(input: &Input, activation: &str, ignore: Vec<i64>) -> Problem {
-    let [samples, classes, pixels] = input.lengths();
-    Problem {
-        samples,
-        classes,
-        pixels,
-        activation: match activation {
-            "sigmoid" => oracle::Activation::Sigmoid,
-            _ => oracle::Activation::Softmax,
-        },
-        logits: input.logits.clone(),
-        target: input.target.clone(),
-        ignore,
-        weights: input.weights.clone(),
-        prior: input.prior.clone(),
-    }
+fn named(activation: &str) -> oracle::Activation {
+    if activation == "sigmoid" { oracle::Activation::Sigmoid } else { oracle::Activation::Softmax }
 }
 
 /// A weight and a term, as the oracle knows them.
@@ -248,10 +232,7 @@ fn oracle_term(term: &Value) -> (f64, Term) {
         Some(_) => Pooling::Sample,
         None => default,
     };
-    let activation = options.get("activation").map(|_| match said("activation", "softmax") {
-        true => oracle::Activation::Softmax,
-        false => oracle::Activation::Sigmoid,
-    });
+    let activation = options.get("activation").map(|name| named(word(name)));
     let absent = if said("absent", "skip") {
         Absent::Skip
     } else if said("absent", "count") {

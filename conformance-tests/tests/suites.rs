@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use conformance_tests::adapters::{BurnFused, Ndarray};
 use conformance_tests::oracle::Target;
-use conformance_tests::{Adapter, Dtype, Input, Labels};
+use conformance_tests::{Adapter, Dtype, Input};
 use libtest_mimic::{Arguments, Failed, Trial};
 use loss_core::{Activation, Loss};
 use serde_json::Value;
@@ -139,14 +139,5 @@ fn input(row: &Value, labels: bool) -> Option<Input> {
     let shape = row["args"]["input"]["shape"].as_array()?.iter().map(|length| Some(length.as_u64()? as usize));
     let target = numbers("target")?;
     let target = if labels { Target::Labels(target.iter().map(|label| *label as i64).collect()) } else { Target::Soft(target) };
-    Some(Input {
-        shape: shape.collect::<Option<_>>()?,
-        logits: numbers("input")?,
-        target,
-        target_shape: None,
-        labels: Labels::I64,
-        weights: None,
-        prior: None,
-        strided: false,
-    })
+    Some(Input { shape: shape.collect::<Option<_>>()?, logits: numbers("input")?, target, ..Input::default() })
 }

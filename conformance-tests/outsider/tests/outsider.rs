@@ -18,7 +18,13 @@ fn call(loss: &Loss, input: &Input, dtype: Dtype) -> Result<Plain, LossError> {
     let geometry = Geometry::new(&input.shape, (kind, &input.target_shape()), weights, loss.activation())?;
     let (shape, weights, ignore) = (input.shape.clone(), input.weights.clone(), loss.ignored().to_vec());
     let logits = input.logits.iter().map(|&z| dtype.round(z)).collect();
-    let target = Target { shape, geometry, labels, shares, weights, ignore, spacing: None, maps: Vec::new() };
+    input.spacing.as_ref().map_or(Ok(()), |spacing| Geometry::spacing_fits(&input.shape, spacing))?;
+    let mut maps = Vec::new();
+    for map in &input.maps {
+        Geometry::map_fits(&input.shape, &input.map_shape(map))?;
+        maps.push((map.name.to_owned(), map.values.clone()));
+    }
+    let target = Target { shape, geometry, labels, shares, weights, ignore, spacing: input.spacing.clone(), maps };
     Ok(Plain { logits, target, prior: input.prior_table() })
 }
 

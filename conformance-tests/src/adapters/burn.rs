@@ -119,6 +119,12 @@ fn target(input: &Input, device: &Device) -> Result<BurnTarget, LossError> {
         let shape = input.pixel_shape();
         target = by_rank!(shape.len(), D => Ok(target.weights(tensor::<D>(&shape, weights, wide, input.strided, device))))?;
     }
+    target = input.spacing.iter().fold(target, |target, spacing| target.spacing(spacing));
+    for map in &input.maps {
+        let (shape, values) = (input.map_shape(map), &map.values);
+        target =
+            by_rank!(shape.len(), D => Ok(target.map(map.name, tensor::<D>(&shape, values, wide, input.strided, device))))?;
+    }
     Ok(match input.prior_table() {
         Some(prior) => target.prior(prior),
         None => target,
@@ -214,6 +220,11 @@ impl Adapter for BurnOn {
 
     fn algebra(&self) -> Dtype {
         if backend_burn::supports(&(self.device)(), DType::F64) { Dtype::F64 } else { Dtype::F32 }
+    }
+
+    /// The kernels of such devices read none.
+    fn reads_maps(&self) -> bool {
+        self.path == Path::Operations
     }
 
     fn checks_values(&self) -> bool {

@@ -3,9 +3,8 @@ use half::{bf16, f16};
 use loss_core::{Detail, Evaluation, Loss, LossError};
 use ndarray::{Array2, ArrayD, ArrayViewD, IxDyn, ShapeError};
 
-use crate::adapter::parts_of;
 use crate::oracle;
-use crate::{Adapter, Dtype, Input, Labels, Output};
+use crate::{Adapter, Dtype, Input, InputMap, Labels, Output, parts_of};
 
 /// `backend-ndarray`.
 pub struct Ndarray;
@@ -38,6 +37,8 @@ fn with_target<R>(input: &Input, f: impl FnOnce(&Target<'_>) -> Result<R, LossEr
         (oracle::Target::Labels(l), Labels::I64) => Owned::I64(array(&shape, l.clone(), strided)?),
     };
     let weights = input.weights.as_ref().map(|w| array(&input.pixel_shape(), w.clone(), strided)).transpose()?;
+    let map = |map: &InputMap| array(&input.map_shape(map), map.values.clone(), strided);
+    let maps = input.maps.iter().map(map).collect::<Result<Vec<_>, _>>()?;
     let [samples, classes, _] = input.lengths();
     let prior =
         input.prior.as_ref().map(|p| Array2::from_shape_vec((samples, classes), p.clone()).map_err(unfit)).transpose()?;
@@ -52,6 +53,10 @@ fn with_target<R>(input: &Input, f: impl FnOnce(&Target<'_>) -> Result<R, LossEr
     }
     if let Some(prior) = &prior {
         target = target.prior(prior.view());
+    }
+    target = input.spacing.iter().fold(target, |target, spacing| target.spacing(spacing));
+    for (map, values) in input.maps.iter().zip(&maps) {
+        target = target.map(map.name, values.view());
     }
     f(&target)
 }
@@ -120,6 +125,7 @@ fn tile(input: &Input, pixels: std::ops::Range<usize>) -> Input {
         logits: rows(&input.logits),
         target,
         weights: input.weights.as_deref().map(rows),
+        maps: input.maps.iter().map(|map| InputMap { values: rows(&map.values), ..map.clone() }).collect(),
         ..input.clone()
     }
 }
@@ -137,7 +143,7 @@ fn run_tiles<E: Element>(
     let cuts = [0, pixels / 3, pixels / 2 + 1, pixels].map(|cut| cut.min(pixels));
     let ranges = cuts.windows(2).map(|cut| cut[0]..cut[1]).filter(|range| !range.is_empty());
     // Maps are made of whole samples: those of a part have to be given.
-    let derives = loss.program(classes, Detail::Parts)?.plan().underived(std::iter::empty()).next().is_some();
+    let derives = loss.program(classes, Detail::Parts)?.plan().underived(input.maps.iter().map(|map| map.name)).next().is_some();
     let tiles: Vec<_> =
         if derives { vec![(0, input.clone())] } else { ranges.map(|range| (range.start, tile(input, range))).collect() };
     let logits = |tile: &Input| array(&tile.shape, tile.logits.iter().map(|&z| from(z)).collect(), tile.strided);

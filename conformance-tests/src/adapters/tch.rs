@@ -75,10 +75,14 @@ impl Tch {
             }
             oracle::Target::Soft(shares) => TchTarget::soft(&doubles(shares, &shape)?),
         };
-        let target = match &input.weights {
+        let mut target = match &input.weights {
             Some(weights) => target.weights(&doubles(weights, &input.pixel_shape())?),
             None => target,
         };
+        target = input.spacing.iter().fold(target, |target, spacing| target.spacing(spacing));
+        for map in &input.maps {
+            target = target.map(map.name, &doubles(&map.values, &input.map_shape(map))?);
+        }
         Ok(match input.prior_table() {
             Some(prior) => target.prior(prior),
             None => target,

@@ -58,17 +58,7 @@ impl Large {
             target: Target::Labels(labels.iter().copied().cycle().take(repetitions * PERIOD).collect()),
             ..small.clone()
         };
-        let problem = oracle::Problem {
-            samples: 1,
-            classes: CLASSES,
-            pixels: PERIOD,
-            activation: oracle::Activation::Softmax,
-            logits,
-            target: small.target.clone(),
-            ignore: Vec::new(),
-            weights: None,
-            prior: None,
-        };
+        let problem = Input { logits, ..small.clone() }.problem(oracle::Activation::Softmax, Vec::new());
         let loss: Loss = Self::LOSS.parse().map_err(|error: loss_core::LossError| error.to_string())?;
         let terms = [
             (1.0, oracle::Term::CrossEntropy(oracle::CrossEntropy::default())),

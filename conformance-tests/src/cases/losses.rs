@@ -2,9 +2,10 @@
 
 use loss_core::PRESETS;
 
+use crate::Input;
 use crate::oracle::{
-    self, Absent, CrossEntropy, Focal, Form, GeneralizedDice, LogRecall, Pooling, Proportion, Ratio, RatioKind, Term, Wanted,
-    Weighting,
+    self, Absent, Boundary, CrossEntropy, Focal, Form, GeneralizedDice, LogRecall, Pooling, Proportion, Ratio, RatioKind,
+    SIGNED_DISTANCES, Target, Term, TopK, Wanted, Weighting,
 };
 
 fn ce(o: CrossEntropy) -> Term {
@@ -21,6 +22,23 @@ pub(super) struct Both {
     pub(super) terms: Vec<(f64, Term)>,
     /// Whether it names three classes.
     pub(super) three: bool,
+}
+
+impl Both {
+    /// Names of the maps that it reads.
+    pub(super) fn maps(&self) -> impl Iterator<Item = &'static str> {
+        self.terms.iter().filter_map(|(_, term)| term.map())
+    }
+
+    /// Whether it is defined for an input: softmax forms of a term need two channels, class options
+    /// as many as they name, and distances labels on one to three axes.
+    pub(super) fn takes(&self, input: &Input) -> bool {
+        let classes = input.shape[1];
+        let grid = (3..=5).contains(&input.shape.len()) && matches!(input.target, Target::Labels(_));
+        (classes == 3 || !self.three)
+            && (classes > 1 || !self.text.contains("softmax"))
+            && (grid || self.maps().all(|map| map != SIGNED_DISTANCES))
+    }
 }
 
 /// The losses of the cases: the fourteen names, and every term with its options.
@@ -174,5 +192,56 @@ pub(super) fn losses() -> Vec<Both> {
         ],
         three: false,
     });
+    all.extend(with_maps());
     all
+}
+
+/// Losses of terms with maps.
+fn with_maps() -> Vec<Both> {
+    let (softmax, sigmoid) = (Some(oracle::Activation::Softmax), Some(oracle::Activation::Sigmoid));
+    let (sample, c) = (Pooling::Sample, || Some(vec![0.2, 1.0, 3.0]));
+    let boundary = |o: Boundary| Term::Boundary(o);
+    let topk = |o: TopK| Term::TopK(o);
+    let alone = |text, three, term| Both { text, terms: vec![(1.0, term)], three };
+    vec![
+        alone("boundary", false, boundary(Boundary::default())),
+        alone("boundary(pooling=sample)", false, boundary(Boundary { pooling: sample, ..Default::default() })),
+        alone(
+            "boundary(classes=[0, 2], class_weights=[0.2, 1, 3])",
+            true,
+            boundary(Boundary { classes: Some(vec![0, 2]), class_weights: c(), ..Default::default() }),
+        ),
+        alone(
+            "boundary(activation=softmax, pooling=sample)",
+            false,
+            boundary(Boundary { activation: softmax, pooling: sample, ..Default::default() }),
+        ),
+        alone("boundary(activation=sigmoid)", false, boundary(Boundary { activation: sigmoid, ..Default::default() })),
+        alone("topk", false, topk(TopK::default())),
+        alone("topk(fraction=0.3, pooling=sample)", false, topk(TopK { fraction: 0.3, pooling: sample, ..Default::default() })),
+        alone(
+            "topk(fraction=0.25, class_weights=[0.2, 1, 3])",
+            true,
+            topk(TopK { fraction: 0.25, class_weights: c(), ..Default::default() }),
+        ),
+        alone(
+            "topk(fraction=0.4, class_weights=[0.2, 1, 3], pooling=sample, activation=sigmoid)",
+            true,
+            topk(TopK { fraction: 0.4, class_weights: c(), pooling: sample, activation: sigmoid }),
+        ),
+        Both {
+            text: "ce + dice + 0.01 * boundary",
+            terms: vec![
+                (1.0, ce(CrossEntropy::default())),
+                (1.0, Term::Ratio(Ratio::default())),
+                (0.01, boundary(Boundary::default())),
+            ],
+            three: false,
+        },
+        Both {
+            text: "topk + l1",
+            terms: vec![(1.0, topk(TopK::default())), (1.0, Term::L1(Proportion::default()))],
+            three: false,
+        },
+    ]
 }

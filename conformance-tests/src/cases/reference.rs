@@ -15,7 +15,7 @@ pub struct Reference {
 #[derive(Clone, Debug)]
 struct Scales {
     total: f64,
-    terms: Vec<[f64; 4]>,
+    terms: Vec<Vec<f64>>,
     gradient: f64,
 }
 
@@ -27,7 +27,7 @@ impl Reference {
             terms: terms.iter().map(|term| term.iter().map(|part| part.value).collect()).collect(),
             gradient: gradient.clone(),
         };
-        let terms = terms.iter().map(|term| term.map(|part| part.scale)).collect();
+        let terms = terms.iter().map(|term| term.iter().map(|part| part.scale).collect()).collect();
         Self { want, scales: Scales { total: total.scale, terms, gradient: *gradient_scale }, allowed }
     }
 
@@ -70,6 +70,9 @@ impl Reference {
             return Err(format!("{} terms, expected {}", got.terms.len(), want.terms.len()));
         }
         for (i, ((got, want), scales)) in got.terms.iter().zip(&want.terms).zip(&self.scales.terms).enumerate() {
+            if got.len() != want.len() {
+                return Err(format!("term {i} has {} parts, expected {}", got.len(), want.len()));
+            }
             let parts = ["value", "matching", "size", "constant"].into_iter().zip(scales);
             for ((part, scale), (got, want)) in parts.zip(got.iter().zip(want)) {
                 all.push(compared(&format!("{part} of term {i}"), &[*got], &[*want], *scale, allowed)?);

@@ -4,8 +4,8 @@ use loss_core::Activation;
 
 use super::IGNORED;
 use crate::inputs::numbers;
-use crate::oracle::Target;
-use crate::{Dtype, Input};
+use crate::oracle::{HARDEST_PIXELS, SIGNED_DISTANCES, Target};
+use crate::{Dtype, Input, InputMap};
 
 /// An input with a name: shape, activation, what is done to it, and the one type it is for, if it is for one.
 pub(super) struct Situation {
@@ -19,7 +19,13 @@ pub(super) struct Situation {
 const SOFTMAX: Activation = Activation::Softmax;
 const SIGMOID: Activation = Activation::Sigmoid;
 
-/// All situations.
+/// Situations of losses with maps.
+pub(super) fn of_maps() -> impl Iterator<Item = Situation> {
+    let situation = |&(name, shape, activation, change)| Situation { name, shape, activation, change, only: None };
+    OF_MAPS.iter().map(situation)
+}
+
+/// All situations of any loss.
 pub(super) fn situations() -> impl Iterator<Item = Situation> {
     let everywhere = EVERYWHERE.iter().map(|&(name, shape, activation, change)| (name, shape, activation, change, None));
     let largest = LARGEST.iter().map(|&(name, change, only)| (name, &[2, 3, 4, 5][..], SOFTMAX, change, Some(only)));
@@ -64,6 +70,26 @@ const EVERYWHERE: &[Everywhere] = &[
     ("sigmoid/three_channels", &[2, 3, 4, 5], SIGMOID, plain),
     ("sigmoid/multi_label", &[2, 3, 4, 5], SIGMOID, multi_label),
     ("sigmoid/soft_and_weights", &[2, 3, 3, 2, 2], SIGMOID, soft_and_weighted),
+];
+
+/// Beside, where a loss reads maps: what lies where, how far apart, and maps that are given.
+const OF_MAPS: &[Everywhere] = &[
+    ("softmax/spacing_1d", &[2, 3, 7], SOFTMAX, |i| spaced(i, &[0.75])),
+    ("softmax/spacing", &[2, 3, 4, 5], SOFTMAX, |i| spaced(i, &[2.5, 0.75])),
+    ("softmax/spacing_3d", &[2, 3, 2, 3, 4], SOFTMAX, |i| spaced(i, &[2.5, 0.75, 1.0])),
+    ("softmax/spacing_ignored_and_weights", &[2, 3, 4, 5], SOFTMAX, spaced_ignored_and_weighted),
+    ("softmax/regions", &[2, 3, 6, 7], SOFTMAX, regions),
+    ("softmax/one_class", &[2, 3, 4, 5], SOFTMAX, one_class),
+    ("softmax/given_maps", &[2, 3, 4, 5], SOFTMAX, |i| given(i, [3, 1])),
+    ("softmax/given_maps_of_one_channel", &[2, 3, 4, 5], SOFTMAX, |i| given(i, [1, 1])),
+    ("softmax/given_maps_strided", &[2, 3, 4, 5], SOFTMAX, given_strided),
+    ("softmax/given_maps_ignored_nan", &[2, 3, 4, 5], SOFTMAX, given_ignored_nan),
+    ("softmax/given_maps_and_soft", &[2, 3, 4, 5], SOFTMAX, given_and_soft),
+    ("sigmoid/one_channel_spacing", &[2, 1, 4, 5], SIGMOID, |i| spaced(i, &[2.5, 0.75])),
+    ("sigmoid/spacing_3d", &[2, 3, 2, 3, 4], SIGMOID, |i| spaced(i, &[0.5, 2.0, 1.0])),
+    ("sigmoid/regions", &[2, 3, 6, 7], SIGMOID, regions),
+    ("sigmoid/given_maps", &[2, 3, 4, 5], SIGMOID, |i| given(i, [3, 3])),
+    ("sigmoid/one_channel_given_maps", &[2, 1, 4, 5], SIGMOID, |i| given(i, [1, 1])),
 ];
 
 /// Logits as large as a type allows: a quarter of its largest number; f16, which is computed in a wider type, all of it.
@@ -225,4 +251,74 @@ fn confident(input: &mut Input) {
 
 fn strided(input: &mut Input) {
     input.strided = true;
+}
+
+/// Lengths whose squares are exact.
+fn spaced(input: &mut Input, spacing: &[f64]) {
+    input.spacing = Some(spacing.to_vec());
+}
+
+fn spaced_ignored_and_weighted(input: &mut Input) {
+    ignored(input);
+    weighted(input);
+    spaced(input, &[2.5, 0.75]);
+}
+
+/// A disc and a corner in the first sample; the lower part of the second, which has no class 2.
+fn regions(input: &mut Input) {
+    if let Target::Labels(labels) = &mut input.target {
+        for (i, label) in labels.iter_mut().enumerate() {
+            let (y, x) = (i / 7 % 6, i % 7);
+            let disc = y.abs_diff(2).pow(2) + x.abs_diff(2).pow(2) <= 4;
+            *label = match i / 42 {
+                0 if disc => 1,
+                0 => 2 * i64::from(y >= 3 && x >= 5),
+                _ => i64::from(y >= 4),
+            };
+        }
+    }
+    spaced(input, &[1.5, 0.75]);
+}
+
+/// The first sample is of class 1 wherever it is valid.
+fn one_class(input: &mut Input) {
+    if let Target::Labels(labels) = &mut input.target {
+        labels.iter_mut().take(20).for_each(|label| *label = 1);
+        labels[3] = IGNORED;
+    }
+}
+
+/// Maps under the names that terms read theirs by, in sixteenths, each sample's its own.
+fn given(input: &mut Input, [signed, hardest]: [usize; 2]) {
+    let [samples, _, pixels] = input.lengths();
+    let mut map = |name, channels: usize, seed, of: fn(f64) -> f64| {
+        let values = numbers(samples * channels * pixels, seed).map(of).collect();
+        input.maps.push(InputMap { name, channels, values });
+    };
+    map(SIGNED_DISTANCES, signed, 37, |u| (128.0 * u).floor() / 16.0 - 4.0);
+    map(HARDEST_PIXELS, hardest, 38, |u| (5.0 * u).floor() / 4.0);
+}
+
+fn given_strided(input: &mut Input) {
+    given(input, [3, 1]);
+    strided(input);
+}
+
+fn given_ignored_nan(input: &mut Input) {
+    given(input, [3, 1]);
+    ignored_nan(input);
+    let [_, _, pixels] = input.lengths();
+    let labels = labels_of(input).to_vec();
+    for InputMap { channels, values, .. } in &mut input.maps {
+        for (i, value) in values.iter_mut().enumerate() {
+            if labels[i / pixels / *channels * pixels + i % pixels] == IGNORED {
+                *value = f64::NAN;
+            }
+        }
+    }
+}
+
+fn given_and_soft(input: &mut Input) {
+    given(input, [3, 1]);
+    soft(input);
 }

@@ -3,19 +3,24 @@
 //! It shares no code with what it checks, neither formulas nor activations nor derivatives: its gradient comes from a scalar tape.
 //! Slow on purpose. It is itself checked against hand-computed values and central differences below.
 
+mod mapped;
+mod maps;
 mod options;
 mod tape;
 mod terms;
 
 use std::collections::HashMap;
 
+#[cfg(test)]
+pub(crate) use maps::clearance;
 pub use options::{
-    Absent, CrossEntropy, Focal, Form, GeneralizedDice, LogRecall, Pooling, Proportion, Ratio, RatioKind, Term, Wanted,
-    Weighting, named,
+    Absent, Boundary, CrossEntropy, Focal, Form, GeneralizedDice, HARDEST_PIXELS, LogRecall, Pooling, Proportion, Ratio,
+    RatioKind, SIGNED_DISTANCES, Term, TopK, Wanted, Weighting, named,
 };
 use tape::{Sum, Tape, Var};
 use terms::Made;
 
+use crate::InputMap;
 use crate::tolerance::ROUNDINGS;
 
 /// How logits become probabilities.
@@ -36,6 +41,12 @@ pub enum Target {
     Soft(Vec<f64>),
 }
 
+impl Default for Target {
+    fn default() -> Self {
+        Self::Labels(Vec::new())
+    }
+}
+
 /// Logits `[N, K, S]` and a target.
 #[derive(Clone, Debug)]
 pub struct Problem {
@@ -45,6 +56,8 @@ pub struct Problem {
     pub classes: usize,
     /// S
     pub pixels: usize,
+    /// The lengths whose product is S.
+    pub spatial: Vec<usize>,
     /// The loss's own activation.
     pub activation: Activation,
     /// Row-major.
@@ -57,6 +70,10 @@ pub struct Problem {
     pub weights: Option<Vec<f64>>,
     /// `[N, K]`, for penalties that are given theirs.
     pub prior: Option<Vec<f64>>,
+    /// Distance of neighbours along each spatial axis; by default 1.
+    pub spacing: Option<Vec<f64>>,
+    /// In place of the maps that terms derive, by name.
+    pub maps: Vec<InputMap>,
 }
 
 /// Sums per sample and class, row-major `[N, K]`; `valid` is `[N]`.
@@ -74,9 +91,10 @@ pub struct Statistics {
     pub log_likelihood: Vec<f64>,
 }
 
-/// A valid pixel: its sample, weight, target per class, and logits per class.
+/// A valid pixel: its sample and its place there, weight, target per class, and logits per class.
 struct Pixel {
     sample: usize,
+    place: usize,
     weight: f64,
     target: Vec<f64>,
     logits: Vec<Var>,
@@ -104,8 +122,8 @@ struct World<'a> {
     tape: Tape,
     pixels: Vec<Pixel>,
     known: HashMap<Quantity, Vec<Vec<Var>>>,
-    /// Every sum made.
-    sums: Vec<Var>,
+    /// Every sum made, and the sum of its summands' magnitudes.
+    sums: Vec<(Var, f64)>,
     /// Per pixel: the numbers made of its logits, and how strongly each hands its adjoint on.
     handed_on: Vec<Vec<(Var, f64)>>,
 }
@@ -115,7 +133,8 @@ struct World<'a> {
 pub struct Scaled {
     /// The number.
     pub value: f64,
-    /// Σ |∂value/∂statistic · statistic|, at least |value|, and the magnitudes of what it is added up from.
+    /// Σ |∂value/∂statistic| · Σ |summand of the statistic|, at least |value|, and the magnitudes
+    /// of what it is added up from.
     pub scale: f64,
 }
 
@@ -124,8 +143,8 @@ pub struct Scaled {
 pub struct Answer {
     /// The weighted sum of the terms.
     pub total: Scaled,
-    /// Value, matching, size and constant of each term.
-    pub terms: Vec<[Scaled; 4]>,
+    /// Value of each term; and where it splits exactly, matching, size and constant.
+    pub terms: Vec<Vec<Scaled>>,
     /// ∂total/∂logits, row-major.
     pub gradient: Vec<f64>,
     /// What a pixel's gradient is made of, before it cancels over classes: the largest Σ_k τ·p_k·|∂total/∂p_k|, and
@@ -156,7 +175,7 @@ impl<'a> World<'a> {
                     }
                 };
                 if weight > 0.0 && !ignored {
-                    pixels.push(Pixel { sample: n, weight, target, logits: (0..classes).map(at).collect() });
+                    pixels.push(Pixel { sample: n, place: s, weight, target, logits: (0..classes).map(at).collect() });
                 }
             }
         }
@@ -235,6 +254,13 @@ impl<'a> World<'a> {
         if let Some(known) = self.known.get(&quantity) {
             return known.clone();
         }
+        let sums = self.sums_times(quantity, |_, _| 1.0);
+        self.known.insert(quantity, sums.clone());
+        sums
+    }
+
+    /// Sums of a quantity times a factor of each valid pixel and class, a constant.
+    fn sums_times(&mut self, quantity: Quantity, factor: impl Fn(usize, usize) -> f64) -> Vec<Vec<Var>> {
         let (samples, classes) = (self.problem.samples, self.problem.classes);
         let mut parts: Vec<Vec<Vec<(f64, Var)>>> = vec![vec![Vec::new(); classes]; samples];
         for i in 0..self.pixels.len() {
@@ -263,24 +289,33 @@ impl<'a> World<'a> {
                     }
                 };
                 // 0 times an infinite logarithm is nothing here.
-                if share != 0.0 {
-                    parts[*sample][k].push((weight * share, value));
+                let factor = share * factor(i, k);
+                if factor != 0.0 {
+                    parts[*sample][k].push((weight * factor, value));
                 }
             }
         }
-        let sums: Vec<Vec<Var>> =
-            parts.into_iter().map(|row| row.into_iter().map(|parts| self.tape.combine(&parts)).collect()).collect();
-        self.sums.extend(sums.iter().flatten());
-        self.known.insert(quantity, sums.clone());
-        sums
+        let mut sum = |parts: Vec<(f64, Var)>| {
+            let sum = self.tape.combine(&parts);
+            let mut magnitude = Sum::default();
+            parts.iter().for_each(|&(factor, value)| magnitude.add((factor * self.tape.value(value)).abs()));
+            self.sums.push((sum, magnitude.value()));
+            sum
+        };
+        parts.into_iter().map(|row| row.into_iter().map(&mut sum).collect()).collect()
     }
 
     /// Σ w f(y) per sample and class; Σ w per sample with one class.
     fn target_sums(&self, f: impl Fn(f64) -> f64) -> Vec<Vec<f64>> {
+        self.constants(|i, k| f(self.pixels[i].target[k]))
+    }
+
+    /// Σ w f per sample and class, of a number f for each valid pixel and class.
+    fn constants(&self, f: impl Fn(usize, usize) -> f64) -> Vec<Vec<f64>> {
         let mut sums = vec![vec![Sum::default(); self.problem.classes]; self.problem.samples];
-        for pixel in &self.pixels {
-            for (sum, &y) in sums[pixel.sample].iter_mut().zip(&pixel.target) {
-                sum.add(pixel.weight * f(y));
+        for (i, pixel) in self.pixels.iter().enumerate() {
+            for (k, sum) in sums[pixel.sample].iter_mut().enumerate() {
+                sum.add(pixel.weight * f(i, k));
             }
         }
         sums.into_iter().map(|row| row.into_iter().map(Sum::value).collect()).collect()
@@ -306,7 +341,7 @@ impl World<'_> {
     /// A number that is added up from others, with its scale.
     fn scaled(&self, var: Var, made_of: f64) -> Scaled {
         let adjoints = self.tape.backward(var);
-        let statistics: f64 = self.sums.iter().map(|&sum| (adjoints[sum] * self.tape.value(sum)).abs()).sum();
+        let statistics: f64 = self.sums.iter().map(|&(sum, magnitude)| adjoints[sum].abs() * magnitude).sum();
         let value = self.tape.value(var);
         Scaled { value, scale: value.abs().max(made_of).max(statistics) }
     }
@@ -317,13 +352,15 @@ impl World<'_> {
 pub fn answer(problem: &Problem, loss: &[(f64, Term)]) -> Answer {
     let mut world = World::new(problem);
     let made: Vec<Made> = loss.iter().map(|(_, term)| term.on(&mut world)).collect();
-    let weighted: Vec<(f64, Var)> = loss.iter().zip(&made).map(|((weight, _), made)| (*weight, made[0])).collect();
+    let weighted: Vec<(f64, Var)> = loss.iter().zip(&made).map(|((weight, _), made)| (*weight, made.value)).collect();
     let total = world.tape.combine(&weighted);
     let sum = |parts: &[(f64, Var)]| parts.iter().map(|(weight, var)| (weight * world.tape.value(*var)).abs()).sum::<f64>();
     let terms = made.iter().map(|made| {
+        let parts = made.split.as_ref().map_or(&[][..], |split| split);
         // A part may be what is left of the others.
-        let parts = sum(&[(1.0, made[1]), (1.0, made[2]), (1.0, made[3])]);
-        [0, 1, 2, 3].map(|part| world.scaled(made[part], if part == 0 { 0.0 } else { parts }))
+        let all = sum(&parts.iter().map(|&part| (1.0, part)).collect::<Vec<_>>());
+        let parts = parts.iter().map(|&part| world.scaled(part, all));
+        std::iter::once(world.scaled(made.value, 0.0)).chain(parts).collect()
     });
     let terms = terms.collect();
     let adjoints = world.tape.backward(total);
@@ -356,107 +393,4 @@ pub fn statistics(problem: &Problem, temperature: f64) -> Statistics {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn problem(activation: Activation, classes: usize, target: Target) -> Problem {
-        let logits = (0..2 * classes * 5).map(|i| (i as f64 * 2.399).sin() * 2.0).collect();
-        let weights = Some(vec![1.0, 0.5, 2.0, 0.0, 1.0, 1.0, 3.0, 1.0, 0.25, 1.0]);
-        Problem { samples: 2, classes, pixels: 5, activation, logits, target, ignore: vec![9], weights, prior: None }
-    }
-
-    fn terms() -> Vec<Term> {
-        let ratio = |kind, form, pooling, absent| Term::Ratio(Ratio { kind, form, pooling, absent, ..Ratio::default() });
-        vec![
-            Term::CrossEntropy(CrossEntropy { label_smoothing: 0.2, ..Default::default() }),
-            Term::CrossEntropy(CrossEntropy { pooling: Pooling::Sample, ..Default::default() }),
-            Term::Focal(Focal { gamma: 1.5, alpha: Some(0.3), ..Default::default() }),
-            Term::Focal(Focal { gamma: 0.5, ..Default::default() }),
-            Term::LogRecall(LogRecall { temperature: 2.0, smooth: 0.1, ..Default::default() }),
-            ratio(RatioKind::Dice, Form::Linear, Pooling::Batch, Absent::Zero),
-            ratio(RatioKind::SquaredDice, Form::Log, Pooling::Sample, Absent::Skip),
-            ratio(RatioKind::Tversky(0.3, 0.9), Form::Linear, Pooling::Sample, Absent::Count),
-            ratio(RatioKind::Jaccard, Form::Linear, Pooling::Batch, Absent::Zero),
-            Term::GeneralizedDice(GeneralizedDice::default()),
-            Term::GeneralizedDice(GeneralizedDice { weighting: Weighting::Simple, form: Form::Log, ..Default::default() }),
-            Term::L1(Proportion { temperature: 2.0, ..Default::default() }),
-            Term::Kl(Proportion { temperature: 3.0, ..Default::default() }, true),
-            Term::DiceBias(Proportion { pooling: Pooling::Batch, ..Default::default() }),
-        ]
-    }
-
-    #[test]
-    fn gradients_agree_with_central_differences() {
-        let soft = |classes: usize| Target::Soft((0..10 * classes).map(|i| ((i * 7) % 9) as f64 / 8.0).collect());
-        for problem in [
-            problem(Activation::Softmax, 3, Target::Labels(vec![0, 1, 2, 0, 9, 1, 1, 0, 2, 1])),
-            problem(Activation::Sigmoid, 1, Target::Labels(vec![0, 1, 1, 0, 9, 1, 1, 0, 0, 1])),
-            problem(Activation::Sigmoid, 3, soft(3)),
-            problem(Activation::Softmax, 2, soft(2)),
-        ] {
-            for term in terms() {
-                let loss = [(1.0, term)];
-                let answer = answer(&problem, &loss);
-                for i in 0..problem.logits.len() {
-                    let step = 1e-5;
-                    let at = |by: f64| {
-                        let mut moved = problem.clone();
-                        moved.logits[i] += by;
-                        super::answer(&moved, &loss).total.value
-                    };
-                    let difference = (at(step) - at(-step)) / (2.0 * step);
-                    let error = (answer.gradient[i] - difference).abs();
-                    assert!(error < 1e-8, "{:?}: at {i} {} against {difference}", loss[0].1, answer.gradient[i]);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn values_by_hand() {
-        let uniform = Problem {
-            samples: 1,
-            classes: 4,
-            pixels: 4,
-            activation: Activation::Softmax,
-            logits: vec![0.0; 16],
-            target: Target::Labels(vec![0, 0, 1, 255]),
-            ignore: vec![255],
-            weights: None,
-            prior: None,
-        };
-        let value = |term| answer(&uniform, &[(1.0, term)]).total.value;
-        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-14, "{a} is not {b}");
-        close(value(Term::CrossEntropy(CrossEntropy::default())), 4.0f64.ln());
-        // P = 3/4 for all; I = 1/2, T = 2 and I = 1/4, T = 1; two absent classes give 0 and count.
-        close(value(Term::Ratio(Ratio::default())), ((1.0 - 1.0 / 2.75) + (1.0 - 0.5 / 1.75)) / 4.0);
-        close(value(Term::L1(Proportion { epsilon: 0.0, ..Default::default() })), (5.0 / 12.0 + 1.0 / 12.0 + 0.5) / 4.0);
-        // One-vs-all sigmoid focal at p = 1/2: a quarter of ln 2 on each of four channels.
-        close(value(Term::Focal(Focal::default())), 2.0f64.ln());
-        close(value(Term::LogRecall(LogRecall::default())), 2.0 * 4.0f64.ln() / 4.0);
-    }
-
-    #[test]
-    fn the_fourteen_names_are_known() {
-        let names = [
-            "CE",
-            "CE+L1",
-            "CE+KL",
-            "CE+DB",
-            "CE+Dice",
-            "CE+LogDice",
-            "Focal",
-            "Focal+L1",
-            "Focal+KL",
-            "Focal+Dice",
-            "Focal+LogDice",
-            "Dice",
-            "LogDice",
-            "GDice",
-        ];
-        for name in names {
-            assert_eq!(named(name).map(|terms| terms.len()), Some(name.split('+').count()), "{name}");
-        }
-        assert!(named("CE+Nothing").is_none());
-    }
-}
+mod tests;

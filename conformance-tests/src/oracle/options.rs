@@ -2,6 +2,11 @@
 
 use super::Activation;
 
+/// Name of the map of boundary.
+pub const SIGNED_DISTANCES: &str = "signed_distances";
+/// Name of the map of top-k.
+pub const HARDEST_PIXELS: &str = "hardest_pixels";
+
 /// Over what sums are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pooling {
@@ -139,6 +144,26 @@ pub struct Proportion {
     pub class_weights: Option<Vec<f64>>,
 }
 
+/// Options of boundary.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Boundary {
+    pub classes: Option<Vec<usize>>,
+    pub class_weights: Option<Vec<f64>>,
+    pub pooling: Pooling,
+    pub activation: Option<Activation>,
+}
+
+/// Options of top-k.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct TopK {
+    pub fraction: f64,
+    pub class_weights: Option<Vec<f64>>,
+    pub pooling: Pooling,
+    pub activation: Option<Activation>,
+}
+
 impl Default for CrossEntropy {
     fn default() -> Self {
         Self { class_weights: None, label_smoothing: 0.0, pooling: Pooling::Batch, activation: None }
@@ -188,6 +213,18 @@ impl Default for Proportion {
     }
 }
 
+impl Default for Boundary {
+    fn default() -> Self {
+        Self { classes: None, class_weights: None, pooling: Pooling::Batch, activation: None }
+    }
+}
+
+impl Default for TopK {
+    fn default() -> Self {
+        Self { fraction: 0.1, class_weights: None, pooling: Pooling::Batch, activation: None }
+    }
+}
+
 /// A term.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
@@ -201,6 +238,20 @@ pub enum Term {
     /// The flag: whether a sigmoid channel adds its background.
     Kl(Proportion, bool),
     DiceBias(Proportion),
+    Boundary(Boundary),
+    TopK(TopK),
+}
+
+impl Term {
+    /// Name of the map it reads, where it reads one.
+    #[must_use]
+    pub fn map(&self) -> Option<&'static str> {
+        match self {
+            Self::Boundary(_) => Some(SIGNED_DISTANCES),
+            Self::TopK(_) => Some(HARDEST_PIXELS),
+            _ => None,
+        }
+    }
 }
 
 /// The fourteen configurations of the authors.

@@ -5,20 +5,29 @@ use super::options::{
     Weighting,
 };
 use super::tape::Var;
-use super::{Activation, Quantity, World};
+use super::{Activation, Quantity, World, mapped};
 
-/// A term's value, and its matching, size and constant parts.
-pub(super) type Made = [Var; 4];
+/// A term's value; and its matching, size and constant parts, where it splits exactly.
+pub(super) struct Made {
+    pub(super) value: Var,
+    pub(super) split: Option<[Var; 3]>,
+}
+
+impl From<[Var; 4]> for Made {
+    fn from([value, matching, size, constant]: [Var; 4]) -> Self {
+        Self { value, split: Some([matching, size, constant]) }
+    }
+}
 
 /// c_k for the classes that count, else 0.
-fn weights(classes: usize, only: Option<&[usize]>, weights: Option<&[f64]>) -> Vec<f64> {
+pub(super) fn weights(classes: usize, only: Option<&[usize]>, weights: Option<&[f64]>) -> Vec<f64> {
     let counts = |k: &usize| only.is_none_or(|only| only.contains(k));
     (0..classes).map(|k| if counts(&k) { weights.map_or(1.0, |w| w[k]) } else { 0.0 }).collect()
 }
 
 impl World<'_> {
     /// Rows of sums at the level of the pooling.
-    fn pooled(&mut self, pooling: Pooling, sums: Vec<Vec<Var>>) -> Vec<Vec<Var>> {
+    pub(super) fn pooled(&mut self, pooling: Pooling, sums: Vec<Vec<Var>>) -> Vec<Vec<Var>> {
         match pooling {
             Pooling::Sample => sums,
             Pooling::Batch => {
@@ -30,19 +39,22 @@ impl World<'_> {
     }
 
     fn pooled_target(&self, pooling: Pooling, f: impl Fn(f64) -> f64) -> Vec<Vec<f64>> {
-        let sums = self.target_sums(f);
+        self.pooled_constants(pooling, self.target_sums(f))
+    }
+
+    pub(super) fn pooled_constants(&self, pooling: Pooling, sums: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
         match pooling {
             Pooling::Sample => sums,
             Pooling::Batch => vec![(0..self.problem.classes).map(|k| sums.iter().map(|row| row[k]).sum()).collect()],
         }
     }
 
-    fn pooled_valid(&self, pooling: Pooling) -> Vec<f64> {
+    pub(super) fn pooled_valid(&self, pooling: Pooling) -> Vec<f64> {
         self.pooled_target(pooling, |_| 1.0).into_iter().map(|row| row[0]).collect()
     }
 
     /// Mean of the rows' values.
-    fn mean(&mut self, values: &[Var]) -> Var {
+    pub(super) fn mean(&mut self, values: &[Var]) -> Var {
         let share = 1.0 / values.len() as f64;
         let parts: Vec<_> = values.iter().map(|&v| (share, v)).collect();
         self.tape.combine(&parts)
@@ -66,17 +78,16 @@ impl World<'_> {
 /// A term that is all matching.
 fn all_matching(world: &mut World<'_>, value: Var) -> Made {
     let nothing = world.tape.constant(0.0);
-    [value, value, nothing, nothing]
+    [value, value, nothing, nothing].into()
 }
 
 impl Term {
     pub(super) fn on(&self, world: &mut World<'_>) -> Made {
         match self {
             Self::CrossEntropy(o) => cross_entropy(world, o),
-            Self::Focal(o) => {
-                let value = focal(world, o);
-                all_matching(world, value)
-            }
+            Self::Focal(o) => Made { value: focal(world, o), split: None },
+            Self::Boundary(o) => Made { value: mapped::boundary(world, o), split: None },
+            Self::TopK(o) => Made { value: mapped::topk(world, o), split: None },
             Self::LogRecall(o) => {
                 let value = log_recall(world, o);
                 all_matching(world, value)
@@ -86,7 +97,7 @@ impl Term {
             Self::L1(_) | Self::DiceBias(_) | Self::Kl(..) => {
                 let value = self.penalty(world);
                 let nothing = world.tape.constant(0.0);
-                [value, nothing, value, nothing]
+                [value, nothing, value, nothing].into()
             }
         }
     }
@@ -185,7 +196,7 @@ fn cross_entropy(world: &mut World<'_>, o: &CrossEntropy) -> Made {
         world.mean(&rows)
     });
     let constant = constants.iter().zip(&shares).map(|(constant, share)| constant * share).sum::<f64>() / valid.len() as f64;
-    [value, matching, size, world.tape.constant(constant)]
+    [value, matching, size, world.tape.constant(constant)].into()
 }
 
 fn focal(world: &mut World<'_>, o: &Focal) -> Var {
@@ -299,7 +310,7 @@ fn ratio(world: &mut World<'_>, o: &Ratio) -> Made {
     let (target, valid) = (world.pooled_target(o.pooling, |y| y), world.pooled_valid(o.pooling));
     let squares = world.pooled_target(o.pooling, |y| y * y);
     let mut denominators = vec![Vec::new(); valid.len()];
-    let values: Vec<Vec<Made>> = (0..valid.len())
+    let values: Vec<Vec<[Var; 4]>> = (0..valid.len())
         .map(|row| {
             (0..classes)
                 .map(|k| {
@@ -333,10 +344,12 @@ fn ratio(world: &mut World<'_>, o: &Ratio) -> Made {
         })
         .collect();
     let c = weights(classes, o.classes.as_deref(), o.class_weights.as_deref());
-    [0, 1, 2, 3].map(|part| {
-        let values: Vec<Vec<Var>> = values.iter().map(|row| row.iter().map(|made| made[part]).collect()).collect();
-        class_mean(world, &values, (&target, &valid), &denominators, o.absent, &c)
-    })
+    [0, 1, 2, 3]
+        .map(|part| {
+            let values: Vec<Vec<Var>> = values.iter().map(|row| row.iter().map(|made| made[part]).collect()).collect();
+            class_mean(world, &values, (&target, &valid), &denominators, o.absent, &c)
+        })
+        .into()
 }
 
 fn generalized_dice(world: &mut World<'_>, o: &GeneralizedDice) -> Made {
@@ -356,7 +369,7 @@ fn generalized_dice(world: &mut World<'_>, o: &GeneralizedDice) -> Made {
             world.pooled(o.pooling, sums)
         })
     });
-    let values: Vec<Made> = (0..valid.len())
+    let values: Vec<[Var; 4]> = (0..valid.len())
         .map(|row| {
             if valid[row] == 0.0 {
                 return [world.tape.constant(0.0); 4];
@@ -387,10 +400,12 @@ fn generalized_dice(world: &mut World<'_>, o: &GeneralizedDice) -> Made {
             [value, matching, size, constant]
         })
         .collect();
-    [0, 1, 2, 3].map(|part| {
-        let values: Vec<Var> = values.iter().map(|made| made[part]).collect();
-        world.mean(&values)
-    })
+    [0, 1, 2, 3]
+        .map(|part| {
+            let values: Vec<Var> = values.iter().map(|made| made[part]).collect();
+            world.mean(&values)
+        })
+        .into()
 }
 
 /// The given proportion of a class in a sample, or in the batch by valid sizes; and what is left of 1.

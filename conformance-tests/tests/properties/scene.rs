@@ -1,8 +1,8 @@
 //! Random scenes and the sums of theory.
 
 use conformance_tests::adapters::Ndarray;
-use conformance_tests::oracle::{self, Problem, Target};
-use conformance_tests::{Adapter, Dtype, Input, Labels, Output};
+use conformance_tests::oracle::{self, Target};
+use conformance_tests::{Adapter, Dtype, Input, Output};
 use loss_core::Loss;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -47,11 +47,7 @@ impl Scene {
             shape: vec![self.samples, self.classes, self.pixels],
             logits: self.logits.clone(),
             target: Target::Labels(self.labels.clone()),
-            target_shape: None,
-            labels: Labels::I64,
-            weights: None,
-            prior: None,
-            strided: false,
+            ..Input::default()
         }
     }
 
@@ -73,18 +69,7 @@ impl Scene {
 
     /// T, P, I, L per class and M, pooled over the batch.
     pub(crate) fn sums(&self) -> Sums {
-        let problem = Problem {
-            samples: self.samples,
-            classes: self.classes,
-            pixels: self.pixels,
-            activation: oracle::Activation::Softmax,
-            logits: self.logits.clone(),
-            target: Target::Labels(self.labels.clone()),
-            ignore: vec![IGNORED],
-            weights: None,
-            prior: None,
-        };
-        let sums = oracle::statistics(&problem, 1.0);
+        let sums = oracle::statistics(&self.input().problem(oracle::Activation::Softmax, vec![IGNORED]), 1.0);
         let pool = |values: &[f64]| (0..self.classes).map(|k| values.iter().skip(k).step_by(self.classes).sum()).collect();
         Sums {
             valid: sums.valid.iter().sum(),
