@@ -4,7 +4,7 @@ use loss_core::{Loss, LossError};
 
 use crate::oracle::Target;
 use crate::tolerance::tolerance;
-use crate::{Adapter, Dtype, Input, Output};
+use crate::{Adapter, Dtype, Input, Maps, Output};
 
 /// A named check of a backend.
 pub type Check = (&'static str, fn(&dyn Adapter) -> Result<(), String>);
@@ -35,6 +35,11 @@ pub(crate) fn same(what: &str, a: &Output, b: &Output) -> Result<(), String> {
         Some(i) => Err(format!("{what}: gradients {} and {} at {i}", a.gradient[i], b.gradient[i])),
         None => Ok(()),
     }
+}
+
+/// Whether a backend takes a built-in term, whose maps are derived.
+pub(crate) fn takes(adapter: &dyn Adapter, term: &str) -> bool {
+    adapter.maps() == Maps::Derived || !["boundary", "topk"].contains(&term)
 }
 
 /// The widest type of logits that a backend reads: what checks of values use.
