@@ -1,6 +1,6 @@
 //! What named checks are written with.
 
-use loss_core::{Loss, LossError};
+use loss_core::{Detail, Loss, LossError};
 
 use crate::oracle::Target;
 use crate::tolerance::tolerance;
@@ -35,6 +35,12 @@ pub(crate) fn same(what: &str, a: &Output, b: &Output) -> Result<(), String> {
         Some(i) => Err(format!("{what}: gradients {} and {} at {i}", a.gradient[i], b.gradient[i])),
         None => Ok(()),
     }
+}
+
+/// Whether a backend takes a built-in term, which may read maps.
+pub(crate) fn takes(adapter: &dyn Adapter, term: &str) -> bool {
+    let program = term.parse::<Loss>().and_then(|loss| loss.program(3, Detail::Total));
+    adapter.reads_maps() || program.is_ok_and(|program| program.plan().maps().is_empty())
 }
 
 /// The widest type of logits that a backend reads: what checks of values use.

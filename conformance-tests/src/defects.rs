@@ -5,7 +5,7 @@
 
 use loss_core::{Activation, Loss, PRESETS, catalogue};
 
-use crate::check::{Check, close, labels, logit_at, loss, pixels, refused, run, slack, widest};
+use crate::check::{Check, close, labels, logit_at, loss, pixels, refused, run, slack, takes, widest};
 use crate::inputs::{input, numbers};
 use crate::oracle::Target;
 use crate::{Adapter, Dtype, Input};
@@ -110,6 +110,7 @@ fn another(term: &str, option: &str) -> Option<&'static str> {
         (_, "pooling") => "pooling=sample",
         ("focal" | "gdice", "activation") => "activation=softmax",
         (_, "activation") => "activation=sigmoid",
+        (_, "fraction") => "fraction=0.5",
         (_, "gamma") => "gamma=1",
         (_, "alpha") => "alpha=0.3",
         (_, "beta") => "beta=0.9",
@@ -134,7 +135,7 @@ fn every_option_counts(adapter: &dyn Adapter) -> Result<(), String> {
     let [mut full, mut sparse] = [3, 4].map(|seed| input(&[2, 3, 10], seed));
     *labels(&mut full)? = vec![0, 1, 1, 2, 0, 1, 0, 255, 255, 0, 0, 1, 2, 2, 2, 0, 0, 2, 0, 0];
     *labels(&mut sparse)? = vec![0, 1, 1, 0, 0, 1, 0, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    for term in catalogue() {
+    for term in catalogue().into_iter().filter(|term| takes(adapter, term.name)) {
         for option in &term.options {
             let other = another(term.name, option.name)
                 .ok_or_else(|| format!("{}: no other value known for `{}`", term.name, option.name))?;
@@ -376,7 +377,7 @@ fn range(adapter: &dyn Adapter) -> Result<(), String> {
 
 fn terms_reach_the_total(adapter: &dyn Adapter) -> Result<(), String> {
     let input = input(&[2, 3, 10], 20);
-    for term in catalogue() {
+    for term in catalogue().into_iter().filter(|term| takes(adapter, term.name)) {
         let alone = run(adapter, &loss(term.name)?, &input, widest(adapter))?;
         let both = run(adapter, &loss(&format!("ce + 0.5 * {}", term.name))?, &input, widest(adapter))?;
         let ce = run(adapter, &loss("ce")?, &input, widest(adapter))?;

@@ -3,7 +3,7 @@
 use loss_core::expr::{Algebra, HostAlgebra, Op, Table};
 use loss_core::{Activation, Loss, LossError, Role};
 
-use crate::check::{labels, run};
+use crate::check::{labels, run, takes};
 use crate::inputs::input;
 use crate::{Adapter, Dtype, Input, Output};
 
@@ -122,7 +122,7 @@ fn nothing_valid(loss: &Loss, classes: usize, adapter: &dyn Adapter) -> Result<(
 /// # Errors
 /// The first law that is broken, in words.
 pub fn check_built_in(adapter: &dyn Adapter) -> Result<(), String> {
-    for term in loss_core::catalogue() {
+    for term in loss_core::catalogue().into_iter().filter(|term| takes(adapter, term.name)) {
         let loss: Loss = term.name.parse().map_err(|error: loss_core::LossError| error.to_string())?;
         for (activation, classes) in [(Activation::Softmax, 3), (Activation::Sigmoid, 3), (Activation::Sigmoid, 1)] {
             check(&loss.clone().with_activation(activation), classes, adapter)?;

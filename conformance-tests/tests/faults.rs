@@ -2,7 +2,7 @@
 
 use conformance_tests::adapters::Ndarray;
 use conformance_tests::oracle::Target;
-use conformance_tests::{Adapter, Dtype, Input, Output, suite};
+use conformance_tests::{Adapter, Dtype, Input, InputMap, Output, suite};
 use loss_core::{Evaluation, Loss, LossError};
 
 /// `backend-ndarray` with a fault: in what it is asked, or in what it answers.
@@ -10,6 +10,8 @@ use loss_core::{Evaluation, Loss, LossError};
 struct Faulty {
     ask: fn(Loss, Input) -> (Loss, Input),
     answer: fn(&Loss, &Input, &mut Output),
+    /// What becomes of each map.
+    map: Option<fn(&mut InputMap)>,
     /// Whether refusals are swallowed.
     lenient: bool,
 }
@@ -20,7 +22,8 @@ impl Adapter for Faulty {
     }
 
     fn value_and_gradient(&self, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Output, LossError> {
-        let (asked, given) = (self.ask)(loss.clone(), input.clone());
+        let (asked, mut given) = (self.ask)(loss.clone(), input.clone());
+        self.map.into_iter().for_each(|change| given.maps.iter_mut().for_each(change));
         let mut output = match Ndarray.value_and_gradient(&asked, &given, dtype) {
             Err(_) if self.lenient => Output { total: 0.0, terms: Vec::new(), gradient: vec![0.0; input.logits.len()] },
             other => other?,
@@ -34,7 +37,7 @@ impl Adapter for Faulty {
     }
 }
 
-const NONE: Faulty = Faulty { ask: |loss, input| (loss, input), answer: |_, _, _| {}, lenient: false };
+const NONE: Faulty = Faulty { ask: |loss, input| (loss, input), answer: |_, _, _| {}, map: None, lenient: false };
 
 const fn answers(answer: fn(&Loss, &Input, &mut Output)) -> Faulty {
     Faulty { answer, ..NONE }
@@ -49,6 +52,11 @@ fn rewritten(loss: &Loss, from: &str, to: &str) -> Loss {
     let fresh: Loss = loss.to_string().replace(from, to).parse().expect("text that reads");
     assert_ne!(&fresh, loss, "the fault changes something");
     fresh
+}
+
+/// Other maps than those given.
+const fn maps(change: fn(&mut InputMap)) -> Faulty {
+    Faulty { map: Some(change), ..NONE }
 }
 
 /// Labels 255 as another label, and not ignored any more.
@@ -179,6 +187,56 @@ const FAULTS: &[(&str, Faulty, &str)] = &[
             (loss, input)
         }),
         "CE/softmax/strided/f64",
+    ),
+    (
+        "the sign of a map",
+        maps(|map| map.values.iter_mut().for_each(|value| *value = -*value)),
+        "boundary/softmax/given_maps/f64",
+    ),
+    (
+        "the map of another sample",
+        maps(|map| {
+            let of_sample = map.values.len() / 2;
+            map.values.rotate_left(of_sample);
+        }),
+        "boundary/softmax/given_maps/f64",
+    ),
+    (
+        "the map of another class",
+        maps(|map| {
+            let of_class = map.values.len() / 2 / map.channels;
+            map.values.chunks_mut(3 * of_class).for_each(|sample| sample.rotate_left(of_class));
+        }),
+        "boundary/softmax/given_maps/f64",
+    ),
+    ("the spacing left out", asks(|loss, input| (loss, Input { spacing: None, ..input })), "boundary/softmax/spacing/f64"),
+    (
+        "the spacing of another axis",
+        asks(|loss, mut input| {
+            input.spacing.iter_mut().for_each(|spacing| spacing.reverse());
+            (loss, input)
+        }),
+        "boundary/softmax/spacing_3d/f64",
+    ),
+    // Were m in proportion to the losses that it picks, their slope would count twice.
+    (
+        "a gradient through a map",
+        answers(|_, _, o| o.gradient.iter_mut().for_each(|g| *g *= 2.0)),
+        "topk/softmax/given_maps/f64",
+    ),
+    ("ignored pixels are outside of regions", asks(counted), "boundary/softmax/ignored/f64"),
+    (
+        "the hardest of the batch, not of each sample",
+        asks(|loss, input| (rewritten(&loss, "pooling=sample", "pooling=batch"), input)),
+        "topk(fraction=0.3, pooling=sample)/softmax/2d/f64",
+    ),
+    (
+        "parts of a term that has no exact split",
+        answers(|_, _, o| {
+            let value = o.terms[0][0];
+            o.terms[0] = vec![value, value, 0.0, 0.0];
+        }),
+        "topk/softmax/2d/f64",
     ),
     ("sums kept in f32", answers(narrow_sums), "large/ce + dice + l1 with 1e8 logits"),
     (

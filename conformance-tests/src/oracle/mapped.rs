@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(share_at_threshold(&order, 0.51), (0.5, 1.0));
         assert_eq!(share_at_threshold(&order, 0.001), (0.9, 1.0));
         assert_eq!(share_at_threshold(&order, 1.0), (0.1, 1.0));
-        assert_eq!(share_at_threshold(&[0.2, 0.9, 0.2, 0.2], 0.5), (0.2, 1.0 / 3.0));
+        assert_eq!(share_at_threshold(&[0.2, 0.9, 0.2, 0.2], 0.5), (0.2, f64::from(1.0f32 / 3.0)));
         let hundred: Vec<f64> = (0..100).map(f64::from).collect();
         assert_eq!(share_at_threshold(&hundred, 0.07), (93.0, 1.0));
     }
@@ -165,7 +165,8 @@ mod tests {
         let tied = channel(&[4], &[1, 1, 1, 1], &[1.0, -2.0, 1.0, 1.0]);
         let found = answer(&problem(&tied), &[(1.0, topk(0.5))]);
         close(found.total.value, (loss(-2.0) + loss(1.0)) / 2.0);
-        close(found.gradient[2], -1.0 / (1.0 + 1.0f64.exp()) / 3.0 / 2.0);
+        let third = f64::from(1.0f32 / 3.0);
+        close(found.gradient[2], -third / (1.0 + 1.0f64.exp()) / (1.0 + 3.0 * third));
         // Samples by themselves; the second has nothing valid.
         let two = channel(&[2], &[1, 1, 9, 9], &[1.0, -2.0, 0.0, 0.0]);
         close(value(&two, Term::TopK(TopK { pooling: Pooling::Sample, ..Default::default() })), loss(-2.0) / 2.0);

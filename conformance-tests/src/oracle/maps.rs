@@ -122,7 +122,8 @@ pub(super) fn share_at_threshold(losses: &[f64], fraction: f64) -> (f64, f64) {
     let threshold = sorted[count - 1];
     let above = losses.iter().filter(|loss| **loss > threshold).count();
     let tied = losses.iter().filter(|loss| **loss == threshold).count();
-    (threshold, (count - above) as f64 / tied as f64)
+    // Maps are kept in `f32`.
+    (threshold, f64::from(((count - above) as f64 / tied as f64) as f32))
 }
 
 /// How far the losses next to the threshold are from it, relative to the larger of the two, at

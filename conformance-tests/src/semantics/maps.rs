@@ -1,16 +1,17 @@
 //! What is asked of maps: of those that the caller gives, read by a term written for it.
 
 use loss_core::expr::{Expr, Scalar};
-use loss_core::{GroundTruthMatching, InsideTruth, Loss, LossError, Map, Side, matching};
+use loss_core::{Activation, GroundTruthMatching, InsideTruth, Loss, LossError, Map, Side, matching};
 
 use crate::check::{Check, close, labels, logit_at, loss, pixels, refused, run, same, widest};
 use crate::inputs::{input, numbers};
-use crate::oracle::Target;
+use crate::oracle::{HARDEST_PIXELS, SIGNED_DISTANCES, Target};
 use crate::{Adapter, Dtype, Input, InputMap};
 
 /// The rows for a backend that reads such maps.
-pub(crate) fn checks(reads_maps: bool) -> &'static [Check] {
-    if reads_maps { GIVEN } else { WITHOUT }
+pub(crate) fn checks(reads_maps: bool) -> impl Iterator<Item = &'static Check> {
+    let rows: [&[Check]; 2] = if reads_maps { [GIVEN, DERIVED] } else { [WITHOUT, &[]] };
+    rows.into_iter().flatten()
 }
 
 const WITHOUT: &[Check] = &[("a_backend_without_maps_refuses_them", without_maps)];
@@ -22,6 +23,13 @@ const GIVEN: &[Check] = &[
     ("a_map_at_an_ignored_pixel_has_no_influence_even_when_nan", ignored),
     ("a_map_that_is_not_finite_is_refused", not_finite),
     ("a_map_is_a_constant_to_the_gradient", constant),
+];
+
+const DERIVED: &[Check] = &[
+    ("distances_are_of_labels_on_one_to_three_axes", distances_of_labels),
+    ("a_spacing_is_a_length_for_each_axis", spacings),
+    ("a_longer_spacing_is_a_larger_distance", scaled_spacing),
+    ("a_given_map_takes_the_place_of_one_that_is_derived", in_place),
 ];
 
 /// The Cross-Entropy of each sample, its pixels times the map `weight`.
@@ -80,17 +88,20 @@ fn unfit(adapter: &dyn Adapter) -> Result<(), String> {
 }
 
 fn ignored(adapter: &dyn Adapter) -> Result<(), String> {
-    for channels in [1, 3] {
-        let mut plain = mapped("weight", channels, 63);
+    let named = |text: &str, map| Ok::<_, String>((loss(text)?.with_ignore_index(255), map));
+    let losses = [Ok((weighed(), "weight")), named("boundary", SIGNED_DISTANCES), named("topk", HARDEST_PIXELS)];
+    for (channels, known) in [1, 3].into_iter().flat_map(|channels| losses.iter().map(move |known| (channels, known))) {
+        let (loss, name) = known.as_ref().map_err(String::clone)?;
+        let mut plain = mapped(name, channels, 63);
         plain.weights = Some((0..20).map(|i| f64::from(u8::from(i != 16))).collect());
         labels(&mut plain)?[3] = 255;
-        let want = run(adapter, &weighed(), &plain, Dtype::F32)?;
+        let want = run(adapter, loss, &plain, Dtype::F32)?;
         for poison in [1e30, f64::NAN, f64::INFINITY] {
             let mut poisoned = plain.clone();
             for (n, s) in [(0, 3), (1, 6)] {
                 (0..channels).for_each(|k| poisoned.maps[0].values[(n * channels + k) * 10 + s] = poison);
             }
-            same(&format!("{poison}, {channels} channels"), &run(adapter, &weighed(), &poisoned, Dtype::F32)?, &want)?;
+            same(&format!("{name}, {poison}, {channels} channels"), &run(adapter, loss, &poisoned, Dtype::F32)?, &want)?;
         }
     }
     Ok(())
@@ -132,4 +143,71 @@ fn without_maps(adapter: &dyn Adapter) -> Result<(), String> {
         Err(LossError::Unsupported { .. } | LossError::Backend { .. }) => Ok(()),
         other => Err(format!("{other:?}")),
     }
+}
+
+fn unsupported(adapter: &dyn Adapter, text: &str, input: &Input) -> Result<(), String> {
+    match adapter.value_and_gradient(&loss(text)?, input, Dtype::F32) {
+        Err(LossError::Unsupported { .. }) => Ok(()),
+        other => Err(format!("{text} on {:?}: {other:?}", input.shape)),
+    }
+}
+
+fn distances_of_labels(adapter: &dyn Adapter) -> Result<(), String> {
+    let hard = input(&[2, 3, 10], 68);
+    let soft = Input { target: Target::Soft(vec![1.0 / 3.0; 60]), ..hard.clone() };
+    unsupported(adapter, "boundary", &soft)?;
+    run(adapter, &loss("topk")?, &soft, Dtype::F32)?;
+    run(adapter, &loss("boundary")?, &hard, Dtype::F32)?;
+    unsupported(adapter, "ce + boundary", &input(&[4, 3], 68))?;
+    // No adapter need have six axes.
+    unsupported(adapter, "boundary", &input(&[2, 3, 2, 2, 2, 2], 68))
+}
+
+fn spacings(adapter: &dyn Adapter) -> Result<(), String> {
+    let plain = input(&[2, 3, 4, 5], 69);
+    let with = |spacing: &[f64]| Input { spacing: Some(spacing.to_vec()), ..plain.clone() };
+    let boundary = loss("boundary")?;
+    let want = run(adapter, &boundary, &plain, Dtype::F32)?;
+    same("1, 1", &run(adapter, &boundary, &with(&[1.0, 1.0]), Dtype::F32)?, &want)?;
+    for bad in [&[][..], &[1.0], &[1.0, 1.0, 1.0], &[1.0, 0.0], &[1.0, -1.0], &[f64::NAN, 1.0], &[1.0, f64::INFINITY]] {
+        match adapter.value_and_gradient(&boundary, &with(bad), Dtype::F32) {
+            Err(LossError::Unsupported { .. } | LossError::ShapeMismatch { .. } | LossError::ValueOutOfRange { .. }) => {}
+            other => return Err(format!("a spacing of {bad:?}: {other:?}")),
+        }
+    }
+    Ok(())
+}
+
+fn scaled_spacing(adapter: &dyn Adapter) -> Result<(), String> {
+    // φ grows by d outside and by −d inside, where the 1 does not: one inside pixel at the end.
+    let mut line = input(&[1, 1, 4], 70);
+    *labels(&mut line)? = vec![1, 0, 0, 0];
+    line.logits.fill(0.0);
+    let boundary = loss("boundary")?.with_activation(Activation::Sigmoid);
+    for length in [1.0, 3.0, 0.25] {
+        let spaced = Input { spacing: Some(vec![length]), ..line.clone() };
+        let got = run(adapter, &boundary, &spaced, Dtype::F32)?.total;
+        let want = ((1.0 + 2.0 + 3.0) * length - (length - 1.0)) * 0.5 / 4.0;
+        if (got - want).abs() > 1e-6 {
+            return Err(format!("a spacing of {length} gives {got}, not {want}"));
+        }
+    }
+    Ok(())
+}
+
+fn in_place(adapter: &dyn Adapter) -> Result<(), String> {
+    // A map of zeros leaves nothing; one under another name changes nothing.
+    for (text, name) in [("boundary", SIGNED_DISTANCES), ("topk", HARDEST_PIXELS)] {
+        let plain = input(&[2, 3, 10], 71);
+        let given =
+            |name, value| Input { maps: vec![InputMap { name, channels: 1, values: vec![value; 20] }], ..plain.clone() };
+        let loss = loss(text)?;
+        let want = run(adapter, &loss, &plain, Dtype::F32)?;
+        same(text, &run(adapter, &loss, &given("weight", 0.0), Dtype::F32)?, &want)?;
+        let nothing = run(adapter, &loss, &given(name, 0.0), Dtype::F32)?;
+        if nothing.total != 0.0 || nothing.gradient.iter().any(|g| *g != 0.0) {
+            return Err(format!("{text} with a map of zeros: {} {:?}", nothing.total, nothing.gradient));
+        }
+    }
+    Ok(())
 }
