@@ -124,7 +124,6 @@ fn another(term: &str, option: &str) -> Option<&'static str> {
         (_, "target") => "target=[0.2, 0.2, 0.6]",
         (_, "epsilon") => "epsilon=0.1",
         (_, "weighting") => "weighting=simple",
-        (_, "fraction") => "fraction=0.5",
         (_, "background") => "background=false, activation=sigmoid",
         _ => return None,
     })

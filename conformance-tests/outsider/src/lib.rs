@@ -100,7 +100,7 @@ impl Target {
             None => Ok(factors),
             Some(k) => {
                 let position = Geometry::position(&self.shape, (n * classes + k) * pixels + s);
-                let (what, expected) = (Argument::Map, "finite numbers");
+                let (what, expected) = (Argument::Map, "finite numbers of the type that is computed in");
                 Err(LossError::ValueOutOfRange { what, value: factors[k], expected, position })
             }
         }

@@ -164,8 +164,8 @@ mod tests {
         // Three of a kind share one place: a third of a slope each.
         let tied = channel(&[4], &[1, 1, 1, 1], &[1.0, -2.0, 1.0, 1.0]);
         let found = answer(&problem(&tied), &[(1.0, topk(0.5))]);
-        close(found.total.value, (loss(-2.0) + loss(1.0)) / 2.0);
         let third = f64::from(1.0f32 / 3.0);
+        close(found.total.value, (loss(-2.0) + 3.0 * third * loss(1.0)) / (1.0 + 3.0 * third));
         close(found.gradient[2], -third / (1.0 + 1.0f64.exp()) / (1.0 + 3.0 * third));
         // Samples by themselves; the second has nothing valid.
         let two = channel(&[2], &[1, 1, 9, 9], &[1.0, -2.0, 0.0, 0.0]);
