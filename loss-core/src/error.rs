@@ -1,6 +1,6 @@
 //! What can go wrong, with both sides of every disagreement named.
 
-use crate::Activation;
+use crate::activation::Activation;
 use crate::number::number;
 
 /// Which array of a call an error is about.
@@ -307,6 +307,13 @@ pub enum LossError {
         operation: &'static str,
         /// The library's own error.
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A state that no call can bring about: a defect of this library.
+    #[error("{what}: this is a defect of segloss and not of the call; please report it to its maintainers, with the loss")]
+    #[non_exhaustive]
+    Internal {
+        /// The state, in words.
+        what: &'static str,
     },
 }
 

@@ -26,6 +26,7 @@
 //! assert_eq!(loss.to_string(), "ce + 0.5 * size_cap");
 //! ```
 
+mod activation;
 pub mod backend;
 mod compose;
 mod error;
@@ -48,6 +49,7 @@ pub mod matching;
 pub mod overlap;
 pub mod penalty;
 
+pub use activation::Activation;
 pub use backend::{Backend, LogitGradient};
 pub use compose::{Loss, matching, overlap, penalty};
 pub use error::{Argument, LossError};
@@ -59,6 +61,6 @@ pub use program::{Detail, Inputs, Outputs, Program, TermOutputs};
 pub use regions::{AllRegions, InsideTruth, RegionSizes};
 pub use schedule::Schedule;
 pub use spec::{PRESETS, catalogue};
-pub use statistics::{Activation, Map, Over, Probability, Quantity, Side, Statistic, Temperature};
+pub use statistics::{Map, Over, Probability, Quantity, Side, Statistic, Temperature};
 pub use term::{Decomposition, GroundTruthMatching, Overlap, RegionSizePenalty, Role, SplitOf, Term};
 pub use tiles::{Tiles, Whole};

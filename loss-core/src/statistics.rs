@@ -3,27 +3,9 @@
 use std::fmt::{Display, Formatter};
 use std::sync::Arc;
 
-use crate::LossError;
+use crate::activation::Activation;
+use crate::error::LossError;
 use crate::expr::PixelFunction;
-
-/// How logits become probabilities.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Activation {
-    /// Over the class axis: the classes exclude each other. Needs K ≥ 2.
-    #[default]
-    Softmax,
-    /// Each channel by itself: K two-class problems; binary segmentation is K = 1.
-    Sigmoid,
-}
-
-impl Display for Activation {
-    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Softmax => "softmax",
-            Self::Sigmoid => "sigmoid",
-        })
-    }
-}
 
 /// The factor τ > 0 on the logits before the activation. High values approach the hard prediction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -323,7 +305,7 @@ impl Display for Statistic {
                 write!(f, "[{function:?}]")?;
             }
             if p.temperature != Temperature::ONE {
-                write!(f, "({})", crate::spec::number(p.temperature.value()))?;
+                write!(f, "({})", crate::number::number(p.temperature.value()))?;
             }
         }
         match &self.map {

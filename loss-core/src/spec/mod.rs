@@ -6,8 +6,6 @@ mod text;
 pub(crate) mod value;
 mod vocabulary;
 
-// `statistics.rs` still takes it from here.
-pub(crate) use crate::number::number;
 pub use describe::{Describe, OptionDoc, Visitor, text_of};
 pub use value::{OptionValue, Value};
 pub use vocabulary::{TermDoc, Vocabulary, catalogue};
