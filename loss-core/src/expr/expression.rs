@@ -1,29 +1,15 @@
-//! Expressions over region statistics, typed by the axes they vary over.
-//!
-//! An [`Expr`] is a shared, immutable tree of [`Op`]s over [`Leaf`]s. Its type parameter says over which axes it varies:
-//! [`Regions`] `[N, K]`, [`Samples`] `[N, 1]`, [`Classes`] `[1, K]` or [`Scalar`]; [`Pixel`] expressions are functions of one
-//! pixel's log-probability. A smaller shape broadcasts into a larger one; adding a per-class to a per-sample expression does
-//! not compile, because it is hardly ever meant.
-
-mod algebra;
-mod axes;
-mod display;
-mod leaf;
-mod op;
-mod pixel;
-mod tape;
-
-pub use algebra::{Algebra, HostAlgebra, OnHost, Table};
-pub use axes::{Axes, Broadcast, Classes, Extent, Pixel, Regions, Samples, Scalar};
-pub use leaf::Leaf;
-pub use op::Op;
-pub use pixel::{PixelFunction, PixelStep};
-pub(crate) use tape::{Index, Tape};
+//! Expressions: what terms are written in.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-/// Smaller than any mass, proportion or divisor that means something, and still a normal number in `f32`.
+use super::axes::{Axes, Broadcast, Classes, Extent, Regions, Samples, Scalar};
+use super::leaf::Leaf;
+use super::node::{Kind, Node};
+use super::op::Op;
+
+/// Smaller than any mass, proportion or divisor that means something, and still a normal number in
+/// `f32`.
 pub(crate) const TINY: f64 = 1e-30;
 
 /// An expression that varies over the axes `A`. Cloning is cheap.
@@ -37,34 +23,6 @@ pub(crate) const TINY: f64 = 1e-30;
 pub struct Expr<A> {
     node: Arc<Node>,
     axes: PhantomData<fn() -> A>,
-}
-
-#[derive(Debug)]
-pub(crate) struct Node {
-    pub(crate) kind: Kind,
-    /// The axes the value really varies over: at most those of the type.
-    pub(crate) extent: Extent,
-}
-
-impl Drop for Node {
-    /// Not by recursion: a deep expression must not overflow the thread's stack.
-    fn drop(&mut self) {
-        let mut pending = Vec::new();
-        if let Kind::Apply(_, arguments) = &mut self.kind {
-            pending.append(arguments);
-        }
-        while let Some(node) = pending.pop() {
-            if let Some(Self { kind: Kind::Apply(_, arguments), .. }) = Arc::into_inner(node).as_mut() {
-                pending.append(arguments);
-            }
-        }
-    }
-}
-
-#[derive(Debug)]
-pub(crate) enum Kind {
-    Leaf(Leaf),
-    Apply(Op, Vec<Arc<Node>>),
 }
 
 impl<A> Clone for Expr<A> {
@@ -94,7 +52,7 @@ impl<A> Expr<A> {
     }
 
     fn unary<B>(&self, op: Op, extent: Extent) -> Expr<B> {
-        Expr::wrap(Arc::new(Node { kind: Kind::Apply(op, vec![Arc::clone(&self.node)]), extent }))
+        Expr::wrap(Arc::new(Node { kind: Kind::Apply(op, Arc::clone(&self.node), None), extent }))
     }
 
     fn map(&self, op: Op) -> Self {
@@ -103,7 +61,7 @@ impl<A> Expr<A> {
 
     fn binary<B, C>(&self, op: Op, other: &Expr<B>) -> Expr<C> {
         let extent = self.node.extent.join(other.node.extent);
-        Expr::wrap(Arc::new(Node { kind: Kind::Apply(op, vec![Arc::clone(&self.node), Arc::clone(&other.node)]), extent }))
+        Expr::wrap(Arc::new(Node { kind: Kind::Apply(op, Arc::clone(&self.node), Some(Arc::clone(&other.node))), extent }))
     }
 
     /// A number, of any shape.
@@ -129,13 +87,15 @@ impl<A> Expr<A> {
         self.map(Op::ExpM1)
     }
 
-    /// Natural logarithm of `max(x, 1e-30)`: finite for an empty region, with derivative 0 below the floor.
+    /// Natural logarithm of `max(x, 1e-30)`: finite for an empty region, with derivative 0 below
+    /// the floor.
     #[must_use]
     pub fn ln(&self) -> Self {
         self.max(TINY).map(Op::Ln)
     }
 
-    /// `x^exponent` for `x ≥ 0`. The derivative at 0 is finite also for exponents below 1 (`x` is floored at 1e-30 there).
+    /// `x^exponent` for `x ≥ 0`. The derivative at 0 is finite also for exponents below 1 (`x` is
+    /// floored at 1e-30 there).
     #[must_use]
     pub fn powf(&self, exponent: f64) -> Self {
         if exponent == 1.0 { self.clone() } else { self.map(Op::powf(exponent)) }
@@ -180,60 +140,47 @@ impl<A> Expr<A> {
         self.binary(Op::Div, &divisor.max(TINY))
     }
 
-    fn sum_over(&self, op: Op, count: Leaf, varies: bool, extent: Extent) -> Arc<Node> {
-        if varies { self.unary::<A>(op, extent).node } else { self.binary::<A, A>(Op::Mul, &Expr::leaf(count)).node }
+    /// The sum over an axis; of a value that does not vary over it, times the length of the axis.
+    fn sum<B>(&self, op: Op, count: Leaf) -> Expr<B> {
+        let (extent, after) = (self.node.extent, self.node.extent.after(op));
+        if after == extent { self.binary(Op::Mul, &Expr::<A>::leaf(count)) } else { self.unary(op, after) }
     }
 
-    fn sum_samples_node(&self) -> Arc<Node> {
-        let extent = self.node.extent;
-        self.sum_over(Op::SumSamples, Leaf::SampleCount, extent.samples, Extent { samples: false, ..extent })
-    }
-
-    fn sum_classes_node(&self) -> Arc<Node> {
-        let extent = self.node.extent;
-        self.sum_over(Op::SumClasses, Leaf::ClassCount, extent.classes, Extent { classes: false, ..extent })
-    }
-
-    fn mean_samples_node(&self) -> Arc<Node> {
-        if !self.node.extent.samples {
-            return Arc::clone(&self.node);
+    fn mean<B>(&self, op: Op, count: Leaf) -> Expr<B> {
+        let (extent, after) = (self.node.extent, self.node.extent.after(op));
+        if after == extent {
+            return Expr::wrap(Arc::clone(&self.node));
         }
-        (Expr::<Scalar>::wrap(self.sum_samples_node()) / Expr::<Scalar>::leaf(Leaf::SampleCount)).node
-    }
-
-    fn mean_classes_node(&self) -> Arc<Node> {
-        if !self.node.extent.classes {
-            return Arc::clone(&self.node);
-        }
-        (Expr::<Scalar>::wrap(self.sum_classes_node()) / Expr::<Scalar>::leaf(Leaf::ClassCount)).node
+        self.unary::<B>(op, after).binary(Op::Div, &Expr::<B>::leaf(count))
     }
 }
 
 macro_rules! reductions {
-    ($($from:ident, $method:ident, $node:ident, $to:ident, $doc:literal;)*) => {$(
+    ($($from:ident, $method:ident, $fold:ident($op:ident, $count:ident), $to:ident, $doc:literal;)*) => {$(
         impl Expr<$from> {
             #[doc = $doc]
             #[must_use]
             pub fn $method(&self) -> Expr<$to> {
-                Expr::wrap(self.$node())
+                self.$fold(Op::$op, Leaf::$count)
             }
         }
     )*};
 }
 
 reductions! {
-    Regions, sum_classes, sum_classes_node, Samples, "Sum over classes: `[N, K]` to `[N, 1]`.";
-    Regions, mean_classes, mean_classes_node, Samples, "Mean over classes: `[N, K]` to `[N, 1]`.";
-    Regions, sum_samples, sum_samples_node, Classes, "Sum over samples: `[N, K]` to `[1, K]`.";
-    Regions, mean_samples, mean_samples_node, Classes, "Mean over all samples: `[N, K]` to `[1, K]`.";
-    Classes, sum_classes, sum_classes_node, Scalar, "Sum over classes: `[1, K]` to a scalar.";
-    Classes, mean_classes, mean_classes_node, Scalar, "Mean over classes: `[1, K]` to a scalar.";
-    Samples, sum_samples, sum_samples_node, Scalar, "Sum over samples: `[N, 1]` to a scalar.";
-    Samples, mean_samples, mean_samples_node, Scalar, "Mean over all samples: `[N, 1]` to a scalar.";
+    Regions, sum_classes, sum(SumClasses, ClassCount), Samples, "Sum over classes: `[N, K]` to `[N, 1]`.";
+    Regions, mean_classes, mean(SumClasses, ClassCount), Samples, "Mean over classes: `[N, K]` to `[N, 1]`.";
+    Regions, sum_samples, sum(SumSamples, SampleCount), Classes, "Sum over samples: `[N, K]` to `[1, K]`.";
+    Regions, mean_samples, mean(SumSamples, SampleCount), Classes, "Mean over all samples: `[N, K]` to `[1, K]`.";
+    Classes, sum_classes, sum(SumClasses, ClassCount), Scalar, "Sum over classes: `[1, K]` to a scalar.";
+    Classes, mean_classes, mean(SumClasses, ClassCount), Scalar, "Mean over classes: `[1, K]` to a scalar.";
+    Samples, sum_samples, sum(SumSamples, SampleCount), Scalar, "Sum over samples: `[N, 1]` to a scalar.";
+    Samples, mean_samples, mean(SumSamples, SampleCount), Scalar, "Mean over all samples: `[N, 1]` to a scalar.";
 }
 
 impl Expr<Classes> {
-    /// One number per class. A length other than the number of classes is an error when the loss meets its logits.
+    /// One number per class. A length other than the number of classes is an error when the loss
+    /// meets its logits.
     #[must_use]
     pub fn classes(values: &[f64]) -> Self {
         Self::leaf(Leaf::classes(values))
