@@ -3,12 +3,12 @@
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
-use crate::Real;
+use crate::blocks::Compiled;
 
 /// A type of logits, and the type they are computed in.
 pub trait Element: bytemuck::Zeroable + Copy + Send + Sync + 'static {
     /// `f32` for half precision, else the type itself.
-    type Compute: Real;
+    type Compute: Compiled;
 
     /// Brings numbers to the type they are computed in; exact. What is beyond the shorter slice stays as it is.
     fn load(from: &[Self], to: &mut [Self::Compute]);

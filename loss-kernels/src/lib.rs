@@ -7,22 +7,29 @@
 
 mod backend;
 mod block;
+mod blocks;
 mod columns;
+mod cut;
 mod element;
 mod functions;
 mod gradient;
 mod groups;
 mod instructions;
+mod layout;
 mod logarithm;
 mod membership;
 mod memory;
 mod pass;
 mod pixel;
+mod polynomials;
+mod prefetch;
 mod problem;
 mod real;
 mod simd;
+mod slopes;
 mod statistics;
 mod sums;
+mod upstream;
 
 pub use backend::Cpu;
 pub use element::Element;

@@ -8,13 +8,13 @@ use crate::simd::{Column, Lanes, Vectors};
 
 /// Logarithms of probabilities of all classes.
 pub(crate) trait Logarithms<S: Simd, C: Real>: Copy {
-    /// How many pairs of vectors a class has at most.
+    /// Pairs of vectors per class, with the padding of the buffers.
     fn length(self) -> usize;
     /// The pair `b` of the class `k`.
     fn at(self, k: usize, b: usize) -> Lanes<S, C>;
 }
 
-/// Those of an activation and side.
+/// The logarithms of any activation and side.
 #[derive(Clone, Copy)]
 pub(crate) enum AnyLogarithms<'a, S: Simd, C: Vectors> {
     Softmax(LogSoftmax<'a, S, C>),
@@ -43,7 +43,7 @@ pub(crate) struct LogSoftmax<'a, S: Simd, C: Vectors> {
     pub(crate) largest: Column<'a, S, C>,
 }
 
-/// log p, or of the background log(1 − p): z or −z, where that is negative, − log(1 + e^−|z|).
+/// log p = min(z, 0) − log(1 + e^−|z|); for the background log(1 − p), with −z.
 #[derive(Clone, Copy)]
 pub(crate) struct LogSigmoid<'a, S: Simd, C: Vectors, const BACKGROUND: bool> {
     pub(crate) z: Grid<'a, S, C>,
@@ -72,14 +72,14 @@ impl<S: Simd, C: Real, const BACKGROUND: bool> Logarithms<S, C> for LogSigmoid<'
     #[inline(always)]
     fn at(self, k: usize, b: usize) -> Lanes<S, C> {
         let z = self.z.at(k, b);
-        self.of(if BACKGROUND { -z } else { z }, (k, b))
+        self.of(if BACKGROUND { -z } else { z }, k, b)
     }
 }
 
 impl<S: Simd, C: Real, const BACKGROUND: bool> LogSigmoid<'_, S, C, BACKGROUND> {
-    /// The logarithm of the side whose logit this is: z or −z.
+    /// The logarithm of the side whose logit, z or −z, is given.
     #[inline(always)]
-    pub(crate) fn of(self, z: Lanes<S, C>, (k, b): (usize, usize)) -> Lanes<S, C> {
+    pub(crate) fn of(self, z: Lanes<S, C>, k: usize, b: usize) -> Lanes<S, C> {
         z.min(z.splat(C::zero())) - self.largest.at(k, b)
     }
 }
