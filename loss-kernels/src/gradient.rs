@@ -47,10 +47,7 @@ impl<C: Real> GradientColumns<C> {
     /// Before a block's first group.
     pub(crate) fn begin(&mut self, padded: usize) {
         self.fresh = true;
-        self.slopes.resize(padded);
-        self.out.resize(padded);
-        self.excess.resize(padded);
-        self.excess.column_mut(0).fill(C::zero());
+        self.excess.column_mut(0)[..padded].fill(C::zero());
     }
 
     /// Adds a group's part, whose probabilities have been computed.
@@ -110,7 +107,7 @@ impl<C: Real> GradientColumns<C> {
         handed: &[Upstream<C>],
     ) {
         let tau = Lanes::of(simd, C::of(group.temperature.value()));
-        let excess = pairs_mut(simd, self.excess.column_mut(0));
+        let excess = pairs_mut(simd, &mut self.excess.column_mut(0)[..block.padded()]);
         let (count, mut out) = (excess.len(), self.out.grid_mut(simd));
         let (scale, weight) = (block.scale(simd, group.activation).first(count), block.weight.lanes(simd, 0).first(count));
         let (power, slopes, y) = (block.power.grid(simd), self.slopes.grid(simd), y.first(count));
@@ -140,10 +137,10 @@ impl<C: Real> GradientColumns<C> {
         for k in 0..classes {
             let upstream = |side: &[Upstream<C>]| side.get(k).copied().unwrap_or(Upstream::zero(k, classes));
             let [region, background] = [upstream(region), upstream(background)];
-            let out = self.out.column_mut(k);
+            let out = &mut self.out.column_mut(k)[..block.padded()];
             let count = pairs_mut(simd, out).len();
-            let share = |side| block.side(side).lanes(simd, k).first(count);
-            let (p, q) = (share(Side::Region), share(Side::Background));
+            let (p, q) = (block.side(Side::Region).lanes(simd, k), block.side(Side::Background).lanes(simd, k));
+            let (p, q) = (p.first(count), q.first(count));
             let (w, y) = (block.weight.lanes(simd, 0).first(count), y.first(count));
             write_column!(simd, out, |b, old| {
                 let (p, q) = (p.at(b), q.at(b));

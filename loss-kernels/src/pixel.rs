@@ -108,9 +108,8 @@ impl<C: Real> PixelColumns<C> {
         wanted: Wanted,
         k: usize,
     ) -> Column<'_, S, C> {
-        let simd = math.simd;
-        self.log.resize(block.padded());
-        self.steps.resize(block.padded());
+        let (simd, padded) = (math.simd, block.padded());
+        self.log.resize(padded);
         let loaded = self.load(simd, block, of, k);
         let Self { functions, log, steps } = self;
         let Some(compiled) = functions.iter().find(|known| known.function == *of.function) else {
@@ -124,19 +123,21 @@ impl<C: Real> PixelColumns<C> {
         if loaded {
             for (i, step) in compiled.steps.iter().enumerate().filter(|(i, _)| needed[*i]) {
                 let (before, column) = steps.column_and_before(i);
+                // Cut alike, so that the loops have no bounds checks.
+                let column = &mut column[..padded];
                 match *step {
                     PixelStep::LogProbability => column.copy_from_slice(log.column(0)),
                     PixelStep::Constant(bits) => column.fill(C::of(f64::from_bits(bits))),
                     PixelStep::Apply(op, x, y) => {
                         let x_is_log = compiled.steps[x] == PixelStep::LogProbability;
-                        let of = |i| Column::new(simd, before.column(i));
-                        let (x, y) = (of(x), of(y.unwrap_or(x)));
+                        let (x, y) = (before.column(x), before.column(y.unwrap_or(x)));
+                        let (x, y) = (Column::new(simd, &x[..padded]), Column::new(simd, &y[..padded]));
                         apply(math, op, x_is_log, x, y, column);
                     }
                 }
             }
         }
-        steps.lanes(simd, result)
+        Column::new(simd, &steps.column(result)[..padded])
     }
 }
 

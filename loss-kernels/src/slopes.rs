@@ -22,10 +22,6 @@ impl<C: Real> Slopes<C> {
         Self(Columns::new(columns, capacity))
     }
 
-    pub(crate) fn resize(&mut self, padded: usize) {
-        self.0.resize(padded);
-    }
-
     #[inline(always)]
     pub(crate) fn grid<S: Simd>(&self, simd: S) -> Grid<'_, S, C> {
         self.0.grid(simd)
@@ -44,8 +40,8 @@ impl<C: Real> Slopes<C> {
         if handed.pixels.is_empty() {
             return;
         }
-        let (simd, classes) = (math.simd, plan.classes());
-        (0..2 * classes).for_each(|column| self.0.column_mut(column).fill(C::zero()));
+        let (simd, classes, padded) = (math.simd, plan.classes(), block.padded());
+        (0..2 * classes).for_each(|column| self.0.column_mut(column)[..padded].fill(C::zero()));
         for (i, derivatives) in &handed.pixels {
             let Quantity::Function(activation, side, function) = &plan.statistics()[*i].of else { continue };
             let of = OfPixel { function, activation: *activation, side: *side };
@@ -53,7 +49,7 @@ impl<C: Real> Slopes<C> {
             for (k, &u) in derivatives.iter().enumerate() {
                 let u = Lanes::of(simd, u);
                 let slope = pixels.of_class(math, block, of, Wanted::Slope, k);
-                write_column!(simd, self.0.column_mut(first + k), |b, old| slope.at(b).mul_add(u, old));
+                write_column!(simd, &mut self.0.column_mut(first + k)[..padded], |b, old| slope.at(b).mul_add(u, old));
             }
         }
     }
@@ -71,8 +67,8 @@ impl<C: Real> Slopes<C> {
         if handed.mapped.is_empty() {
             return;
         }
-        let (simd, classes) = (math.simd, plan.classes());
-        (2 * classes..4 * classes).for_each(|column| self.0.column_mut(column).fill(C::zero()));
+        let (simd, classes, padded) = (math.simd, plan.classes(), block.padded());
+        (2 * classes..4 * classes).for_each(|column| self.0.column_mut(column)[..padded].fill(C::zero()));
         for (i, derivatives) in &handed.mapped {
             let (statistic, Some(map)) = (&plan.statistics()[*i], plan.map(*i)) else { continue };
             let Some(Probability { activation, side, .. }) = statistic.probability() else { continue };
@@ -80,7 +76,7 @@ impl<C: Real> Slopes<C> {
             let (scale, over) = (block.scale(simd, activation), statistic.over);
             for (k, &u) in derivatives.iter().enumerate() {
                 let (u, map) = (Lanes::of(simd, u), block.map(simd, map, k));
-                let (p, column) = (block.side(side).lanes(simd, k), self.0.column_mut(first + k));
+                let (p, column) = (block.side(side).lanes(simd, k), &mut self.0.column_mut(first + k)[..padded]);
                 let plus = |old: Lanes<S, C>, b: usize, x: Lanes<S, C>| old + block.over(simd, over, k, b, u * map.at(b) * x);
                 match &statistic.of {
                     Quantity::One | Quantity::Target => {}
