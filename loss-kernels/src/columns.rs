@@ -77,7 +77,8 @@ impl<C: Real> Columns<C> {
 
 copied!(Grid<'_>);
 
-/// Columns for loops over classes inside of a loop over pixels: sums over classes stay in registers.
+/// Columns for loops over classes inside of a loop over pixels: sums over classes stay in
+/// registers.
 pub(crate) struct Grid<'a, S: Simd, C: Vectors> {
     simd: S,
     pairs: &'a [Pair<S, C>],
@@ -95,10 +96,10 @@ pub(crate) struct GridMut<'a, S: Simd, C: Vectors> {
     stride: usize,
 }
 
-// Loops bound `k` by `rows` and `b` by `stride`, so the compiler drops the assertions below; it would
-// not drop a check of the product. Indices are always in bounds: plan, problem and buffers agree on
-// the number of classes, and a plan has no softmax background. Whoever breaks that gets a panic of
-// the assertion, never a read out of bounds.
+// Loops bound `k` by `rows` and `b` by `stride`, so the compiler drops the assertions below; it
+// would not drop a check of the product. Indices are always in bounds: plan, problem and buffers
+// agree on the number of classes, and a plan has no softmax background. Whoever breaks that gets a
+// panic of the assertion, never a read out of bounds.
 
 impl<S: Simd, C: Vectors> Grid<'_, S, C> {
     #[inline(always)]

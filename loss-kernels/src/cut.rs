@@ -10,8 +10,8 @@ const BUFFER: usize = 32 * 1024;
 const TASKS: usize = 128;
 const SUMS: usize = 256 * 1024;
 
-/// Pixels of a task at least, where a sample has them: adding up a task's sums takes as long as some
-/// hundred pixels.
+/// Pixels of a task at least, where a sample has them: adding up a task's sums takes as long as
+/// some hundred pixels.
 const TASK: usize = 4096;
 
 /// Pixels of a block, and of a segment, which is what a task has of a sample.

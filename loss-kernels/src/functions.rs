@@ -2,7 +2,6 @@
 
 use pulp::Simd;
 
-use crate::polynomials::{self, Constants, Rate};
 use crate::simd::{Lanes, Vectors};
 
 /// The functions of a float type, on any set of instructions.
@@ -21,47 +20,15 @@ pub trait Functions: Vectors {
     /// e^−x − 1 for x ≥ +0.
     fn exp_m1_of_minus<S: Simd>(x: Lanes<S, Self>, constants: &Self::Constants<S>) -> Lanes<S, Self>;
     /// log(1 + x) for x ≥ 0.
-    fn ln_1p<S: Simd>(x: Lanes<S, Self>, constants: &Self::Constants<S>) -> Lanes<S, Self>;
+    fn log_1p<S: Simd>(x: Lanes<S, Self>, constants: &Self::Constants<S>) -> Lanes<S, Self>;
     /// log(1 + x) for 0 ≤ x ≤ 1.
-    fn ln_1p_of_share<S: Simd>(x: Lanes<S, Self>, constants: &Self::Constants<S>) -> Lanes<S, Self>;
-}
-
-impl Functions for f32 {
-    type Constants<S: Simd> = Constants<S>;
-    type Rate<S: Simd> = Rate<S>;
-
     #[inline(always)]
-    fn constants<S: Simd>(simd: S) -> Constants<S> {
-        Constants::new(simd)
-    }
-
-    #[inline(always)]
-    fn rate<S: Simd>(simd: S, tau: f64) -> Rate<S> {
-        Rate::new(simd, tau)
-    }
-
-    #[inline(always)]
-    fn exp_of_minus<S: Simd>(x: Lanes<S, f32>, rate: &Rate<S>, constants: &Constants<S>) -> Lanes<S, f32> {
-        polynomials::exp_of_minus(x, rate, constants)
-    }
-
-    #[inline(always)]
-    fn exp_m1_of_minus<S: Simd>(x: Lanes<S, f32>, constants: &Constants<S>) -> Lanes<S, f32> {
-        polynomials::exp_m1_of_minus(x, constants)
-    }
-
-    #[inline(always)]
-    fn ln_1p<S: Simd>(x: Lanes<S, f32>, constants: &Constants<S>) -> Lanes<S, f32> {
-        polynomials::ln_1p(x, constants)
-    }
-
-    #[inline(always)]
-    fn ln_1p_of_share<S: Simd>(x: Lanes<S, f32>, constants: &Constants<S>) -> Lanes<S, f32> {
-        polynomials::ln_1p_of_share(x, constants)
+    fn log_1p_of_share<S: Simd>(x: Lanes<S, Self>, constants: &Self::Constants<S>) -> Lanes<S, Self> {
+        Self::log_1p(x, constants)
     }
 }
 
-/// The C library's, lane by lane.
+/// The C library's functions, lane by lane.
 impl Functions for f64 {
     type Constants<S: Simd> = ();
     type Rate<S: Simd> = f64;
@@ -85,12 +52,7 @@ impl Functions for f64 {
     }
 
     #[inline(always)]
-    fn ln_1p<S: Simd>(x: Lanes<S, f64>, (): &()) -> Lanes<S, f64> {
-        each(x, f64::ln_1p)
-    }
-
-    #[inline(always)]
-    fn ln_1p_of_share<S: Simd>(x: Lanes<S, f64>, (): &()) -> Lanes<S, f64> {
+    fn log_1p<S: Simd>(x: Lanes<S, f64>, (): &()) -> Lanes<S, f64> {
         each(x, f64::ln_1p)
     }
 }
@@ -115,30 +77,3 @@ impl<S: Simd, C: Functions> Clone for Math<'_, S, C> {
 }
 
 impl<S: Simd, C: Functions> Copy for Math<'_, S, C> {}
-
-impl<S: Simd, C: Functions> Math<'_, S, C> {
-    #[inline(always)]
-    pub(crate) fn rate(self, tau: f64) -> C::Rate<S> {
-        C::rate(self.simd, tau)
-    }
-
-    #[inline(always)]
-    pub(crate) fn exp_of_minus(self, x: Lanes<S, C>, rate: &C::Rate<S>) -> Lanes<S, C> {
-        C::exp_of_minus(x, rate, self.constants)
-    }
-
-    #[inline(always)]
-    pub(crate) fn exp_m1_of_minus(self, x: Lanes<S, C>) -> Lanes<S, C> {
-        C::exp_m1_of_minus(x, self.constants)
-    }
-
-    #[inline(always)]
-    pub(crate) fn ln_1p(self, x: Lanes<S, C>) -> Lanes<S, C> {
-        C::ln_1p(x, self.constants)
-    }
-
-    #[inline(always)]
-    pub(crate) fn ln_1p_of_share(self, x: Lanes<S, C>) -> Lanes<S, C> {
-        C::ln_1p_of_share(x, self.constants)
-    }
-}

@@ -1,8 +1,8 @@
 //! The gradient of a block for its logits.
 //!
-//! Softmax: `∂/∂z_j = τ·(g_j − p_j Σ_k g_k)`, where `g_k = ∂/∂(log p_k)` collects what the statistics
-//! hand down: `w·p_k·(∂/∂P + y·∂/∂I + 2p·∂/∂Q) + w·y·(∂/∂L + φ'·∂/∂F) + w·∂/∂A`. Sigmoid: each channel
-//! by itself, where `∂ log p/∂z = τ·(1 − p)` and `∂ log(1 − p)/∂z = −τ·p`.
+//! Softmax: `∂/∂z_j = τ·(g_j − p_j Σ_k g_k)`, where `g_k = ∂/∂(log p_k)` collects what the
+//! statistics hand down: `w·p_k·(∂/∂P + y·∂/∂I + 2p·∂/∂Q) + w·y·(∂/∂L + φ'·∂/∂F) + w·∂/∂A`.
+//! Sigmoid: each channel by itself, where `∂ log p/∂z = τ·(1 − p)` and `∂ log(1 − p)/∂z = −τ·p`.
 
 use loss_core::{Activation, Plan, Side};
 use pulp::Simd;
@@ -23,8 +23,8 @@ use crate::upstream::{Handed, Upstream};
 pub(crate) struct GradientColumns<C> {
     /// ∂/∂z per class; under softmax before [`Self::excess`] is subtracted.
     out: Columns<C>,
-    /// Σ_k ∂/∂z under softmax, which should be 0. The likeliest class is corrected by it: where p is
-    /// nearly 1, that class's difference cancels.
+    /// Σ_k ∂/∂z under softmax, which should be 0. The likeliest class is corrected by it: where p
+    /// is nearly 1, that class's difference cancels.
     excess: Columns<C>,
     slopes: Slopes<C>,
     /// One column, ready to be stored.
@@ -155,7 +155,8 @@ impl<C: Real> GradientColumns<C> {
         }
     }
 
-    /// Stores the gradient of a block: 0 where a pixel is not valid, and in place of subnormal numbers.
+    /// Stores the gradient of a block: 0 where a pixel is not valid, and in place of subnormal
+    /// numbers.
     #[inline(always)]
     pub(crate) fn finish<S: Simd>(&mut self, simd: S, block: &Block<C>, unit: C, sink: &mut dyn Sink<C>, from: usize) {
         for k in 0..block.classes() {
@@ -206,8 +207,8 @@ struct Softmax<'a, S: Simd, C: Real, T> {
 }
 
 impl<S: Simd, C: Real, T: Membership<S, C>> Softmax<'_, S, C, T> {
-    /// Adds a group's part, and writes its sum over the classes. Two pairs at once, so that a class's
-    /// derivatives are loaded once for both; columns have an even number of pairs.
+    /// Adds a group's part, and writes its sum over the classes. Two pairs at once, so that a
+    /// class's derivatives are loaded once for both; columns have an even number of pairs.
     #[inline(always)]
     fn add<const OWN: bool, const MORE: bool, const FRESH: bool, const K: usize>(
         &self,

@@ -4,7 +4,7 @@ use pulp::Simd;
 
 use crate::Real;
 use crate::columns::Grid;
-use crate::simd::{Column, Lanes, Vectors};
+use crate::simd::{Column, Lanes, Vectors, write_column};
 
 /// Logarithms of probabilities of all classes.
 pub(crate) trait Logarithms<S: Simd, C: Real>: Copy {
@@ -30,6 +30,16 @@ impl<S: Simd, C: Real> AnyLogarithms<'_, S, C> {
             Self::Softmax(log) => log.at(k, b),
             Self::Region(log) => log.at(k, b),
             Self::Background(log) => log.at(k, b),
+        }
+    }
+
+    /// Writes the logarithms of the class `k`.
+    #[inline(always)]
+    pub(crate) fn write(self, simd: S, k: usize, column: &mut [C]) {
+        match self {
+            Self::Softmax(log) => write_column!(simd, column, |b| log.at(k, b)),
+            Self::Region(log) => write_column!(simd, column, |b| log.at(k, b)),
+            Self::Background(log) => write_column!(simd, column, |b| log.at(k, b)),
         }
     }
 }

@@ -112,8 +112,8 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// Writes labels as class bits and summarises them, without a branch. In three loops: in one that
-    /// reads both widths, the compiler uses half vectors.
+    /// Writes labels as class bits and summarises them, without a branch. In three loops: in one
+    /// that reads both widths, the compiler uses half vectors.
     #[inline(always)]
     pub(crate) fn of<L: Label, C: Real>(labels: &[L], classes: &mut [C]) -> Self {
         classes.iter_mut().zip(labels).for_each(|(class, label)| *class = C::of_class(label.low()));

@@ -16,21 +16,22 @@ use crate::problem::Target;
 use crate::upstream::Handed;
 use crate::{Element, Problem, Real};
 
-/// Sums of logarithms saturate here instead of overflowing: only `f64` logits near their own limit get
-/// this far, and the mean over any number of samples stays finite.
+/// Sums of logarithms saturate here instead of overflowing: only `f64` logits near their own limit
+/// get this far, and the mean over any number of samples stays finite.
 const LARGEST_SUM: f64 = 1e299;
 
 /// Logits up to which one thread does all: waking another takes as long as the work.
 const SMALL: usize = 1 << 16;
 
-/// Sums up every statistic of a plan, reading the logits `[N, K, S]` once; not at all, where it asks for the target alone.
+/// Sums up every statistic of a plan, reading the logits `[N, K, S]` once, or not at all for sums
+/// over the target alone.
 ///
 /// Returns one table per statistic, in the plan's order: `[N, K]`, or `[N, 1]` for the valid size.
 ///
 /// # Errors
-/// [`LossError::LabelOutOfRange`], [`LossError::ValueOutOfRange`] and [`LossError::NonFiniteLogit`] with the position of the first
-/// offender; [`LossError::Length`] where the logits are not as long as the problem says,
-/// [`LossError::PlanClasses`] where the plan is for another number of classes.
+/// [`LossError::LabelOutOfRange`], [`LossError::ValueOutOfRange`] and [`LossError::NonFiniteLogit`]
+/// with the position of the first offender; [`LossError::Length`] where the logits are not as long
+/// as the problem says, [`LossError::PlanClasses`] where the plan is for another number of classes.
 pub fn statistics<E: Element>(logits: &[E], problem: &Problem<'_>, plan: &Plan) -> Result<Vec<Table>, LossError> {
     pass::<E, E>(logits, problem, plan, true, None)
 }
@@ -41,16 +42,17 @@ pub fn statistics<E: Element>(logits: &[E], problem: &Problem<'_>, plan: &Plan) 
 /// # Errors
 /// As [`statistics`].
 pub fn validate<E: Element>(logits: &[E], problem: &Problem<'_>) -> Result<(), LossError> {
-    // Sums over the target alone would leave the logits unread; the sigmoid takes any number of classes.
+    // A statistic that reads the logits; sigmoid allows any number of classes.
     let size = Statistic::predicted_size(Probability::new(Activation::Sigmoid, Temperature::ONE, Side::Region));
     let maps = problem.maps.iter().map(|map| Statistic::VALID_SIZE.times(Map::given(map.name)));
     statistics(logits, problem, &Plan::new(problem.geometry().classes, maps.chain([size]))?).map(|_| ())
 }
 
-/// Writes ∂loss/∂logits to a [`Gradient`], reading the logits once more, given the loss's derivative for each statistic of the plan
-/// (`None` where it is zero).
+/// Writes ∂loss/∂logits to a [`Gradient`], reading the logits once more, given the loss's
+/// derivative for each statistic of the plan (`None` where it is zero).
 ///
-/// The gradient is stored as the logits are, or as they are computed in: what scales it further rounds it once, at the end.
+/// The gradient is stored in the type of the logits or in the type that they are computed in:
+/// whoever scales the latter further rounds once, at the end.
 ///
 /// # Errors
 /// As [`statistics`]; the gradient may have been written in part.
@@ -64,8 +66,8 @@ pub fn logit_gradient<E: Element, G: Gradient<Element: Element<Compute = E::Comp
     gradient.put(logits.len(), |output| pass(logits, problem, plan, false, Some(Backward { upstream, output })).map(|_| ()))
 }
 
-/// Both in one read, for losses whose derivatives do not depend on the logits' own statistics: a mean over pixels, such as
-/// Cross-Entropy.
+/// Both in one read, for losses whose derivatives do not depend on the logits' own statistics: a
+/// mean over pixels, such as Cross-Entropy.
 ///
 /// # Errors
 /// As [`logit_gradient`].
@@ -221,8 +223,8 @@ struct Parts<'a, G>(Vec<Part<'a, G>>);
 
 impl<G: Element> Parts<'_, G> {
     /// The memory of a class from a pixel on. Prefetches what is written next: the next class, and
-    /// after the last the first of the next block. Not all classes at once: planes whose length is a
-    /// power of two share cache sets.
+    /// after the last the first of the next block. Not all classes at once: planes whose length is
+    /// a power of two share cache sets.
     #[inline(always)]
     fn piece(&mut self, k: usize, from: usize, length: usize) -> &mut [G] {
         let (next, at) = if k + 1 < self.0.len() { (k + 1, from) } else { (0, from + length) };

@@ -8,6 +8,7 @@ use crate::Real;
 use crate::block::Block;
 use crate::columns::Columns;
 use crate::functions::Math;
+use crate::logarithm::Logarithms;
 use crate::simd::{Column, Lanes, write_column};
 
 /// A pixel function, and the probability it is of.
@@ -76,29 +77,30 @@ impl<C: Real> PixelColumns<C> {
     }
 
     /// Writes the logarithms that a function is evaluated at for a class. False where those of the
-    /// class before remain: with softmax and labels a pixel has one class, and the first call writes
-    /// the logarithms of all.
+    /// class before remain: with softmax and labels a pixel has one class, and the first call
+    /// writes the logarithms of all.
     #[inline(always)]
     fn load<S: Simd>(&mut self, simd: S, block: &Block<C>, of: OfPixel<'_>, k: usize) -> bool {
         let log = self.log.column_mut(0);
-        let logarithms = block.log(simd, of.activation, of.side);
-        match of.activation {
-            Activation::Softmax if block.is_hard() && k > 0 => return false,
-            Activation::Softmax if block.is_hard() => {
-                log.fill(C::zero());
-                for class in (0..block.classes()).filter(|&class| block.has(class)) {
-                    let own = block.target(simd, class);
-                    write_column!(simd, log, |i, old| own.of(Side::Region, i, logarithms.at(class, i))
-                        + own.of(Side::Background, i, old));
-                }
+        if of.activation == Activation::Softmax && block.is_hard() {
+            if k > 0 {
+                return false;
             }
-            _ => write_column!(simd, log, |i| logarithms.at(k, i)),
+            let logarithms = block.log_softmax(simd);
+            log.fill(C::zero());
+            for class in (0..block.classes()).filter(|&class| block.has(class)) {
+                let own = block.target(simd, class);
+                write_column!(simd, log, |i, old| own.of(Side::Region, i, logarithms.at(class, i))
+                    + own.of(Side::Background, i, old));
+            }
+        } else {
+            block.log(simd, of.activation, of.side).write(simd, k, log);
         }
         true
     }
 
-    /// φ or φ' of log p, or of log(1 − p), for the pixels of a class. To be called for every class, in
-    /// order.
+    /// φ or φ' of log p, or of log(1 − p), for the pixels of a class. To be called for every class,
+    /// in order.
     #[inline(always)]
     pub(crate) fn of_class<S: Simd>(
         &mut self,
@@ -172,10 +174,10 @@ fn apply<S: Simd, C: Real>(
             x.at(i).if_greater(zero, one, negative)
         }),
         Op::Exp if nonpositive => {
-            let rate = &math.rate(1.0);
-            write_column!(simd, out, |i| math.exp_of_minus(zero - x.at(i), rate));
+            let rate = &C::rate(simd, 1.0);
+            write_column!(simd, out, |i| C::exp_of_minus(zero - x.at(i), rate, math.constants));
         }
-        Op::ExpM1 if nonpositive => write_column!(simd, out, |i| math.exp_m1_of_minus(zero - x.at(i))),
+        Op::ExpM1 if nonpositive => write_column!(simd, out, |i| C::exp_m1_of_minus(zero - x.at(i), math.constants)),
         Op::Powf(bits) => match Power::of(f64::from_bits(bits)) {
             Some(power) => write_column!(simd, out, |i| power.apply(x.at(i))),
             None => {

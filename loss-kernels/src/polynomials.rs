@@ -2,23 +2,24 @@
 
 use pulp::Simd;
 
+use crate::functions::Functions;
 use crate::simd::Lanes;
 
-/// e^−x is 0 from x = 99.5·ln 2 on, about 1e-30, where 2^−99 is no longer the nearest power. Smaller
-/// values, times derivatives far below 1, would be subnormal, and a subnormal costs a processor as
-/// much as a hundred normal numbers.
+/// e^−x is 0 from x = 99.5·ln 2 on, about 1e-30, where 2^−99 is no longer the nearest power.
+/// Smaller values, times derivatives far below 1, would be subnormal, and a subnormal costs a
+/// processor as much as a hundred normal numbers.
 const POWERS: f64 = 100.0;
 
-/// Powers of two are made 2²⁷ times too small, so that the bits of the smallest are 0; their factor is
-/// 2²⁷ times too large.
+/// Powers of two are made 2²⁷ times too small, so that the bits of the smallest are 0; their factor
+/// is 2²⁷ times too large.
 const UNIT: f32 = 134_217_728.0;
 
 /// ln 2 in two parts: the product of the first with a whole number of up to 14 bits is exact.
 const LN2_HIGH: f32 = 0.693_359_4;
 const LN2_LOW: f32 = -2.121_944_4e-4;
 
-/// Adding 1.5·2²³ rounds to a whole number and leaves it in the low bits. With 100 on top, those bits
-/// are not negative for numbers ≥ −100.
+/// Adding 1.5·2²³ rounds to a whole number and leaves it in the low bits. With 100 on top, those
+/// bits are not negative for numbers ≥ −100.
 const ROUND: f32 = 12_582_912.0 + POWERS as f32;
 
 /// (2^f − 1)/f for |f| ≤ ½; the largest relative error of 2^f, 2^−27, is minimal.
@@ -53,80 +54,48 @@ const LN_1P_OF_SHARE: [f32; 9] = [
     -0.003_290_468_6,
 ];
 
-/// Each constant in all lanes of a pair of vectors. They are more than a processor has registers, so
-/// instructions read them from memory; each vector of the pair has its own copy, so that the compiler
-/// has no reason to keep one in a register.
+/// Each constant in all lanes of a pair of vectors. They are more than a processor has registers,
+/// so instructions read them from memory; each vector of the pair has its own copy, so that the
+/// compiler has no reason to keep one in a register.
 #[derive(Clone, Copy)]
 pub struct Constants<S: Simd> {
-    one: [S::f32s; 2],
-    unit: [S::f32s; 2],
-    round: [S::f32s; 2],
+    one: Lanes<S, f32>,
+    unit: Lanes<S, f32>,
+    round: Lanes<S, f32>,
     /// A copy, so that both uses read it from memory.
-    round_again: [S::f32s; 2],
-    ln2: [[S::f32s; 2]; 2],
-    exp2: [[S::f32s; 2]; 6],
-    exp_m1: [[S::f32s; 2]; 6],
-    ln_1p: [[S::f32s; 2]; 9],
-    ln_1p_of_share: [[S::f32s; 2]; 9],
-}
-
-impl<S: Simd> Constants<S> {
-    #[inline(always)]
-    pub(crate) fn new(simd: S) -> Self {
-        Self {
-            one: [simd.splat_f32s(1.0); 2],
-            unit: [simd.splat_f32s(UNIT); 2],
-            round: [simd.splat_f32s(ROUND); 2],
-            round_again: [simd.splat_f32s(ROUND); 2],
-            ln2: splat(simd, [LN2_HIGH, LN2_LOW]),
-            exp2: splat(simd, EXP2.map(|coefficient| UNIT * coefficient)),
-            exp_m1: splat(simd, EXP_M1),
-            ln_1p: splat(simd, LN_1P),
-            ln_1p_of_share: splat(simd, LN_1P_OF_SHARE),
-        }
-    }
+    round_again: Lanes<S, f32>,
+    ln2: [Lanes<S, f32>; 2],
+    exp2: [Lanes<S, f32>; 6],
+    exp_m1: [Lanes<S, f32>; 6],
+    ln_1p: [Lanes<S, f32>; 9],
+    ln_1p_of_share: [Lanes<S, f32>; 9],
 }
 
 /// Each number in all lanes of a pair.
 #[inline(always)]
-fn splat<S: Simd, const N: usize>(simd: S, numbers: [f32; N]) -> [[S::f32s; 2]; N] {
+fn splat<S: Simd, const N: usize>(simd: S, numbers: [f32; N]) -> [Lanes<S, f32>; N] {
     // Not by `map`: its closure would lack the instructions of the function around it.
-    let mut pairs = [[simd.splat_f32s(0.0); 2]; N];
-    for (pair, number) in pairs.iter_mut().zip(numbers) {
-        *pair = [simd.splat_f32s(number); 2];
+    let mut lanes = [Lanes::of(simd, 0.0); N];
+    for (lanes, number) in lanes.iter_mut().zip(numbers) {
+        *lanes = Lanes::of(simd, number);
     }
-    pairs
+    lanes
 }
 
-/// τ for [`exp_of_minus`]: −τ·log₂ e in two parts, and the x from which on e^−τx is 0.
+/// τ for [`Functions::exp_of_minus`]: −τ·log₂ e in two parts, and the x from which on e^−τx is 0.
 #[derive(Clone, Copy)]
 pub struct Rate<S: Simd> {
-    minus_high: [S::f32s; 2],
-    minus_low: [S::f32s; 2],
-    most: [S::f32s; 2],
-}
-
-impl<S: Simd> Rate<S> {
-    #[inline(always)]
-    pub(crate) fn new(simd: S, tau: f64) -> Self {
-        let rate = tau * std::f64::consts::LOG2_E;
-        let high = rate as f32;
-        let low = (rate - f64::from(high)) as f32;
-        let most = (POWERS / rate).min(f64::from(f32::MAX)) as f32;
-        Self {
-            minus_high: [simd.splat_f32s(-high); 2],
-            minus_low: [simd.splat_f32s(-low); 2],
-            most: [simd.splat_f32s(most); 2],
-        }
-    }
+    minus_high: Lanes<S, f32>,
+    minus_low: Lanes<S, f32>,
+    most: Lanes<S, f32>,
 }
 
 /// c₀ + c₁·x + c₂·x² + …
 #[inline(always)]
-fn polynomial<S: Simd, const N: usize>(x: Lanes<S, f32>, coefficients: &[[S::f32s; 2]; N]) -> Lanes<S, f32> {
-    let mut sum = Lanes::new(x.simd, coefficients[N - 1]);
+fn polynomial<S: Simd, const N: usize>(x: Lanes<S, f32>, coefficients: &[Lanes<S, f32>; N]) -> Lanes<S, f32> {
+    let mut sum = coefficients[N - 1];
     for &coefficient in coefficients[..N - 1].iter().rev() {
-        sum = sum.mul_add(x, Lanes::new(x.simd, coefficient));
+        sum = sum.mul_add(x, coefficient);
     }
     sum
 }
@@ -184,73 +153,107 @@ impl<S: Simd> Bits<S> {
     }
 }
 
-/// e^−τx for x ≥ +0: an error below 1.1 units in the last place while τx ≤ 68.9 (tested for every
-/// float at τ = 1), and 0 from 99.5·ln 2 on.
-///
-/// −τx·log₂ e is a whole number n and a fraction f, |f| ≤ ½, and 2^f = 1 + f·q(f), q being [`EXP2`].
-#[inline(always)]
-pub(crate) fn exp_of_minus<S: Simd>(x: Lanes<S, f32>, rate: &Rate<S>, constants: &Constants<S>) -> Lanes<S, f32> {
-    let (round, high) = (Lanes::new(x.simd, constants.round), Lanes::new(x.simd, rate.minus_high));
-    // In this order the instruction can read x from memory.
-    let x = Lanes::new(x.simd, rate.most).min(x);
-    let biased = x.mul_add(high, round);
-    let n = biased - Lanes::new(x.simd, constants.round_again);
-    // Fused: n is nearly all of the product, and the rest must be exact.
-    let f = x.mul_add(Lanes::new(x.simd, rate.minus_low), x.fused_mul_add(high, -n));
-    // The power of two from its exponent's bits.
-    polynomial(f, &constants.exp2).fused_mul_add(f, Lanes::new(x.simd, constants.unit)) * Bits::of(biased).left(23).float()
-}
+impl Functions for f32 {
+    type Constants<S: Simd> = Constants<S>;
+    type Rate<S: Simd> = Rate<S>;
 
-/// e^−x − 1 for x ≥ +0: an error below 1.5 units in the last place (tested for every 13th float from 1e-30 to 200).
-///
-/// With −x = n·ln 2 + r, |r| ≤ ln 2 / 2, it is 2^n·(e^r − 1) + (2^n − 1), and e^r − 1 = r + r²·q(r), q being [`EXP_M1`].
-#[inline(always)]
-pub(crate) fn exp_m1_of_minus<S: Simd>(x: Lanes<S, f32>, constants: &Constants<S>) -> Lanes<S, f32> {
-    let (x, round) = (x.min(x.splat(POWERS as f32 * std::f32::consts::LN_2)), Lanes::new(x.simd, constants.round));
-    let biased = x.mul_add(x.splat(-std::f32::consts::LOG2_E), round);
-    let n = biased - round;
-    let r = n.mul_add(x.splat(-LN2_LOW), n.mul_add(x.splat(-LN2_HIGH), -x));
-    let q = polynomial(r, &constants.exp_m1);
-    let power = Bits::of(biased).left(23).float() * x.splat(UNIT);
-    q.mul_add(r * r, r).mul_add(power, power - Lanes::new(x.simd, constants.one))
-}
+    #[inline(always)]
+    fn constants<S: Simd>(simd: S) -> Constants<S> {
+        Constants {
+            one: Lanes::of(simd, 1.0),
+            unit: Lanes::of(simd, UNIT),
+            round: Lanes::of(simd, ROUND),
+            round_again: Lanes::of(simd, ROUND),
+            ln2: splat(simd, [LN2_HIGH, LN2_LOW]),
+            exp2: splat(simd, EXP2.map(|coefficient| UNIT * coefficient)),
+            exp_m1: splat(simd, EXP_M1),
+            ln_1p: splat(simd, LN_1P),
+            ln_1p_of_share: splat(simd, LN_1P_OF_SHARE),
+        }
+    }
 
-/// log(1 + x) for x ≥ 0: an error below 1.75 units in the last place (tested for every float from 2⁻²⁶ to 2⁶⁴).
-///
-/// 1 + x = 2^e·(1 + f) with 1 + f in [⅔, 4/3), but for the rounding error of 1 + x, which is added at
-/// the end; and log(1 + f) = f − f²/2 + f³·p(f), p being [`LN_1P`].
-#[inline(always)]
-pub(crate) fn ln_1p<S: Simd>(x: Lanes<S, f32>, constants: &Constants<S>) -> Lanes<S, f32> {
-    const TWO_THIRDS: u32 = 0x3f2a_aaab;
-    const ONE: u32 = 0x3f80_0000;
-    // The bits of 2²³, and 2²³: or-ing a whole number into the low bits adds it.
-    const WHOLE: (u32, f32) = (0x4b00_0000, 8_388_608.0);
-    let one = Lanes::new(x.simd, constants.one);
-    let [high, low] = [Lanes::new(x.simd, constants.ln2[0]), Lanes::new(x.simd, constants.ln2[1])];
-    let sum = one + x;
-    let bits = Bits::of(sum);
-    let exponent = bits.minus(bits.splat(TWO_THIRDS)).right(23);
-    let shift = exponent.left(23);
-    let fraction = bits.minus(shift).float();
-    let down = bits.splat(ONE).minus(shift).float();
-    let e = exponent.or(bits.splat(WHOLE.0)).float() - x.splat(WHOLE.1);
-    // Subtracting the larger first makes the rounding error exact.
-    let (large, small) = (one.max(x), one.min(x));
-    let lost = small - (sum - large);
-    let (f, lost) = (fraction - one, lost * down);
-    let square = f * f;
-    // e·ln 2 + f − f²/2 + f³·p + lost/(1 + f), small summands first; 1/(1 + f) is nearly 1 − f.
-    let small = e.mul_add(low, x.splat(-0.5).mul_add(square, lost - lost * f));
-    let small = (polynomial(f, &constants.ln_1p) * f).mul_add(square, small);
-    e.mul_add(high, f) + small
-}
+    #[inline(always)]
+    fn rate<S: Simd>(simd: S, tau: f64) -> Rate<S> {
+        let rate = tau * std::f64::consts::LOG2_E;
+        let high = rate as f32;
+        let low = (rate - f64::from(high)) as f32;
+        let most = (POWERS / rate).min(f64::from(f32::MAX)) as f32;
+        Rate { minus_high: Lanes::of(simd, -high), minus_low: Lanes::of(simd, -low), most: Lanes::of(simd, most) }
+    }
 
-/// log(1 + x) for 0 ≤ x ≤ 1: an error below 1.75 units in the last place (tested for every float from 2⁻²⁶ on).
-///
-/// x + x²·p(x), p being [`LN_1P_OF_SHARE`].
-#[inline(always)]
-pub(crate) fn ln_1p_of_share<S: Simd>(x: Lanes<S, f32>, constants: &Constants<S>) -> Lanes<S, f32> {
-    polynomial(x, &constants.ln_1p_of_share).mul_add(x * x, x)
+    /// e^−τx for x ≥ +0: an error below 1.1 units in the last place while τx ≤ 68.9 (tested for
+    /// every float at τ = 1), and 0 from 99.5·ln 2 on.
+    ///
+    /// −τx·log₂ e is a whole number n and a fraction f, |f| ≤ ½, and 2^f = 1 + f·q(f), q being
+    /// [`EXP2`].
+    #[inline(always)]
+    fn exp_of_minus<S: Simd>(x: Lanes<S, f32>, rate: &Rate<S>, constants: &Constants<S>) -> Lanes<S, f32> {
+        let (round, high) = (constants.round, rate.minus_high);
+        // In this order the instruction can read x from memory.
+        let x = rate.most.min(x);
+        let biased = x.mul_add(high, round);
+        let n = biased - constants.round_again;
+        // Fused: n is nearly all of the product, and the rest must be exact.
+        let f = x.mul_add(rate.minus_low, x.fused_mul_add(high, -n));
+        // The power of two from its exponent's bits.
+        polynomial(f, &constants.exp2).fused_mul_add(f, constants.unit) * Bits::of(biased).left(23).float()
+    }
+
+    /// e^−x − 1 for x ≥ +0: an error below 1.5 units in the last place (tested for every 13th float
+    /// from 1e-30 to 200).
+    ///
+    /// With −x = n·ln 2 + r, |r| ≤ ln 2 / 2, it is 2^n·(e^r − 1) + (2^n − 1), and e^r − 1 = r +
+    /// r²·q(r), q being [`EXP_M1`].
+    #[inline(always)]
+    fn exp_m1_of_minus<S: Simd>(x: Lanes<S, f32>, constants: &Constants<S>) -> Lanes<S, f32> {
+        let (x, round) = (x.min(x.splat(POWERS as f32 * std::f32::consts::LN_2)), constants.round);
+        let biased = x.mul_add(x.splat(-std::f32::consts::LOG2_E), round);
+        let n = biased - round;
+        let r = n.mul_add(x.splat(-LN2_LOW), n.mul_add(x.splat(-LN2_HIGH), -x));
+        let q = polynomial(r, &constants.exp_m1);
+        let power = Bits::of(biased).left(23).float() * x.splat(UNIT);
+        q.mul_add(r * r, r).mul_add(power, power - constants.one)
+    }
+
+    /// log(1 + x) for x ≥ 0: an error below 1.75 units in the last place (tested for every float
+    /// from 2⁻²⁶ to 2⁶⁴).
+    ///
+    /// 1 + x = 2^e·(1 + f) with 1 + f in [⅔, 4/3), but for the rounding error of 1 + x, which is
+    /// added at the end; and log(1 + f) = f − f²/2 + f³·p(f), p being [`LN_1P`].
+    #[inline(always)]
+    fn log_1p<S: Simd>(x: Lanes<S, f32>, constants: &Constants<S>) -> Lanes<S, f32> {
+        const TWO_THIRDS: u32 = 0x3f2a_aaab;
+        const ONE: u32 = 0x3f80_0000;
+        // The bits of 2²³, and 2²³: or-ing a whole number into the low bits adds it.
+        const WHOLE: (u32, f32) = (0x4b00_0000, 8_388_608.0);
+        let one = constants.one;
+        let [high, low] = [constants.ln2[0], constants.ln2[1]];
+        let sum = one + x;
+        let bits = Bits::of(sum);
+        let exponent = bits.minus(bits.splat(TWO_THIRDS)).right(23);
+        let shift = exponent.left(23);
+        let fraction = bits.minus(shift).float();
+        let down = bits.splat(ONE).minus(shift).float();
+        let e = exponent.or(bits.splat(WHOLE.0)).float() - x.splat(WHOLE.1);
+        // Subtracting the larger first makes the rounding error exact.
+        let (large, small) = (one.max(x), one.min(x));
+        let lost = small - (sum - large);
+        let (f, lost) = (fraction - one, lost * down);
+        let square = f * f;
+        // e·ln 2 + f − f²/2 + f³·p + lost/(1 + f), small summands first; 1/(1 + f) is nearly 1 − f.
+        let small = e.mul_add(low, x.splat(-0.5).mul_add(square, lost - lost * f));
+        let small = (polynomial(f, &constants.ln_1p) * f).mul_add(square, small);
+        e.mul_add(high, f) + small
+    }
+
+    /// log(1 + x) for 0 ≤ x ≤ 1: an error below 1.75 units in the last place (tested for every
+    /// float from 2⁻²⁶ on).
+    ///
+    /// x + x²·p(x), p being [`LN_1P_OF_SHARE`].
+    #[inline(always)]
+    fn log_1p_of_share<S: Simd>(x: Lanes<S, f32>, constants: &Constants<S>) -> Lanes<S, f32> {
+        polynomial(x, &constants.ln_1p_of_share).mul_add(x * x, x)
+    }
 }
 
 #[cfg(test)]
@@ -280,19 +283,19 @@ mod tests {
         #[inline(always)]
         fn with_simd<S: Simd>(self, simd: S) {
             let Self(function, from, to) = self;
-            let (from, constants) = (Column::new(simd, from), Constants::new(simd));
-            let rate = Rate::new(simd, if let Function::Exp(tau) = function { tau } else { 1.0 });
+            let (from, constants) = (Column::new(simd, from), f32::constants(simd));
+            let rate = f32::rate(simd, if let Function::Exp(tau) = function { tau } else { 1.0 });
             write_column!(simd, to, |i| match function {
-                Function::Exp(_) => exp_of_minus(from.at(i), &rate, &constants),
-                Function::ExpM1 => exp_m1_of_minus(from.at(i), &constants),
-                Function::Ln1p => ln_1p(from.at(i), &constants),
-                Function::Ln1pOfShare => ln_1p_of_share(from.at(i), &constants),
+                Function::Exp(_) => f32::exp_of_minus(from.at(i), &rate, &constants),
+                Function::ExpM1 => f32::exp_m1_of_minus(from.at(i), &constants),
+                Function::Ln1p => f32::log_1p(from.at(i), &constants),
+                Function::Ln1pOfShare => f32::log_1p_of_share(from.at(i), &constants),
             });
         }
     }
 
-    /// The largest error over the floats of these bits, in units of the last place, with its float; on
-    /// each set of instructions.
+    /// The largest error over the floats of these bits, in units of the last place, with its float;
+    /// on each set of instructions.
     fn worst(
         function: Function,
         bits: std::ops::RangeInclusive<u32>,

@@ -76,8 +76,8 @@ pub trait Vectors: bytemuck::Pod {
 }
 
 /// The operations that pulp has, under its names: for floats, and for the integers of their bits.
-/// Signs and choices are made of other operations, because pulp does not force its own to be inlined,
-/// and a function that is not inlined into a loop lacks the loop's instructions.
+/// Signs and choices are made of other operations, because pulp does not force its own to be
+/// inlined, and a function that is not inlined into a loop lacks the loop's instructions.
 macro_rules! forwarded {
     ($vector:ident, $mask:ident, $split:ident, $split_mut:ident, $splat:ident, $first_true:ident, $not:ident, $fused_mul_add:ident, $mul_add:ident, $sqrt:ident;
      $($name:ident = $method:ident),*; $($comparison:ident = $compare:ident),*;

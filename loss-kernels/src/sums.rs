@@ -41,11 +41,13 @@ impl<C: Real> Bound<C> {
     }
 }
 
-/// How many rounded numbers are added plainly before their sum is added with compensation: a power of
-/// two. Each of them has a few roundings already, and the same ones in all pixels that are alike.
+/// How many rounded numbers are added plainly before their sum is added with compensation: a power
+/// of two. Each of them has a few roundings already, and the same ones in all pixels that are
+/// alike.
 pub(crate) const RUN: usize = 4;
 
-/// Visits the pairs `0..count` in runs: `LENGTH` pairs from `from` on, which is [`RUN`] or, at the end, 1.
+/// Visits the pairs `0..count` in runs: `LENGTH` pairs from `from` on, which is [`RUN`] or, at the
+/// end, 1.
 macro_rules! in_runs {
     ($count:expr, |$from:ident, $length:ident| $add:block) => {
         let count: usize = $count;
@@ -123,8 +125,8 @@ impl<S: Simd, C: Real> Sum<S, C> {
         self.sum = sum;
     }
 
-    /// The sum without the start that a bound gave; `None` where it may be wrong: it may overflow, or,
-    /// where `uncertain`, a summand may have been further from 0 than the start.
+    /// The sum without the start that a bound gave; `None` where it may be wrong: it may overflow,
+    /// or, where `uncertain`, a summand may have been further from 0 than the start.
     #[inline(always)]
     pub(crate) fn checked(self, start: Lanes<S, C>, bound: Bound<C>, uncertain: bool) -> Option<Self> {
         // Exact: the start is a power of two.
@@ -241,8 +243,8 @@ macro_rules! add_up_two {
 }
 pub(crate) use add_up_two;
 
-/// Adds the values at the pairs `0..count` to a sum. Where the lanes may overflow, or summands are not
-/// what they were assumed to be, adds the block number by number in `f64`.
+/// Adds the values at the pairs `0..count` to a sum. Where the lanes may overflow, or summands are
+/// not what they were assumed to be, adds the block number by number in `f64`.
 macro_rules! add_up {
     ($simd:expr, $sums:expr, $at:expr, $count:expr, $summands:expr, |$i:ident| $value:expr) => {{
         let (simd, at, count, summands): (_, usize, usize, Summands<C>) = ($simd, $at, $count, $summands);

@@ -64,7 +64,7 @@ pub(crate) fn run<L, A: Algebra>(
 }
 
 fn known<T>(values: &[Option<T>], i: Index) -> Result<&T, LossError> {
-    values[i].as_ref().ok_or(LossError::Internal { what: "a step is used before it is computed" })
+    values[i].as_ref().ok_or_else(|| LossError::Internal { what: "a step is used before it is computed" })
 }
 
 #[cfg(test)]

@@ -26,15 +26,15 @@ impl<C: Real> Block<C> {
         }
         if logarithms && self.classes != 2 {
             let largest = self.log_largest.column_mut(0);
-            apart!(math.simd, write_column!(math.simd, largest, |_b, rest| -math.ln_1p(rest)));
+            apart!(math.simd, write_column!(math.simd, largest, |_b, rest| -C::log_1p(rest, math.constants)));
         }
     }
 
-    /// The powers, the reciprocal of their sum, and, in place of its logarithm, the sum − 1. For two
-    /// classes the logarithm itself.
+    /// The powers, the reciprocal of their sum, and, in place of its logarithm, the sum − 1. For
+    /// two classes the logarithm itself.
     #[inline(always)]
     fn powers<S: Simd, const LOGARITHMS: bool, const K: usize>(&mut self, math: Math<'_, S, C>, temperature: Temperature) {
-        let (simd, rate) = (math.simd, &math.rate(temperature.value()));
+        let (simd, rate) = (math.simd, &C::rate(math.simd, temperature.value()));
         let (zero, one) = (Lanes::of(simd, C::zero()), Lanes::of(simd, C::one()));
         let (weight, weighted) = (self.weight.lanes(simd, 0), pairs_mut(simd, self.weighted_scale.column_mut(0)));
         let (scale, log) = (pairs_mut(simd, self.scale.column_mut(0)), pairs_mut(simd, self.log_largest.column_mut(0)));
@@ -43,13 +43,13 @@ impl<C: Real> Block<C> {
         let rows = if K == MANY { depth.rows().min(powers.rows()) } else { K };
         for (b, ((scale, weighted), log)) in scale.iter_mut().zip(weighted).zip(log).enumerate() {
             let sum = if K == 2 {
-                // The likelier class has the power 1, the other e^−τ|z₁ − z₀|: one of the depths is 0.
+                // The likelier class has the power 1, the other e^−τ|z₁ − z₀|: one depth is 0.
                 let (first, second) = (depth.at(0, b), depth.at(1, b));
-                let beyond = math.exp_of_minus(first + second, rate);
+                let beyond = C::exp_of_minus(first + second, rate, math.constants);
                 powers.set(0, b, first.if_same(zero, one, beyond));
                 powers.set(1, b, second.if_same(zero, one, beyond));
                 if LOGARITHMS {
-                    *log = (-math.ln_1p_of_share(beyond)).pair;
+                    *log = (-C::log_1p_of_share(beyond, math.constants)).pair;
                 }
                 one + beyond
             } else {
@@ -57,7 +57,7 @@ impl<C: Real> Block<C> {
                 // addition is exact, and the sum − 1 is accurate however small it is.
                 let (mut sum, mut lost) = (if LOGARITHMS { one } else { zero }, zero);
                 for k in 0..rows {
-                    let p = math.exp_of_minus(depth.at(k, b), rate);
+                    let p = C::exp_of_minus(depth.at(k, b), rate, math.constants);
                     powers.set(k, b, p);
                     let before = sum;
                     sum = before + p;
@@ -101,7 +101,7 @@ impl<C: Real> Block<C> {
         math: Math<'_, S, C>,
         temperature: Temperature,
     ) {
-        let (simd, rate) = (math.simd, &math.rate(temperature.value()));
+        let (simd, rate) = (math.simd, &C::rate(math.simd, temperature.value()));
         let one = Lanes::of(simd, C::one());
         for k in 0..self.classes {
             let (p, q) = (pairs_mut(simd, self.power.column_mut(k)), pairs_mut(simd, self.complement.column_mut(k)));
@@ -109,7 +109,7 @@ impl<C: Real> Block<C> {
             for (i, ((p, q), log)) in p.iter_mut().zip(q).zip(log).enumerate() {
                 // σ(τ|z|) = 1/(1 + e^−τ|z|) and σ(−τ|z|) = e^−τ|z|/(1 + e^−τ|z|) do not overflow.
                 let z = z.at(i);
-                let e = math.exp_of_minus(z.abs(), rate);
+                let e = C::exp_of_minus(z.abs(), rate, math.constants);
                 let large = one / (one + e);
                 let small = e * large;
                 *p = z.if_negative(small, large).pair;
@@ -117,7 +117,7 @@ impl<C: Real> Block<C> {
                     *q = z.if_negative(large, small).pair;
                 }
                 if LOGARITHMS {
-                    *log = math.ln_1p_of_share(e).pair;
+                    *log = C::log_1p_of_share(e, math.constants).pair;
                 }
             }
         }
