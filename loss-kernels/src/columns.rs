@@ -47,11 +47,11 @@ impl<C: Real> Columns<C> {
     }
 
     /// One column to write, and those before it to read.
-    pub(crate) fn column_and_before(&mut self, k: usize) -> (Before<'_, C>, &mut [C]) {
-        let start = self.first + k * self.stride;
-        let (before, rest) = self.data.split_at_mut(start);
-        let before = Before { data: before, first: self.first, stride: self.stride, length: self.length };
-        (before, &mut rest[..self.length])
+    pub(crate) fn column_and_before<'a>(&'a mut self, k: usize) -> (impl Fn(usize) -> &'a [C], &'a mut [C]) {
+        let Self { first, stride, length, .. } = *self;
+        let (before, rest) = self.data.split_at_mut(first + k * stride);
+        let before: &[C] = before;
+        (move |k| &before[first + k * stride..][..length], &mut rest[..length])
     }
 
     /// One column in pairs of vectors.
@@ -145,21 +145,6 @@ impl<S: Simd, C: Vectors> GridMut<'_, S, C> {
         unsafe {
             *self.pairs.get_unchecked_mut(k * self.stride + b) = value.pair;
         }
-    }
-}
-
-/// The columns before one.
-pub(crate) struct Before<'a, C> {
-    data: &'a [C],
-    first: usize,
-    stride: usize,
-    length: usize,
-}
-
-impl<C> Before<'_, C> {
-    pub(crate) fn column(&self, k: usize) -> &[C] {
-        let start = self.first + k * self.stride;
-        &self.data[start..start + self.length]
     }
 }
 

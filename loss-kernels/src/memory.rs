@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(array, [7.0, 0.0, 7.0, 1.0]);
     }
 
-    /// Whether the system brings pages when asked to, as Linux does from 5.14 on.
+    /// Whether the system maps pages when asked to, as Linux does from 5.14 on.
     #[cfg(target_os = "linux")]
     fn brings_pages() -> Option<bool> {
         let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;

@@ -23,9 +23,9 @@ pub(crate) struct OfPixel<'a> {
 #[derive(Clone, Copy)]
 pub(crate) enum Wanted {
     /// φ
-    Value,
+    Value = 0,
     /// φ'
-    Slope,
+    Slope = 1,
 }
 
 /// A function's steps.
@@ -117,11 +117,7 @@ impl<C: Real> PixelColumns<C> {
         let Some(compiled) = functions.iter().find(|known| known.function == *of.function) else {
             return log.lanes(simd, 0);
         };
-        let [value, slope] = of.function.results();
-        let (needed, result) = match wanted {
-            Wanted::Value => (&compiled.needed[0], value),
-            Wanted::Slope => (&compiled.needed[1], slope),
-        };
+        let (needed, result) = (&compiled.needed[wanted as usize], of.function.results()[wanted as usize]);
         if loaded {
             for (i, step) in compiled.steps.iter().enumerate().filter(|(i, _)| needed[*i]) {
                 let (before, column) = steps.column_and_before(i);
@@ -132,7 +128,7 @@ impl<C: Real> PixelColumns<C> {
                     PixelStep::Constant(bits) => column.fill(C::of(f64::from_bits(bits))),
                     PixelStep::Apply(op, x, y) => {
                         let x_is_log = compiled.steps[x] == PixelStep::LogProbability;
-                        let (x, y) = (before.column(x), before.column(y.unwrap_or(x)));
+                        let (x, y) = (before(x), before(y.unwrap_or(x)));
                         let (x, y) = (Column::new(simd, &x[..padded]), Column::new(simd, &y[..padded]));
                         apply(math, op, x_is_log, x, y, column);
                     }

@@ -206,7 +206,7 @@ pub(crate) enum Summands<C> {
     Shares(Bound<C>),
     /// Weights times logarithms of probabilities, which are rounded.
     Logarithms(Bound<C>),
-    /// Nothing.
+    /// Any numbers.
     Any,
 }
 

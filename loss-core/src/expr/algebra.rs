@@ -13,7 +13,7 @@ pub trait Algebra {
     /// An array of shape `[rows, columns]`.
     type Array: Clone;
 
-    /// Brings numbers to where the arrays live.
+    /// An array of these numbers.
     ///
     /// # Errors
     /// Whatever the tensor library reports, as [`LossError::Backend`].

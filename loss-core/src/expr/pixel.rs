@@ -80,13 +80,13 @@ impl std::fmt::Debug for PixelFunction {
 }
 
 impl PixelFunction {
-    /// Of steps, and which of them are value and slope.
+    /// From steps, and the places of value and slope among them.
     pub(crate) fn from_steps(text: String, steps: Vec<Step<PixelLeaf>>, [value, slope]: [Index; 2]) -> Self {
         Self(Arc::new(Inner { text, steps, value, slope }))
     }
 
     /// Values, and on request slopes φ'(log p), for a block of log-probabilities. All slices have
-    /// one length; what is beyond the shortest stays as it was.
+    /// one length; beyond the shortest, nothing changes.
     pub fn evaluate<F: Float>(&self, log_p: &[F], value: &mut [F], slope: Option<&mut [F]>) {
         let wanted = if slope.is_some() { self.0.value.max(self.0.slope) } else { self.0.value };
         let steps = &self.0.steps[..=wanted];

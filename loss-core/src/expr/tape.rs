@@ -32,7 +32,7 @@ fn address(node: &Arc<Node>) -> usize {
 }
 
 impl Tape {
-    /// Forgets what was only needed to append.
+    /// Frees what is only needed to append.
     pub(crate) fn finish(&mut self) {
         self.known = HashMap::new();
         self.nodes = HashMap::new();
@@ -157,7 +157,7 @@ impl Tape {
         leaves
     }
 
-    /// What one step hands to its active arguments.
+    /// The active arguments of a step, with their adjoints.
     fn pull_back(&mut self, op: Op, step: Index, x: Index, y: Option<Index>, g: Index) -> Vec<(Index, Index)> {
         let mut out = Vec::with_capacity(2);
         // Operations with one argument do not look at `y`.
