@@ -1,6 +1,6 @@
 //! What can go wrong, with both sides of every disagreement named.
 
-use crate::Activation;
+use crate::activation::Activation;
 use crate::number::number;
 
 /// Which array of a call an error is about.
@@ -309,12 +309,6 @@ pub enum LossError {
         /// What can be read.
         expected: &'static str,
     },
-    /// A defect of this library, which no input should bring about.
-    #[error("a defect of segloss, please report it with the loss and the shapes: {what}")]
-    Internal {
-        /// What was not as it has to be.
-        what: &'static str,
-    },
     /// A failure inside a tensor library.
     #[error("{backend} failed in {operation}: {source}")]
     Backend {
@@ -324,6 +318,13 @@ pub enum LossError {
         operation: &'static str,
         /// The library's own error.
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A state that no call can bring about: a defect of this library.
+    #[error("{what}: this is a defect of segloss and not of the call; please report it to its maintainers, with the loss")]
+    #[non_exhaustive]
+    Internal {
+        /// The state, in words.
+        what: &'static str,
     },
 }
 

@@ -26,6 +26,7 @@
 //! assert_eq!(loss.to_string(), "ce + 0.5 * size_cap");
 //! ```
 
+mod activation;
 pub mod backend;
 mod compose;
 mod error;
@@ -50,6 +51,7 @@ pub mod overlap;
 pub mod penalty;
 pub mod unsplit;
 
+pub use activation::Activation;
 pub use backend::Passes;
 pub use compose::{Loss, matching, overlap, penalty, unsplit};
 pub use error::{Argument, LossError};
@@ -62,6 +64,6 @@ pub use program::{Detail, Inputs, Program};
 pub use regions::{AllRegions, InsideTruth, RegionSizes};
 pub use schedule::Schedule;
 pub use spec::{PRESETS, catalogue};
-pub use statistics::{Activation, Over, Probability, Quantity, Side, Statistic, Temperature};
+pub use statistics::{Over, Probability, Quantity, Side, Statistic, Temperature};
 pub use sums::{Statistics, Whole};
 pub use term::{Decomposition, GroundTruthMatching, Overlap, RegionSizePenalty, Role, SplitOf, Term, Unsplit};

@@ -4,26 +4,7 @@ use std::fmt::{Display, Formatter};
 
 use crate::expr::PixelFunction;
 use crate::number::number;
-use crate::{LossError, Map};
-
-/// How logits become probabilities.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Activation {
-    /// Over the class axis: the classes exclude each other. Needs K ≥ 2.
-    #[default]
-    Softmax,
-    /// Each channel by itself: K two-class problems; binary segmentation is K = 1.
-    Sigmoid,
-}
-
-impl Display for Activation {
-    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Softmax => "softmax",
-            Self::Sigmoid => "sigmoid",
-        })
-    }
-}
+use crate::{Activation, LossError, Map};
 
 /// The factor τ > 0 on the logits before the activation. High values approach the hard prediction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,9 +1,10 @@
-//! Columns of pixels, one per class: one after another, or the same pair of vectors of all.
+//! Columns of pixels, one per class, read column by column or pair by pair across the classes.
 
 use pulp::Simd;
 
 use crate::Real;
-use crate::simd::{Column, Lanes, Pair, Vectors, WIDEST, copied};
+use crate::layout::WIDEST;
+use crate::simd::{Column, Lanes, Pair, Vectors, copied};
 
 /// Columns of one length, one per class; each begins at a line of the cache.
 pub(crate) struct Columns<C> {
@@ -14,17 +15,17 @@ pub(crate) struct Columns<C> {
 }
 
 impl<C: Real> Columns<C> {
-    /// Room for columns of up to `capacity` pixels, a multiple of the padding.
+    /// Columns of up to `capacity` pixels, a multiple of the padding.
     pub(crate) fn new(count: usize, capacity: usize) -> Self {
-        // A line apart: columns at multiples of 4 KiB would share their place in the cache.
+        // A cache line apart: columns at multiples of 4 KiB would share cache sets.
         let stride = capacity + WIDEST;
         let data = vec![C::zero(); count * stride + WIDEST];
-        // The offset is a hint: where there is none, or a strange one, columns are only less well placed.
+        // Only a hint: without alignment, reads are slower and no less correct.
         let first = data.as_ptr().align_offset(64).min(WIDEST);
         Self { data, first, stride, length: capacity }
     }
 
-    /// The same, with a number in all their pixels.
+    /// Columns with one number everywhere.
     pub(crate) fn filled(value: C, count: usize, capacity: usize) -> Self {
         let mut columns = Self::new(count, capacity);
         columns.data.fill(value);
@@ -45,28 +46,27 @@ impl<C: Real> Columns<C> {
         &mut self.data[start..start + self.length]
     }
 
-    /// One column, to be written, and those before it.
-    pub(crate) fn column_and_before(&mut self, k: usize) -> (Before<'_, C>, &mut [C]) {
-        let start = self.first + k * self.stride;
-        let (before, rest) = self.data.split_at_mut(start);
-        let before = Before { data: before, first: self.first, stride: self.stride, length: self.length };
-        (before, &mut rest[..self.length])
+    /// One column to write, and those before it to read.
+    pub(crate) fn column_and_before<'a>(&'a mut self, k: usize) -> (impl Fn(usize) -> &'a [C], &'a mut [C]) {
+        let Self { first, stride, length, .. } = *self;
+        let (before, rest) = self.data.split_at_mut(first + k * stride);
+        let before: &[C] = before;
+        (move |k| &before[first + k * stride..][..length], &mut rest[..length])
     }
 
-    /// Pair by pair of vectors.
+    /// One column in pairs of vectors.
     #[inline(always)]
     pub(crate) fn lanes<S: Simd>(&self, simd: S, k: usize) -> Column<'_, S, C> {
         Column::new(simd, self.column(k))
     }
 
-    /// All of them, pair by pair of vectors.
+    /// All columns in pairs of vectors.
     #[inline(always)]
     pub(crate) fn grid<S: Simd>(&self, simd: S) -> Grid<'_, S, C> {
         let (pairs, stride) = (C::pairs::<S>(&self.data[self.first..]), self.stride / C::lanes::<S>());
         Grid { simd, pairs, rows: pairs.len() / stride, stride }
     }
 
-    /// All of them, pair by pair, to be written.
     #[inline(always)]
     pub(crate) fn grid_mut<S: Simd>(&mut self, simd: S) -> GridMut<'_, S, C> {
         let (pairs, stride) = (C::pairs_mut::<S>(&mut self.data[self.first..]), self.stride / C::lanes::<S>());
@@ -77,36 +77,37 @@ impl<C: Real> Columns<C> {
 
 copied!(Grid<'_>);
 
-/// Columns, of which the same pair of vectors is read class by class: what is summed over classes then stays in registers.
+/// Columns for loops over classes inside of a loop over pixels: sums over classes stay in
+/// registers.
 pub(crate) struct Grid<'a, S: Simd, C: Vectors> {
     simd: S,
     pairs: &'a [Pair<S, C>],
-    /// Columns; times the stride, no more than there are pairs.
+    /// Columns; `rows · stride ≤ pairs.len()`.
     rows: usize,
     stride: usize,
 }
 
-/// Columns that are read and written in that order.
+/// A [`Grid`] to write.
 pub(crate) struct GridMut<'a, S: Simd, C: Vectors> {
     simd: S,
     pairs: &'a mut [Pair<S, C>],
-    /// As of [`Grid`].
+    /// As in [`Grid`].
     rows: usize,
     stride: usize,
 }
 
-// A loop over rows up to `rows` and pairs up to `stride` needs no check: the compiler sees that of both, but not what follows of their
-// product. What is asked of a grid is always there: plan, problem and buffers have the same classes, pairs are those of a block, and a plan has
-// no background of a softmax; what checks that gives back errors.
+// Loops bound `k` by `rows` and `b` by `stride`, so the compiler drops the assertions below; it
+// would not drop a check of the product. Indices are always in bounds: plan, problem and buffers
+// agree on the number of classes, and a plan has no softmax background. Whoever breaks that gets a
+// panic of the assertion, never a read out of bounds.
 
 impl<S: Simd, C: Vectors> Grid<'_, S, C> {
-    /// How many columns there are.
     #[inline(always)]
     pub(crate) fn rows(self) -> usize {
         self.rows
     }
 
-    /// How many pairs a column has, with those that stand apart from the next.
+    /// Pairs from one column to the next: no fewer than a column has.
     #[inline(always)]
     pub(crate) fn stride(self) -> usize {
         self.stride
@@ -116,15 +117,14 @@ impl<S: Simd, C: Vectors> Grid<'_, S, C> {
     #[inline(always)]
     pub(crate) fn at(self, k: usize, b: usize) -> Lanes<S, C> {
         assert!(k < self.rows && b < self.stride);
-        // SAFETY: k·stride + b < rows·stride ≤ pairs.len(), which is how a grid is made.
-        #[allow(unsafe_code, reason = "the check of every index would cost as much as what is done with a pair")]
+        // SAFETY: k·stride + b < rows·stride ≤ pairs.len() by the assertion and construction.
+        #[allow(unsafe_code, reason = "checking every index costs as much as computing with the pair")]
         let pair = unsafe { *self.pairs.get_unchecked(k * self.stride + b) };
         Lanes::new(self.simd, pair)
     }
 }
 
 impl<S: Simd, C: Vectors> GridMut<'_, S, C> {
-    /// How many columns there are.
     #[inline(always)]
     pub(crate) fn rows(&self) -> usize {
         self.rows
@@ -145,21 +145,6 @@ impl<S: Simd, C: Vectors> GridMut<'_, S, C> {
         unsafe {
             *self.pairs.get_unchecked_mut(k * self.stride + b) = value.pair;
         }
-    }
-}
-
-/// The columns before one that is written.
-pub(crate) struct Before<'a, C> {
-    data: &'a [C],
-    first: usize,
-    stride: usize,
-    length: usize,
-}
-
-impl<C> Before<'_, C> {
-    pub(crate) fn column(&self, k: usize) -> &[C] {
-        let start = self.first + k * self.stride;
-        &self.data[start..start + self.length]
     }
 }
 
@@ -190,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_beyond_a_grid_cannot_be_had() {
+    fn indices_beyond_a_grid_are_refused() {
         let simd = pulp::Scalar::new();
         let mut columns = Columns::<f32>::new(3, 64);
         for (k, b) in [(3, 0), (0, 48), (usize::MAX, 1), (1, usize::MAX)] {

@@ -3,20 +3,21 @@
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
-use crate::Real;
+use crate::blocks::Compiled;
 
 /// A type of logits, and the type they are computed in.
 pub trait Element: bytemuck::Zeroable + Copy + Send + Sync + 'static {
     /// `f32` for half precision, else the type itself.
-    type Compute: Real;
+    type Compute: Compiled;
 
-    /// Brings numbers to the type they are computed in; exact. What is beyond the shorter slice stays as it is.
+    /// Converts numbers to the type they are computed in, exactly. Beyond the shorter slice,
+    /// nothing changes.
     fn load(from: &[Self], to: &mut [Self::Compute]);
 
-    /// Rounds numbers to the nearest. What is beyond the shorter slice stays as it is.
+    /// Rounds numbers to the nearest. Beyond the shorter slice, nothing changes.
     fn store(from: &[Self::Compute], to: &mut [Self]);
 
-    /// The numbers themselves, where they are stored as they are computed.
+    /// The numbers themselves, where they are stored in the type they are computed in.
     fn computed(values: &mut [Self]) -> Option<&mut [Self::Compute]>;
 }
 
@@ -46,12 +47,12 @@ fn copy<T: Copy>(from: &[T], to: &mut [T]) {
     to.copy_from_slice(from);
 }
 
-/// bf16 is the upper half of an f32. Without a branch, which `half` has for NaN.
+/// bf16 is the upper half of an f32. Unlike `half`, without a branch for NaN.
 fn widen(from: &[bf16], to: &mut [f32]) {
     to.iter_mut().zip(from).for_each(|(to, from)| *to = f32::from_bits(u32::from(from.to_bits()) << 16));
 }
 
-/// To the nearest, halves to the even one; NaN stays NaN.
+/// To the nearest, ties to even; NaN stays NaN.
 fn narrow(from: &[f32], to: &mut [bf16]) {
     for (to, from) in to.iter_mut().zip(from) {
         let bits = from.to_bits();
@@ -68,8 +69,9 @@ element! {
     bf16, f32, widen, narrow, |_| None;
 }
 
-/// Calls `$call` with the numbers of a tensor as a slice of their own type, which is [`Element`]: the tensor says by a method
-/// `as_slice::<T>()` whether they are of type `T`. Where they are of none, the result is `Err($otherwise)`.
+/// Calls `$call` with the numbers of a tensor as a slice of their type, which is an [`Element`].
+/// The tensor's method `as_slice::<T>()` returns a slice where its numbers are of type `T`. For
+/// numbers of another type, the result is `Err($otherwise)`.
 #[macro_export]
 macro_rules! by_type {
     ($tensor:expr, |$slice:ident: &[$element:ident]| $call:expr, else $otherwise:expr) => {{

@@ -1,382 +1,79 @@
-//! The exponential and the logarithm of `f32` vectors, without branches and tables.
+//! The exponential and the logarithm of pairs of vectors.
 
 use pulp::Simd;
 
-use crate::simd::Lanes;
+use crate::simd::{Lanes, Vectors};
 
-/// e^−x is taken as 0 from where 2^−n with a whole n ≤ 99 is no longer nearest to it: x = 99.5·ln 2, about 1e-30. What is made of
-/// smaller ones, times derivatives far below 1, would be less than the least normal number, and each of those costs a processor as
-/// much as a hundred others.
-const POWERS: f64 = 100.0;
+/// The functions of a float type, on any set of instructions.
+pub trait Functions: Vectors {
+    /// Constants of the functions, each in every lane.
+    type Constants<S: Simd>: Copy;
+    /// The τ of e^−τx, as the exponential needs it.
+    type Rate<S: Simd>: Copy;
 
-/// Powers of two are made 2²⁷ times too small, so that the bits of the smallest are 0; what they are multiplied by is as much too large.
-const UNIT: f32 = 134_217_728.0;
-
-/// ln 2 in two parts: the first is exact when multiplied by a whole number of up to 14 bits.
-const LN2_HIGH: f32 = 0.693_359_4;
-const LN2_LOW: f32 = -2.121_944_4e-4;
-
-/// Adding 1.5·2²³ rounds to a whole number, and leaves it in the low bits; with 100 on top, none from −100 on is below 0 there.
-const ROUND: f32 = 12_582_912.0 + POWERS as f32;
-
-/// (2^f − 1)/f for |f| ≤ ½, fitted so that the largest relative error of 2^f is least: 2^−27.
-const EXP2: [f32; 6] = [0.693_147_24, 0.240_226_55, 0.055_502_728, 0.009_617_064, 0.001_341_817_2, 0.000_158_347_58];
-
-/// (e^r − 1 − r)/r² for |r| ≤ ln 2 / 2, fitted likewise: 2^−34.
-const EXP_M1: [f32; 6] = [0.5, 0.166_666_66, 0.041_666_294, 0.008_333_498, 0.001_394_475_8, 0.000_197_902_43];
-
-/// (log(1 + f) − f + f²/2)/f³ for 1 + f in [⅔, 4/3], fitted likewise: 2^−30.
-const LN_1P: [f32; 9] = [
-    0.333_333_36,
-    -0.249_998_2,
-    0.199_995_98,
-    -0.166_795_78,
-    0.143_044_55,
-    -0.121_957_78,
-    0.107_542_52,
-    -0.128_450_61,
-    0.120_070_89,
-];
-
-/// (log(1 + x) − x)/x² for 0 ≤ x ≤ 1, fitted so that the largest relative error of log(1 + x) is least: 2^−27.
-const LN_1P_OF_SHARE: [f32; 9] = [
-    -0.499_999_3,
-    0.333_304_64,
-    -0.249_580_19,
-    0.196_921_02,
-    -0.153_448_8,
-    0.106_611_28,
-    -0.057_457_23,
-    0.020_086_242,
-    -0.003_290_468_6,
-];
-
-/// Each constant in all lanes of a pair of vectors. There are more of them than a processor has registers: in memory, an instruction
-/// takes them along; and as either vector has its own, the compiler has no cause to keep them.
-#[derive(Clone, Copy)]
-pub struct Constants<S: Simd> {
-    one: [S::f32s; 2],
-    unit: [S::f32s; 2],
-    round: [S::f32s; 2],
-    /// The same, that either use may take it from memory.
-    round_again: [S::f32s; 2],
-    ln2: [[S::f32s; 2]; 2],
-    exp2: [[S::f32s; 2]; 6],
-    exp_m1: [[S::f32s; 2]; 6],
-    ln_1p: [[S::f32s; 2]; 9],
-    ln_1p_of_share: [[S::f32s; 2]; 9],
-}
-
-impl<S: Simd> Constants<S> {
+    /// The constants.
+    fn constants<S: Simd>(simd: S) -> Self::Constants<S>;
+    /// τ as a rate.
+    fn rate<S: Simd>(simd: S, tau: f64) -> Self::Rate<S>;
+    /// e^−τx for x ≥ +0; in `f32`, 0 below about 1e-30.
+    fn exp_of_minus<S: Simd>(x: Lanes<S, Self>, rate: &Self::Rate<S>, constants: &Self::Constants<S>) -> Lanes<S, Self>;
+    /// e^−x − 1 for x ≥ +0.
+    fn exp_m1_of_minus<S: Simd>(x: Lanes<S, Self>, constants: &Self::Constants<S>) -> Lanes<S, Self>;
+    /// log(1 + x) for x ≥ 0.
+    fn log_1p<S: Simd>(x: Lanes<S, Self>, constants: &Self::Constants<S>) -> Lanes<S, Self>;
+    /// log(1 + x) for 0 ≤ x ≤ 1.
     #[inline(always)]
-    pub(crate) fn new(simd: S) -> Self {
-        // Not by `map`: a closure has none of the instructions of the function around it, and would call each as a function.
-        let mut constants = Self {
-            one: [simd.splat_f32s(1.0); 2],
-            unit: [simd.splat_f32s(UNIT); 2],
-            round: [simd.splat_f32s(ROUND); 2],
-            round_again: [simd.splat_f32s(ROUND); 2],
-            ln2: [[simd.splat_f32s(LN2_HIGH); 2], [simd.splat_f32s(LN2_LOW); 2]],
-            exp2: [[simd.splat_f32s(0.0); 2]; 6],
-            exp_m1: [[simd.splat_f32s(0.0); 2]; 6],
-            ln_1p: [[simd.splat_f32s(0.0); 2]; 9],
-            ln_1p_of_share: [[simd.splat_f32s(0.0); 2]; 9],
-        };
-        for (pair, number) in constants.exp2.iter_mut().zip(EXP2) {
-            *pair = [simd.splat_f32s(UNIT * number); 2];
-        }
-        for (pair, number) in constants.exp_m1.iter_mut().zip(EXP_M1) {
-            *pair = [simd.splat_f32s(number); 2];
-        }
-        for (pair, number) in constants.ln_1p.iter_mut().zip(LN_1P) {
-            *pair = [simd.splat_f32s(number); 2];
-        }
-        for (pair, number) in constants.ln_1p_of_share.iter_mut().zip(LN_1P_OF_SHARE) {
-            *pair = [simd.splat_f32s(number); 2];
-        }
-        constants
+    fn log_1p_of_share<S: Simd>(x: Lanes<S, Self>, constants: &Self::Constants<S>) -> Lanes<S, Self> {
+        Self::log_1p(x, constants)
     }
 }
 
-/// What [`exp_of_minus`] multiplies by: τ·log₂ e in two parts, both negative as the powers are, and the x from which on e^−τx is 0.
-#[derive(Clone, Copy)]
-pub struct Rate<S: Simd> {
-    minus_high: [S::f32s; 2],
-    minus_low: [S::f32s; 2],
-    most: [S::f32s; 2],
-}
+/// The C library's functions, lane by lane.
+impl Functions for f64 {
+    type Constants<S: Simd> = ();
+    type Rate<S: Simd> = f64;
 
-impl<S: Simd> Rate<S> {
     #[inline(always)]
-    pub(crate) fn new(simd: S, tau: f64) -> Self {
-        let rate = tau * std::f64::consts::LOG2_E;
-        let high = rate as f32;
-        let low = (rate - f64::from(high)) as f32;
-        let most = (POWERS / rate).min(f64::from(f32::MAX)) as f32;
-        Self {
-            minus_high: [simd.splat_f32s(-high); 2],
-            minus_low: [simd.splat_f32s(-low); 2],
-            most: [simd.splat_f32s(most); 2],
-        }
+    fn constants<S: Simd>(_: S) {}
+
+    #[inline(always)]
+    fn rate<S: Simd>(_: S, tau: f64) -> f64 {
+        tau
+    }
+
+    #[inline(always)]
+    fn exp_of_minus<S: Simd>(x: Lanes<S, f64>, tau: &f64, (): &()) -> Lanes<S, f64> {
+        each(x, |x| (-x * tau).exp())
+    }
+
+    #[inline(always)]
+    fn exp_m1_of_minus<S: Simd>(x: Lanes<S, f64>, (): &()) -> Lanes<S, f64> {
+        each(x, |x| (-x).exp_m1())
+    }
+
+    #[inline(always)]
+    fn log_1p<S: Simd>(x: Lanes<S, f64>, (): &()) -> Lanes<S, f64> {
+        each(x, f64::ln_1p)
     }
 }
 
-/// c₀ + c₁·x + c₂·x² + …
 #[inline(always)]
-fn polynomial<S: Simd, const N: usize>(x: Lanes<S, f32>, coefficients: &[[S::f32s; 2]; N]) -> Lanes<S, f32> {
-    let mut sum = Lanes::new(x.simd, coefficients[N - 1]);
-    for &coefficient in coefficients[..N - 1].iter().rev() {
-        sum = sum.mul_add(x, Lanes::new(x.simd, coefficient));
-    }
-    sum
+fn each<S: Simd>(mut x: Lanes<S, f64>, f: impl Fn(f64) -> f64) -> Lanes<S, f64> {
+    f64::numbers_mut::<S>(&mut x.pair).iter_mut().for_each(|x| *x = f(*x));
+    x
 }
 
-/// The bits of a pair of vectors.
-#[derive(Clone, Copy)]
-struct Bits<S: Simd> {
-    simd: S,
-    pair: [S::u32s; 2],
+/// A set of instructions, with the constants of its functions.
+pub(crate) struct Math<'a, S: Simd, C: Functions> {
+    pub(crate) simd: S,
+    pub(crate) constants: &'a C::Constants<S>,
 }
 
-impl<S: Simd> Bits<S> {
+impl<S: Simd, C: Functions> Clone for Math<'_, S, C> {
     #[inline(always)]
-    fn of(x: Lanes<S, f32>) -> Self {
-        let (simd, [a, b]) = (x.simd, x.pair);
-        Self { simd, pair: [simd.transmute_u32s_f32s(a), simd.transmute_u32s_f32s(b)] }
-    }
-
-    #[inline(always)]
-    fn splat(self, bits: u32) -> Self {
-        Self { simd: self.simd, pair: [self.simd.splat_u32s(bits); 2] }
-    }
-
-    #[inline(always)]
-    fn float(self) -> Lanes<S, f32> {
-        let Self { simd, pair: [a, b] } = self;
-        Lanes::new(simd, [simd.transmute_f32s_u32s(a), simd.transmute_f32s_u32s(b)])
-    }
-
-    /// self − other
-    #[inline(always)]
-    fn minus(self, other: Self) -> Self {
-        let Self { simd, pair: [a, b] } = self;
-        Self { simd, pair: [simd.sub_u32s(a, other.pair[0]), simd.sub_u32s(b, other.pair[1])] }
-    }
-
-    #[inline(always)]
-    fn or(self, other: Self) -> Self {
-        let Self { simd, pair: [a, b] } = self;
-        Self { simd, pair: [simd.or_u32s(a, other.pair[0]), simd.or_u32s(b, other.pair[1])] }
-    }
-
-    #[inline(always)]
-    fn left(self, places: u32) -> Self {
-        let Self { simd, pair: [a, b] } = self;
-        let places = simd.splat_u32s(places);
-        Self { simd, pair: [simd.wrapping_dyn_shl_u32s(a, places), simd.wrapping_dyn_shl_u32s(b, places)] }
-    }
-
-    #[inline(always)]
-    fn right(self, places: u32) -> Self {
-        let Self { simd, pair: [a, b] } = self;
-        let places = simd.splat_u32s(places);
-        Self { simd, pair: [simd.wrapping_dyn_shr_u32s(a, places), simd.wrapping_dyn_shr_u32s(b, places)] }
+    fn clone(&self) -> Self {
+        *self
     }
 }
 
-/// e^−τx for x ≥ +0: an error below 1.1 units in the last place while τx ≤ 68.9 (tested for every float at τ = 1), and 0 from 99.5·ln 2 on.
-///
-/// −τx·log₂ e is a whole number n and a fraction f, |f| ≤ ½, and 2^f = 1 + f·q(f), q being [`EXP2`].
-#[inline(always)]
-pub(crate) fn exp_of_minus<S: Simd>(x: Lanes<S, f32>, rate: &Rate<S>, constants: &Constants<S>) -> Lanes<S, f32> {
-    let (round, high) = (Lanes::new(x.simd, constants.round), Lanes::new(x.simd, rate.minus_high));
-    // In this order a processor's instruction takes x from memory.
-    let x = Lanes::new(x.simd, rate.most).min(x);
-    let biased = x.mul_add(high, round);
-    let n = biased - Lanes::new(x.simd, constants.round_again);
-    // Of the product, of which n is nearly all, nothing may be lost.
-    let f = x.mul_add(Lanes::new(x.simd, rate.minus_low), x.fused_mul_add(high, -n));
-    // The power of two from its exponent's bits.
-    polynomial(f, &constants.exp2).fused_mul_add(f, Lanes::new(x.simd, constants.unit)) * Bits::of(biased).left(23).float()
-}
-
-/// e^−x − 1 for x ≥ +0: an error below 1.5 units in the last place (tested for every 13th float from 1e-30 to 200).
-///
-/// With −x = n·ln 2 + r, |r| ≤ ln 2 / 2, it is 2^n·(e^r − 1) + (2^n − 1), and e^r − 1 = r + r²·q(r), q being [`EXP_M1`].
-#[inline(always)]
-pub(crate) fn exp_m1_of_minus<S: Simd>(x: Lanes<S, f32>, constants: &Constants<S>) -> Lanes<S, f32> {
-    let (x, round) = (x.min(x.splat(POWERS as f32 * std::f32::consts::LN_2)), Lanes::new(x.simd, constants.round));
-    let biased = x.mul_add(x.splat(-std::f32::consts::LOG2_E), round);
-    let n = biased - round;
-    let r = n.mul_add(x.splat(-LN2_LOW), n.mul_add(x.splat(-LN2_HIGH), -x));
-    let q = polynomial(r, &constants.exp_m1);
-    let power = Bits::of(biased).left(23).float() * x.splat(UNIT);
-    q.mul_add(r * r, r).mul_add(power, power - Lanes::new(x.simd, constants.one))
-}
-
-/// log(1 + x) for x ≥ 0: an error below 1.75 units in the last place (tested for every float from 2⁻²⁶ to 2⁶⁴).
-///
-/// 1 + x = 2^e·(1 + f) with 1 + f in [⅔, 4/3), but for what 1 + x loses in rounding, which is added at the end; and
-/// log(1 + f) = f − f²/2 + f³·p(f), p being [`LN_1P`].
-#[inline(always)]
-pub(crate) fn ln_1p<S: Simd>(x: Lanes<S, f32>, constants: &Constants<S>) -> Lanes<S, f32> {
-    const TWO_THIRDS: u32 = 0x3f2a_aaab;
-    const ONE: u32 = 0x3f80_0000;
-    // 2²³ as a float: a whole number below it, put into its low bits, is added to it.
-    const WHOLE: (u32, f32) = (0x4b00_0000, 8_388_608.0);
-    let one = Lanes::new(x.simd, constants.one);
-    let [high, low] = [Lanes::new(x.simd, constants.ln2[0]), Lanes::new(x.simd, constants.ln2[1])];
-    let sum = one + x;
-    let bits = Bits::of(sum);
-    let exponent = bits.minus(bits.splat(TWO_THIRDS)).right(23);
-    let shift = exponent.left(23);
-    let fraction = bits.minus(shift).float();
-    let down = bits.splat(ONE).minus(shift).float();
-    let e = exponent.or(bits.splat(WHOLE.0)).float() - x.splat(WHOLE.1);
-    // The larger of the two is subtracted first, so that what the sum has lost comes out exactly.
-    let (large, small) = (one.max(x), one.min(x));
-    let lost = small - (sum - large);
-    let (f, lost) = (fraction - one, lost * down);
-    let square = f * f;
-    // e·ln 2 + f − f²/2 + f³·p + lost/(1 + f): the small ones together first, where 1/(1 + f) is 1 − f nearly enough.
-    let small = e.mul_add(low, x.splat(-0.5).mul_add(square, lost - lost * f));
-    let small = (polynomial(f, &constants.ln_1p) * f).mul_add(square, small);
-    e.mul_add(high, f) + small
-}
-
-/// log(1 + x) for 0 ≤ x ≤ 1: an error below 1.75 units in the last place (tested for every float from 2⁻²⁶ on).
-///
-/// x + x²·p(x), p being [`LN_1P_OF_SHARE`].
-#[inline(always)]
-pub(crate) fn ln_1p_of_share<S: Simd>(x: Lanes<S, f32>, constants: &Constants<S>) -> Lanes<S, f32> {
-    polynomial(x, &constants.ln_1p_of_share).mul_add(x * x, x)
-}
-
-#[cfg(test)]
-mod tests {
-    use pulp::WithSimd;
-    use rayon::prelude::*;
-
-    use super::*;
-    use crate::instructions::Instructions;
-    use crate::simd::{Column, PADDING, write_column};
-
-    /// A function over all of a column.
-    #[derive(Clone, Copy)]
-    enum Function {
-        /// e^−τx, of a τ.
-        Exp(f64),
-        ExpM1,
-        Ln1p,
-        Ln1pOfShare,
-    }
-
-    struct Apply<'a>(Function, &'a [f32], &'a mut [f32]);
-
-    impl WithSimd for Apply<'_> {
-        type Output = ();
-        #[inline(always)]
-        fn with_simd<S: Simd>(self, simd: S) {
-            let Self(function, from, to) = self;
-            let (from, constants) = (Column::new(simd, from), Constants::new(simd));
-            let rate = Rate::new(simd, if let Function::Exp(tau) = function { tau } else { 1.0 });
-            write_column!(simd, to, |i| match function {
-                Function::Exp(_) => from.at(i).exp_of_minus(&rate, &constants),
-                Function::ExpM1 => from.at(i).exp_m1_of_minus(&constants),
-                Function::Ln1p => from.at(i).ln_1p(&constants),
-                Function::Ln1pOfShare => from.at(i).ln_1p_of_share(&constants),
-            });
-        }
-    }
-
-    /// The largest error over the floats of these bits, in units of the last place, with the float that has it; on each set of
-    /// instructions.
-    fn worst(
-        function: Function,
-        bits: std::ops::RangeInclusive<u32>,
-        step: usize,
-        exact: impl Fn(f64) -> f64 + Sync,
-    ) -> Vec<(f64, f32)> {
-        const CHUNK: usize = 1 << 14;
-        let sets = Instructions::available();
-        let starts: Vec<u32> = bits.clone().step_by(CHUNK * step).collect();
-        let each = starts.into_par_iter().map(|start| {
-            let mut inputs: Vec<f32> = (start..=*bits.end()).step_by(step).take(CHUNK).map(f32::from_bits).collect();
-            inputs.resize(inputs.len().next_multiple_of(PADDING), f32::from_bits(start));
-            let wanted: Vec<f64> = inputs.iter().map(|&x| exact(f64::from(x))).collect();
-            let of_set = |set: &Instructions| {
-                let mut outputs = vec![f32::NAN; inputs.len()];
-                set.run(Apply(function, &inputs, &mut outputs));
-                let off = inputs.iter().zip(&outputs).zip(&wanted).map(|((&x, &got), &want)| {
-                    let exponent = ((want.to_bits() >> 52) & 0x7ff) as i32 - 1023;
-                    let unit = f64::from_bits(((exponent.max(-126) - 23 + 1023) as u64) << 52);
-                    ((f64::from(got) - want).abs() / unit, x)
-                });
-                off.max_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or_default()
-            };
-            sets.iter().map(of_set).collect::<Vec<_>>()
-        });
-        let worse = |a: Vec<(f64, f32)>, b: Vec<(f64, f32)>| {
-            a.into_iter().zip(b).map(|(a, b)| if b.0.total_cmp(&a.0).is_gt() { b } else { a }).collect()
-        };
-        each.reduce(|| vec![(0.0, 0.0); sets.len()], worse)
-    }
-
-    fn assert_below(limit: f64, worst: &[(f64, f32)]) {
-        for (set, (error, x)) in Instructions::available().iter().zip(worst) {
-            println!("{}: {error:.3} units in the last place at {x:e}", set.name());
-            assert!(*error < limit, "{}: {error} units in the last place at {x:e}", set.name());
-        }
-    }
-
-    #[test]
-    fn exp_is_within_eleven_tenths_of_a_unit_in_the_last_place_for_every_float() {
-        assert_below(1.1, &worst(Function::Exp(1.0), 0..=68.9f32.to_bits(), 1, |x| (-x).exp()));
-    }
-
-    #[test]
-    fn exp_is_so_at_other_temperatures() {
-        for tau in [10.0, 2.0, 0.37, 1.0 / 3.0, 1e6, 1e-3, 1e-30] {
-            let last = (68.9 / tau) as f32;
-            assert_below(1.1, &worst(Function::Exp(tau), 1..=last.to_bits(), 1009, |x| (-x * tau).exp()));
-        }
-    }
-
-    #[test]
-    fn exp_m1_is_within_one_and_a_half_units_in_the_last_place() {
-        assert_below(1.5, &worst(Function::ExpM1, 1e-30f32.to_bits()..=200f32.to_bits(), 13, |x| (-x).exp_m1()));
-    }
-
-    #[test]
-    fn ln_1p_is_within_seven_quarters_of_a_unit_in_the_last_place() {
-        // A sum over up to 2⁶⁴ classes; every float from 2⁻²⁶, below which it is x itself.
-        assert_below(1.75, &worst(Function::Ln1p, 2f32.powi(-26).to_bits()..=2f32.powi(64).to_bits(), 1, f64::ln_1p));
-        assert_below(1.75, &worst(Function::Ln1p, 1..=2f32.powi(-26).to_bits(), 4099, f64::ln_1p));
-    }
-
-    #[test]
-    fn ln_1p_of_a_share_is_within_seven_quarters_of_a_unit_in_the_last_place() {
-        let least = 2f32.powi(-26).to_bits();
-        assert_below(1.75, &worst(Function::Ln1pOfShare, least..=1f32.to_bits(), 1, f64::ln_1p));
-        assert_below(1.75, &worst(Function::Ln1pOfShare, 0..=least, 4099, f64::ln_1p));
-    }
-
-    #[test]
-    fn exp_at_the_ends() {
-        for set in Instructions::available() {
-            let (mut inputs, mut outputs) = ([0.0; PADDING], [f32::NAN; PADDING]);
-            inputs[..7].copy_from_slice(&[0.0, 1e38, f32::INFINITY, 69.0, f32::MAX, 88.0, 104.0]);
-            for tau in [1.0, 10.0, 1e6] {
-                set.run(Apply(Function::Exp(tau), &inputs, &mut outputs));
-                assert_eq!(outputs[..7], [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], "{} {tau}", set.name());
-            }
-            // So small a τ that it is 0 as a float.
-            for tau in [1e-60, 1e-300] {
-                set.run(Apply(Function::Exp(tau), &inputs, &mut outputs));
-                assert_eq!(outputs[..7], [1.0; 7], "{} {tau}", set.name());
-            }
-            set.run(Apply(Function::Ln1p, &[0.0; PADDING], &mut outputs));
-            assert_eq!(outputs[0], 0.0);
-        }
-    }
-}
+impl<S: Simd, C: Functions> Copy for Math<'_, S, C> {}

@@ -1,4 +1,4 @@
-//! The statistics of a plan by what must be computed for them.
+//! The statistics of a plan, grouped by their probabilities.
 
 use loss_core::{Activation, Plan, Probability, Quantity, Side, Temperature};
 
@@ -18,7 +18,7 @@ pub(crate) struct Group {
     pub(crate) pixel_sums: bool,
 }
 
-/// A plan, regrouped.
+/// The statistics of a plan.
 pub(crate) struct Groups {
     /// Sums over the target alone.
     pub(crate) target: Vec<usize>,
@@ -55,18 +55,18 @@ impl Groups {
                 Quantity::Function(..) => group.pixel_sums = true,
             }
         }
-        // What a softmax hands back to a pixel's logits adds up to zero; that is looked at before there is anything else.
+        // Softmax first: its gradient of a pixel sums to 0, and by how much it does not is measured
+        // before a sigmoid's is added.
         all.groups.sort_by_key(|group| group.activation != Activation::Softmax);
         all
     }
 
-    /// Whether there is a group of an activation.
-    fn any(&self, activation: Activation) -> bool {
+    fn has(&self, activation: Activation) -> bool {
         self.groups.iter().any(|g| g.activation == activation)
     }
 
     pub(crate) fn needs(&self, soft: bool) -> Needs {
-        Needs { softmax: self.any(Activation::Softmax), sigmoid: self.any(Activation::Sigmoid), soft }
+        Needs { softmax: self.has(Activation::Softmax), sigmoid: self.has(Activation::Sigmoid), soft }
     }
 }
 

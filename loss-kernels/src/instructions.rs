@@ -6,7 +6,7 @@ use pulp::{Simd, WithSimd};
 /// The sets of instructions that the kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Instructions {
-    /// Whatever the compiler takes for the target at large.
+    /// What the compiler uses for the target in general.
     Plain,
     /// x86-64 with AVX2 and FMA: eight `f32` at a time.
     Avx2,
@@ -39,8 +39,9 @@ impl Instructions {
         NAMES.iter().find(|(_, set)| *set == self).map_or("plain", |(name, _)| name)
     }
 
-    /// Those in use: the fastest that the machine has, or those that the environment variable [`INSTRUCTIONS_VARIABLE`] names
-    /// (`plain`, `avx2`, `avx512`, `neon`), read once. Sums differ in their last bits between them.
+    /// Those in use: the fastest that the machine has, or those that the environment variable
+    /// [`INSTRUCTIONS_VARIABLE`] names (`plain`, `avx2`, `avx512`, `neon`), read once. Sums differ
+    /// in their last bits between them.
     ///
     /// # Errors
     /// [`LossError::Unsupported`] where the variable names none that the machine has.
@@ -75,7 +76,8 @@ impl Instructions {
         }
     }
 
-    /// Runs what is compiled for these instructions; the plain ones where the machine has not got them.
+    /// Runs what is compiled for these instructions, or for plain ones where the machine lacks
+    /// them.
     pub(crate) fn run<Op: WithSimd>(self, op: Op) -> Op::Output {
         match self.arch() {
             #[cfg(target_arch = "x86_64")]

@@ -1,28 +1,37 @@
-//! The passes over logits on the CPU: [`statistics`], [`logit_gradient`], and both in one read where that can be.
+//! The passes over logits on the CPU: [`statistics`], [`logit_gradient`], and both in one read
+//! where possible.
 //!
-//! Plain slices in, numbers out; no tensor library. Each pass reads the logits once and allocates nothing of their size. It is written in
-//! vectors and compiled for several sets of [`Instructions`], of which the machine's fastest is taken. Pixels are taken in blocks that stay
-//! in the cache, blocks in segments that depend on shapes, type and plan alone: sums are added up in a fixed order, so results do not
-//! depend on the number of threads. Half-precision logits are computed in `f32`; sums are as good as `f64`.
+//! Plain slices in, numbers out; no tensor library. Each pass reads the logits once and allocates
+//! nothing of their size. It is compiled for several sets of [`Instructions`], of which the
+//! machine's fastest runs. Blocks of pixels stay in the cache; how the work is cut depends on
+//! shapes, type and plan alone, so sums are added up in a fixed order and results do not depend on
+//! the number of threads. Half-precision logits are computed in `f32`; sums are as good as `f64`.
 
 mod backend;
 mod block;
+mod blocks;
 mod columns;
+mod cut;
 mod element;
 mod functions;
 mod gradient;
 mod groups;
 mod instructions;
+mod layout;
 mod logarithm;
 mod membership;
 mod memory;
 mod pass;
 mod pixel;
+mod polynomials;
+mod prefetch;
 mod problem;
 mod real;
 mod simd;
+mod slopes;
 mod statistics;
 mod sums;
+mod upstream;
 
 pub use backend::Cpu;
 pub use element::Element;

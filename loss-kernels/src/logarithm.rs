@@ -4,17 +4,17 @@ use pulp::Simd;
 
 use crate::Real;
 use crate::columns::Grid;
-use crate::simd::{Column, Lanes, Vectors};
+use crate::simd::{Column, Lanes, Vectors, write_column};
 
 /// Logarithms of probabilities of all classes.
 pub(crate) trait Logarithms<S: Simd, C: Real>: Copy {
-    /// How many pairs of vectors a class has at most.
+    /// Pairs of vectors per class, with the padding of the buffers.
     fn length(self) -> usize;
     /// The pair `b` of the class `k`.
     fn at(self, k: usize, b: usize) -> Lanes<S, C>;
 }
 
-/// Those of an activation and side.
+/// The logarithms of any activation and side.
 #[derive(Clone, Copy)]
 pub(crate) enum AnyLogarithms<'a, S: Simd, C: Vectors> {
     Softmax(LogSoftmax<'a, S, C>),
@@ -32,6 +32,16 @@ impl<S: Simd, C: Real> AnyLogarithms<'_, S, C> {
             Self::Background(log) => log.at(k, b),
         }
     }
+
+    /// Writes the logarithms of the class `k`.
+    #[inline(always)]
+    pub(crate) fn write(self, simd: S, k: usize, column: &mut [C]) {
+        match self {
+            Self::Softmax(log) => write_column!(simd, column, |b| log.at(k, b)),
+            Self::Region(log) => write_column!(simd, column, |b| log.at(k, b)),
+            Self::Background(log) => write_column!(simd, column, |b| log.at(k, b)),
+        }
+    }
 }
 
 /// log p = −log Σ_k e^(z − max) − (max − z)
@@ -43,7 +53,7 @@ pub(crate) struct LogSoftmax<'a, S: Simd, C: Vectors> {
     pub(crate) largest: Column<'a, S, C>,
 }
 
-/// log p, or of the background log(1 − p): z or −z, where that is negative, − log(1 + e^−|z|).
+/// log p = min(z, 0) − log(1 + e^−|z|); for the background log(1 − p), with −z.
 #[derive(Clone, Copy)]
 pub(crate) struct LogSigmoid<'a, S: Simd, C: Vectors, const BACKGROUND: bool> {
     pub(crate) z: Grid<'a, S, C>,
@@ -72,14 +82,14 @@ impl<S: Simd, C: Real, const BACKGROUND: bool> Logarithms<S, C> for LogSigmoid<'
     #[inline(always)]
     fn at(self, k: usize, b: usize) -> Lanes<S, C> {
         let z = self.z.at(k, b);
-        self.of(if BACKGROUND { -z } else { z }, (k, b))
+        self.of(if BACKGROUND { -z } else { z }, k, b)
     }
 }
 
 impl<S: Simd, C: Real, const BACKGROUND: bool> LogSigmoid<'_, S, C, BACKGROUND> {
-    /// The logarithm of the side whose logit this is: z or −z.
+    /// The logarithm of the side whose logit, z or −z, is given.
     #[inline(always)]
-    pub(crate) fn of(self, z: Lanes<S, C>, (k, b): (usize, usize)) -> Lanes<S, C> {
+    pub(crate) fn of(self, z: Lanes<S, C>, k: usize, b: usize) -> Lanes<S, C> {
         z.min(z.splat(C::zero())) - self.largest.at(k, b)
     }
 }

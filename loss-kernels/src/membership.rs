@@ -1,4 +1,4 @@
-//! Which class a pixel is of: labels as they come, and y·x and (1 − y)·x of a block's.
+//! Which class a pixel is of: labels as they are given, and y·x and (1 − y)·x.
 
 use loss_core::Side;
 use pulp::Simd;
@@ -7,12 +7,20 @@ use crate::Real;
 use crate::columns::Grid;
 use crate::simd::{Column, Lanes, Vectors, copied};
 
-/// Whether pixels are of a class. `class` is its number, in all lanes.
+/// The class bits of a pixel without a class.
+pub(crate) const NO_CLASS: u32 = u32::MAX;
+
+/// The label of a channel: a single channel is class 1, and its background has no channel.
+pub(crate) fn label_of(k: usize, classes: usize) -> u32 {
+    (k + usize::from(classes == 1)) as u32
+}
+
+/// Whether pixels are of a class. `class` is its bits in all lanes.
 pub(crate) trait Membership<S: Simd, C: Real>: Copy {
-    /// The first of its pairs.
+    /// Its first pairs.
     fn first(self, count: usize) -> Self;
     /// y·x, on the background side (1 − y)·x, at the pair `b` of the class `k`.
-    fn of<const BACKGROUND: bool>(self, at: (usize, usize), class: Lanes<S, C>, x: Lanes<S, C>) -> Lanes<S, C>;
+    fn of<const BACKGROUND: bool>(self, k: usize, b: usize, class: Lanes<S, C>, x: Lanes<S, C>) -> Lanes<S, C>;
 }
 
 /// Labels.
@@ -38,7 +46,7 @@ impl<S: Simd, C: Real> Membership<S, C> for HardTarget<'_, S, C> {
     }
 
     #[inline(always)]
-    fn of<const BACKGROUND: bool>(self, (_, b): (usize, usize), class: Lanes<S, C>, x: Lanes<S, C>) -> Lanes<S, C> {
+    fn of<const BACKGROUND: bool>(self, _: usize, b: usize, class: Lanes<S, C>, x: Lanes<S, C>) -> Lanes<S, C> {
         let (label, zero) = (self.0.at(b), x.splat(C::zero()));
         if BACKGROUND { label.if_same(class, zero, x) } else { label.if_same(class, x, zero) }
     }
@@ -51,7 +59,7 @@ impl<S: Simd, C: Real> Membership<S, C> for SoftTarget<'_, S, C> {
     }
 
     #[inline(always)]
-    fn of<const BACKGROUND: bool>(self, (k, b): (usize, usize), _: Lanes<S, C>, x: Lanes<S, C>) -> Lanes<S, C> {
+    fn of<const BACKGROUND: bool>(self, k: usize, b: usize, _: Lanes<S, C>, x: Lanes<S, C>) -> Lanes<S, C> {
         let share = self.0.at(k, b);
         if BACKGROUND { (x.splat(C::one()) - share) * x } else { share * x }
     }
@@ -59,9 +67,9 @@ impl<S: Simd, C: Real> Membership<S, C> for SoftTarget<'_, S, C> {
 
 /// The target of one class.
 pub(crate) enum TargetColumn<'a, S: Simd, C: Vectors> {
-    /// Labels, and the class.
+    /// Labels, and the class's bits.
     Hard(HardTarget<'a, S, C>, Lanes<S, C>),
-    /// Shares, and the number of the class.
+    /// Shares, and the class's number.
     Soft(SoftTarget<'a, S, C>, usize),
 }
 
@@ -69,44 +77,43 @@ impl<S: Simd, C: Real> TargetColumn<'_, S, C> {
     /// y·x, on the background side (1 − y)·x.
     #[inline(always)]
     pub(crate) fn of(&self, side: Side, b: usize, x: Lanes<S, C>) -> Lanes<S, C> {
-        // Shares need no number in lanes.
+        // Labels do not look at the class number, shares not at the class bits.
         match (self, side) {
-            (Self::Hard(label, class), Side::Region) => label.of::<false>((0, b), *class, x),
-            (Self::Hard(label, class), Side::Background) => label.of::<true>((0, b), *class, x),
-            (Self::Soft(share, k), Side::Region) => share.of::<false>((*k, b), x, x),
-            (Self::Soft(share, k), Side::Background) => share.of::<true>((*k, b), x, x),
+            (Self::Hard(label, class), Side::Region) => label.of::<false>(0, b, *class, x),
+            (Self::Hard(label, class), Side::Background) => label.of::<true>(0, b, *class, x),
+            (Self::Soft(share, k), Side::Region) => share.of::<false>(*k, b, x, x),
+            (Self::Soft(share, k), Side::Background) => share.of::<true>(*k, b, x, x),
         }
     }
 }
 
 /// An integer that labels are given in.
 pub(crate) trait Label: Copy {
-    /// Its lower 32 bits: of a class, itself.
+    /// Its lower 32 bits: all of a class.
     fn low(self) -> u32;
-    /// The bits of all of them.
+    /// The bits of all labels, or-ed.
     fn any(labels: &[Self]) -> u64;
-    /// Itself.
     fn wide(self) -> i64;
 
-    /// Whether it is a class, of so many.
+    /// Whether it is a class of 0..count.
     #[inline(always)]
     fn is_below(self, count: usize) -> bool {
         usize::try_from(self.wide()).is_ok_and(|label| label < count)
     }
 }
 
-/// What has been seen of labels.
+/// A summary of labels.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Seen {
-    /// The bits of all of them.
+    /// The bits of all labels, or-ed.
     any: u64,
-    /// A bit for each, modulo 32.
+    /// A bit for each label, modulo 32.
     set: u32,
 }
 
 impl Seen {
-    /// Writes labels as classes, and says without a branch what can be said of all of them. In three loops: of one that reads both
-    /// widths a compiler makes half vectors.
+    /// Writes labels as class bits and summarises them, without a branch. In three loops: in one
+    /// that reads both widths, the compiler uses half vectors.
     #[inline(always)]
     pub(crate) fn of<L: Label, C: Real>(labels: &[L], classes: &mut [C]) -> Self {
         classes.iter_mut().zip(labels).for_each(|(class, label)| *class = C::of_class(label.low()));
@@ -117,7 +124,7 @@ impl Seen {
         Self { any: L::any(labels), set }
     }
 
-    /// Whether all labels, of which it was made, are classes, of so many.
+    /// Whether all of `labels`, of which it was made, are classes of 0..count.
     #[inline(always)]
     pub(crate) fn are_below<L: Label>(self, count: usize, labels: &[L]) -> bool {
         if self.any < u32::BITS.into() {
@@ -127,13 +134,12 @@ impl Seen {
         }
     }
 
-    /// Adds a class.
     #[inline(always)]
     pub(crate) fn add<L: Label>(&mut self, class: L) {
         self.set |= 1u32.wrapping_shl(class.low());
     }
 
-    /// Whether any label can be of the class.
+    /// False only if no label is of the class.
     #[inline(always)]
     pub(crate) fn may_have(self, class: u32) -> bool {
         self.set >> (class % 32) & 1 == 1
@@ -149,7 +155,7 @@ macro_rules! label {
             }
             #[inline(always)]
             fn any(labels: &[Self]) -> u64 {
-                // A negative one has the highest bit.
+                // A negative label sets the highest bit.
                 let mut any = 0;
                 for &label in labels {
                     any |= label as $bits;

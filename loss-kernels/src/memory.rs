@@ -1,4 +1,4 @@
-//! Memory that a gradient is written to: an array that is there, or a new one.
+//! Memory that a gradient is written to: an existing array, or a new one.
 
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,13 +7,13 @@ use loss_core::LossError;
 
 use crate::Element;
 
-/// Where a gradient is put: numbers that are there, as many as the logits; or a `Vec`, which is written in place where it is as long, and
-/// replaced by a new array where it is not. A new array is not cleared before it is written.
+/// Where a gradient is put: a slice as long as the logits, or a `Vec`, which is written in place if
+/// it is as long, and else replaced. A new array is not cleared before it is written.
 pub trait Gradient {
     /// What its numbers are stored as.
     type Element: Element;
 
-    /// Has so many numbers written. Where that fails, those that are there may have been written in part.
+    /// Has `length` numbers written. On failure, an existing array may have been written in part.
     ///
     /// # Errors
     /// What `write` returns.
@@ -48,16 +48,17 @@ impl<G: Element> Gradient for Vec<G> {
 /// Memory that a gradient is written to.
 pub struct Output<'a, G> {
     numbers: &'a mut [MaybeUninit<G>],
-    /// Of new memory: how many numbers have been written.
+    /// For new memory: how many numbers have been written.
     written: Option<&'a AtomicUsize>,
 }
 
 impl<'a, G: Element> Output<'a, G> {
-    /// An array that is there.
+    /// An existing array.
     pub(crate) fn of(array: &'a mut [G]) -> Self {
         let numbers: *mut [G] = array;
-        // SAFETY: the same memory, borrowed as long. What is initialised stays so: only numbers are ever written to it.
-        #[allow(unsafe_code, reason = "there is no safe way from numbers to what may be none")]
+        // SAFETY: the same memory, borrowed for as long. It stays initialised: only numbers are
+        // written.
+        #[allow(unsafe_code, reason = "there is no safe way to see numbers as `MaybeUninit`")]
         let numbers = unsafe { &mut *(numbers as *mut [MaybeUninit<G>]) };
         Self { numbers, written: None }
     }
@@ -66,7 +67,7 @@ impl<'a, G: Element> Output<'a, G> {
         self.numbers.len()
     }
 
-    /// Planes of so many numbers, each cut into segments: plane, segment, part.
+    /// Planes of `plane` numbers, each cut into segments: plane, segment, part.
     pub(crate) fn parts(self, plane: usize, segment: usize) -> impl Iterator<Item = (usize, usize, Part<'a, G>)> {
         let Self { numbers, written } = self;
         numbers.chunks_mut(plane.max(1)).enumerate().flat_map(move |(plane, numbers)| {
@@ -79,24 +80,24 @@ impl<'a, G: Element> Output<'a, G> {
 /// A part of a plane, written by one task, from its beginning to its end.
 pub(crate) struct Part<'a, G> {
     numbers: &'a mut [MaybeUninit<G>],
-    /// Of new memory: how many numbers from the first on have been written.
+    /// For new memory: how many numbers from the first on have been written.
     done: usize,
     written: Option<&'a AtomicUsize>,
 }
 
 impl<G: Element> Part<'_, G> {
-    /// What is there, to be asked for early.
+    /// The memory, to be prefetched.
     #[inline(always)]
     pub(crate) fn memory(&self) -> &[MaybeUninit<G>] {
         self.numbers
     }
 
-    /// So many numbers from one on, to be written.
+    /// `length` numbers from one on, to write.
     #[inline(always)]
     pub(crate) fn piece(&mut self, from: usize, length: usize) -> &mut [G] {
         let piece = &mut self.numbers[from..from + length];
         if self.written.is_some() {
-            // Zeros first: they are in the nearest cache when they are written over.
+            // Zeros first: overwriting them soon hits the nearest cache.
             for number in &mut *piece {
                 number.write(G::zeroed());
             }
@@ -104,8 +105,8 @@ impl<G: Element> Part<'_, G> {
                 self.done += length;
             }
         }
-        // SAFETY: each has been initialised: just now, or in the array that was there.
-        #[allow(unsafe_code, reason = "to clear a new array before it is written takes a fifth of a call")]
+        // SAFETY: each has been initialised: just now, or in the existing array.
+        #[allow(unsafe_code, reason = "clearing a new array first takes a fifth of a call")]
         unsafe {
             piece.assume_init_mut()
         }
@@ -120,7 +121,7 @@ impl<G> Drop for Part<'_, G> {
     }
 }
 
-/// A new array of so many numbers, all of which `write` writes.
+/// A new array of `length` numbers, all of which `write` has to write.
 fn new<G: Element, R>(
     length: usize,
     write: impl FnOnce(Output<'_, G>) -> Result<R, LossError>,
@@ -133,15 +134,17 @@ fn new<G: Element, R>(
     if written != length {
         return Err(LossError::Length { what: "the gradient written", shape: vec![length], got: written });
     }
-    // SAFETY: all have been initialised: what was counted are the first numbers of disjoint parts, and they are as many as there are.
-    #[allow(unsafe_code, reason = "the other half of what `Part::piece` spares")]
+    // SAFETY: all have been initialised: those counted are the first ones of disjoint parts, and as
+    // many as the array has.
+    #[allow(unsafe_code, reason = "the array is not cleared first: see `Part::piece`")]
     unsafe {
         array.set_len(length);
     }
     Ok((array, result))
 }
 
-/// Has the system bring all pages of an array now, some megabytes a call: one by one, each at its first write, takes twice as long.
+/// Has the system map all pages of an array now, some megabytes a call: page by page, at the first
+/// write, takes twice as long.
 #[cfg(target_os = "linux")]
 fn populate<T: Send>(values: &mut [T]) {
     use rayon::prelude::*;
@@ -151,14 +154,15 @@ fn populate<T: Send>(values: &mut [T]) {
     }
     values.par_chunks_mut(PIECE / size_of::<T>()).for_each(|piece| {
         let Some((inner, bytes)) = pages(piece) else { return };
-        // SAFETY: the pages lie within memory that is borrowed for writing; they are mapped, and what is in them stays as it is. Where
-        // the system does not know the advice it changes nothing, and pages come at their first write.
+        // SAFETY: the pages lie within memory that is borrowed for writing, and their content
+        // stays. A system that does not know the advice does nothing, and maps pages at their first
+        // write.
         #[allow(unsafe_code, reason = "a call of the system for which there is no safe function")]
         let _ = unsafe { libc::madvise(inner.as_mut_ptr().cast(), bytes, libc::MADV_POPULATE_WRITE) };
     });
 }
 
-/// What begins at a page, and the bytes of the whole pages in it; `None` where no page begins.
+/// The part that begins at a page, and the bytes of its whole pages; `None` where no page begins.
 #[cfg(target_os = "linux")]
 fn pages<T>(piece: &mut [T]) -> Option<(&mut [T], usize)> {
     // A multiple of every page's size.
@@ -240,7 +244,7 @@ mod tests {
         assert_eq!(array, [7.0, 0.0, 7.0, 1.0]);
     }
 
-    /// Whether the system brings pages when asked to, as Linux does from 5.14 on.
+    /// Whether the system maps pages when asked to, as Linux does from 5.14 on.
     #[cfg(target_os = "linux")]
     fn brings_pages() -> Option<bool> {
         let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;

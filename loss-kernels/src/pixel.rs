@@ -7,25 +7,32 @@ use pulp::Simd;
 use crate::Real;
 use crate::block::Block;
 use crate::columns::Columns;
+use crate::functions::Math;
+use crate::logarithm::Logarithms;
 use crate::simd::{Column, Lanes, write_column};
 
-/// A pixel function, and what probability it is of.
-pub(crate) type OfPixel<'a> = (&'a PixelFunction, Activation, Side);
+/// A pixel function, and the probability it is of.
+#[derive(Clone, Copy)]
+pub(crate) struct OfPixel<'a> {
+    pub(crate) function: &'a PixelFunction,
+    pub(crate) activation: Activation,
+    pub(crate) side: Side,
+}
 
 /// What of a function is wanted.
 #[derive(Clone, Copy)]
 pub(crate) enum Wanted {
     /// φ
-    Value,
+    Value = 0,
     /// φ'
-    Slope,
+    Slope = 1,
 }
 
-/// A function, ready to be evaluated.
+/// A function's steps.
 struct Compiled {
     function: PixelFunction,
     steps: Vec<PixelStep>,
-    /// Which of the steps value and slope need.
+    /// Which of them value and slope need.
     needed: [Vec<bool>; 2],
 }
 
@@ -47,12 +54,12 @@ impl Compiled {
     }
 }
 
-/// Columns for pixel functions.
+/// Buffers for pixel functions.
 pub(crate) struct PixelColumns<C> {
     functions: Vec<Compiled>,
     /// log p, or log(1 − p).
     log: Columns<C>,
-    /// One per step of a function.
+    /// A column per step of the longest function.
     steps: Columns<C>,
 }
 
@@ -69,66 +76,61 @@ impl<C: Real> PixelColumns<C> {
         Self { functions: compiled, log: Columns::new(1, capacity), steps: Columns::new(longest.unwrap_or(0), capacity) }
     }
 
-    /// Brings the logarithms that a function is to be evaluated at for one class of so many; false where they are those of the
-    /// class before: with softmax and labels a pixel has but one class, and all are brought at the first.
+    /// Writes the logarithms that a function is evaluated at for a class. False where those of the
+    /// class before remain: with softmax and labels a pixel has one class, and the first call
+    /// writes the logarithms of all.
     #[inline(always)]
-    fn bring<S: Simd>(
-        &mut self,
-        simd: S,
-        block: &Block<C>,
-        (activation, side): (Activation, Side),
-        (k, classes): (usize, usize),
-    ) -> bool {
-        let log = &mut self.log.column_mut(0)[..block.padded()];
-        let logarithms = block.log(simd, activation, side);
-        match activation {
-            Activation::Softmax if block.is_hard() && k > 0 => return false,
-            Activation::Softmax if block.is_hard() => {
-                log.fill(C::zero());
-                for class in (0..classes).filter(|&class| block.has(class)) {
-                    let own = block.target(simd, class);
-                    write_column!(simd, log, |i, old| own.of(Side::Region, i, logarithms.at(class, i))
-                        + own.of(Side::Background, i, old));
-                }
+    fn load<S: Simd>(&mut self, simd: S, block: &Block<C>, of: OfPixel<'_>, k: usize) -> bool {
+        let log = self.log.column_mut(0);
+        if of.activation == Activation::Softmax && block.is_hard() {
+            if k > 0 {
+                return false;
             }
-            _ => write_column!(simd, log, |i| logarithms.at(k, i)),
+            let logarithms = block.log_softmax(simd);
+            log.fill(C::zero());
+            for class in (0..block.classes()).filter(|&class| block.has(class)) {
+                let own = block.target(simd, class);
+                write_column!(simd, log, |i, old| own.of(Side::Region, i, logarithms.at(class, i))
+                    + own.of(Side::Background, i, old));
+            }
+        } else {
+            block.log(simd, of.activation, of.side).write(simd, k, log);
         }
         true
     }
 
-    /// φ of log p, or of log(1 − p), or φ', for the pixels of a class. Classes are asked for in order, from the first.
+    /// φ or φ' of log p, or of log(1 − p), for the pixels of a class. To be called for every class,
+    /// in order.
     #[inline(always)]
     pub(crate) fn of_class<S: Simd>(
         &mut self,
-        (simd, constants): (S, &C::Constants<S>),
+        math: Math<'_, S, C>,
         block: &Block<C>,
-        (function, activation, side): OfPixel<'_>,
+        of: OfPixel<'_>,
         wanted: Wanted,
-        class: (usize, usize),
+        k: usize,
     ) -> Column<'_, S, C> {
-        let padded = block.padded();
-        let brought = self.bring(simd, block, (activation, side), class);
+        let (simd, padded) = (math.simd, block.padded());
+        self.log.resize(padded);
+        let loaded = self.load(simd, block, of, k);
         let Self { functions, log, steps } = self;
-        let Some(compiled) = functions.iter().find(|known| known.function == *function) else {
-            return Column::new(simd, &log.column(0)[..padded]);
+        let Some(compiled) = functions.iter().find(|known| known.function == *of.function) else {
+            return log.lanes(simd, 0);
         };
-        let [value, slope] = function.results();
-        let (needed, result) = match wanted {
-            Wanted::Value => (&compiled.needed[0], value),
-            Wanted::Slope => (&compiled.needed[1], slope),
-        };
-        if brought {
+        let (needed, result) = (&compiled.needed[wanted as usize], of.function.results()[wanted as usize]);
+        if loaded {
             for (i, step) in compiled.steps.iter().enumerate().filter(|(i, _)| needed[*i]) {
                 let (before, column) = steps.column_and_before(i);
+                // Cut alike, so that the loops have no bounds checks.
                 let column = &mut column[..padded];
                 match *step {
-                    PixelStep::LogProbability => column.copy_from_slice(&log.column(0)[..padded]),
+                    PixelStep::LogProbability => column.copy_from_slice(log.column(0)),
                     PixelStep::Constant(bits) => column.fill(C::of(f64::from_bits(bits))),
                     PixelStep::Apply(op, x, y) => {
                         let x_is_log = compiled.steps[x] == PixelStep::LogProbability;
-                        let (x, y) = (before.column(x), before.column(y.unwrap_or(x)));
+                        let (x, y) = (before(x), before(y.unwrap_or(x)));
                         let (x, y) = (Column::new(simd, &x[..padded]), Column::new(simd, &y[..padded]));
-                        apply((simd, constants), (op, x_is_log), x, y, column);
+                        apply(math, op, x_is_log, x, y, column);
                     }
                 }
             }
@@ -137,15 +139,18 @@ impl<C: Real> PixelColumns<C> {
     }
 }
 
-/// One operation on columns; as the core's own on numbers. `nonpositive`: so is x, being a logarithm of a probability.
+/// One operation on columns, as loss-core's own on numbers. `nonpositive`: x is a logarithm of a
+/// probability.
 #[inline(always)]
 fn apply<S: Simd, C: Real>(
-    (simd, constants): (S, &C::Constants<S>),
-    (op, nonpositive): (Op, bool),
+    math: Math<'_, S, C>,
+    op: Op,
+    nonpositive: bool,
     x: Column<'_, S, C>,
     y: Column<'_, S, C>,
     out: &mut [C],
 ) {
+    let simd = math.simd;
     let (zero, one) = (Lanes::of(simd, C::zero()), Lanes::of(simd, C::one()));
     match op {
         Op::Neg => write_column!(simd, out, |i| zero - x.at(i)),
@@ -155,9 +160,9 @@ fn apply<S: Simd, C: Real>(
         Op::Mul => write_column!(simd, out, |i| x.at(i) * y.at(i)),
         Op::Div => write_column!(simd, out, |i| x.at(i) / y.at(i)),
         Op::Greater => write_column!(simd, out, |i| x.at(i).if_greater(y.at(i), one, zero)),
-        // Where x is NaN it is not equal to itself, and stays.
         Op::Max => write_column!(simd, out, |i| {
             let larger = x.at(i).if_greater(y.at(i), x.at(i), y.at(i));
+            // NaN is not equal to itself, and stays.
             x.at(i).if_equal(x.at(i), larger, x.at(i))
         }),
         Op::Sign => write_column!(simd, out, |i| {
@@ -166,9 +171,9 @@ fn apply<S: Simd, C: Real>(
         }),
         Op::Exp if nonpositive => {
             let rate = &C::rate(simd, 1.0);
-            write_column!(simd, out, |i| (zero - x.at(i)).exp_of_minus(rate, constants));
+            write_column!(simd, out, |i| C::exp_of_minus(zero - x.at(i), rate, math.constants));
         }
-        Op::ExpM1 if nonpositive => write_column!(simd, out, |i| (zero - x.at(i)).exp_m1_of_minus(constants)),
+        Op::ExpM1 if nonpositive => write_column!(simd, out, |i| C::exp_m1_of_minus(zero - x.at(i), math.constants)),
         Op::Powf(bits) => match Power::of(f64::from_bits(bits)) {
             Some(power) => write_column!(simd, out, |i| power.apply(x.at(i))),
             None => {
@@ -179,12 +184,13 @@ fn apply<S: Simd, C: Real>(
         Op::Exp => each(x, out, C::exp),
         Op::ExpM1 => each(x, out, C::exp_m1),
         Op::Ln => each(x, out, C::ln),
-        // The core makes functions of no other operation. Were one added, NaN would at least not be silent.
+        // Pixel functions have no other operation; should loss-core add one, NaN shows that it is
+        // missing here.
         _ => out.fill(C::nan()),
     }
 }
 
-/// Number by number, by the C library.
+/// Number by number, with the C library's function.
 fn each<S: Simd, C: Real>(x: Column<'_, S, C>, out: &mut [C], f: impl Fn(C) -> C) {
     out.iter_mut().zip(x.numbers()).for_each(|(out, x)| *out = f(*x));
 }
@@ -220,11 +226,12 @@ impl Power {
 
 #[cfg(test)]
 mod tests {
+    use loss_core::expr::{Expr, Pixel};
     use pulp::WithSimd;
 
     use super::*;
     use crate::instructions::Instructions;
-    use crate::simd::WIDEST;
+    use crate::layout::WIDEST;
 
     struct Apply<'a>(Op, &'a [f64], &'a [f64], &'a mut [f64]);
 
@@ -233,14 +240,12 @@ mod tests {
         #[inline(always)]
         fn with_simd<S: Simd>(self, simd: S) {
             let Self(op, x, y, out) = self;
-            apply((simd, &()), (op, false), Column::new(simd, x), Column::new(simd, y), out);
+            apply(Math { simd, constants: &() }, op, false, Column::new(simd, x), Column::new(simd, y), out);
         }
     }
 
-    /// What an operation is, by the core's own interpreter: a function of it alone.
-    fn wanted(
-        op: impl Fn(loss_core::expr::Expr<loss_core::expr::Pixel>) -> loss_core::expr::Expr<loss_core::expr::Pixel>,
-    ) -> (Op, Vec<f64>) {
+    /// An operation, and its values by loss-core's own interpreter.
+    fn wanted(op: impl Fn(Expr<Pixel>) -> Expr<Pixel>) -> (Op, Vec<f64>) {
         let function = PixelFunction::new(&op);
         let mut value = vec![0.0; INPUTS.len()];
         function.evaluate(&INPUTS, &mut value, None);
@@ -250,44 +255,14 @@ mod tests {
         (op, value)
     }
 
+    #[rustfmt::skip]
     const INPUTS: [f64; WIDEST] = [
-        -3.0,
-        -2.5,
-        -1.0,
-        -0.5,
-        -1e-3,
-        -1e-9,
-        -0.0,
-        0.0,
-        1e-9,
-        1e-3,
-        0.5,
-        1.0,
-        1.5,
-        2.0,
-        5.0,
-        f64::NAN,
-        -40.0,
-        -7.25,
-        -1.75,
-        -0.75,
-        -0.25,
-        -0.125,
-        -1e-2,
-        -1e-6,
-        1e-12,
-        1e-6,
-        1e-2,
-        0.25,
-        0.75,
-        1.25,
-        3.0,
-        30.0,
+        -3.0, -2.5, -1.0, -0.5, -1e-3, -1e-9, -0.0, 0.0, 1e-9, 1e-3, 0.5, 1.0, 1.5, 2.0, 5.0, f64::NAN,
+        -40.0, -7.25, -1.75, -0.75, -0.25, -0.125, -1e-2, -1e-6, 1e-12, 1e-6, 1e-2, 0.25, 0.75, 1.25, 3.0, 30.0,
     ];
 
     #[test]
-    fn operations_are_those_of_the_core() {
-        use loss_core::expr::Expr;
+    fn operations_are_those_of_loss_core() {
         let half = Expr::constant(0.5);
         let cases = [
             wanted(|x| -x),

@@ -1,39 +1,26 @@
 //! The two types that pixels are computed in.
 
-use loss_core::LossError;
 use num_traits::Float;
+use pulp::Simd;
 
-use crate::Instructions;
-use crate::pass::Blocks;
-use crate::simd::Vectors;
-
-/// What stands for the class of a pixel that has none.
-pub(crate) const NO_CLASS: u32 = u32::MAX;
+use crate::functions::Functions;
 
 /// A float that the kernels compute in: `f32` or `f64`.
-pub trait Real: Float + Default + Send + Sync + Vectors {
-    /// Whether loops over few classes are worth code of their own: not where the exponential is a function that is called.
+pub trait Real: Float + Default + Send + Sync + Functions {
+    /// Whether loops over few classes are unrolled: not where the exponential is a call.
     const UNROLLED: bool;
 
     /// From an upstream derivative or an option.
     fn of(value: f64) -> Self;
 
-    /// The number whose bits are a class's, to be compared bit by bit and not to be computed with; `u32::MAX` is none.
+    /// A class as the bits of a number: to be compared bit by bit, not to be computed with.
     fn of_class(class: u32) -> Self;
 
-    /// The class of such a number.
+    /// The class whose bits these are.
     fn class(self) -> u32;
 
-    /// For sums.
+    /// As `f64`, for sums.
     fn wide(self) -> f64;
-
-    /// Runs the blocks of a task. Here, and not where it is called, so that the loops are compiled once, in this crate, and not by each
-    /// that calls a generic function of it.
-    ///
-    /// # Errors
-    /// Those of the blocks.
-    #[doc(hidden)]
-    fn run(blocks: Blocks<'_, Self>, instructions: Instructions) -> Result<(), LossError>;
 }
 
 macro_rules! real {
@@ -60,10 +47,6 @@ macro_rules! real {
             fn wide(self) -> f64 {
                 f64::from(self)
             }
-
-            fn run(blocks: Blocks<'_, Self>, instructions: Instructions) -> Result<(), LossError> {
-                instructions.run(blocks)
-            }
         }
     )*};
 }
@@ -71,4 +54,13 @@ macro_rules! real {
 real! {
     f32, true;
     f64, false;
+}
+
+/// Any number of classes, where a number would have loops over them unrolled.
+pub(crate) const MANY: usize = 0;
+
+/// The number of classes where loops over so few are unrolled, else [`MANY`].
+#[inline(always)]
+pub(crate) fn few<S: Simd, C: Real>(classes: usize) -> usize {
+    if C::UNROLLED && !S::IS_SCALAR && classes <= 4 { classes } else { MANY }
 }

@@ -1,18 +1,13 @@
-//! Vectors of floats whose width is chosen at run time, and what a column of pixels needs of them.
+//! Vectors of floats whose width is chosen at run time, and columns of pixels made of them.
 //!
-//! [`pulp`] has the instructions, and the functions that are compiled once for each set of them. Here a pair of vectors is a number:
-//! [`Lanes`] adds, multiplies and compares like one, so that a formula reads as it is written on paper. A pair, because a loop then
-//! brings its constants half as often, and neither vector waits for what is made of the other.
+//! [`pulp`] has the instructions, and functions that are compiled once for each set of them. Here a
+//! pair of vectors is a number: [`Lanes`] adds, multiplies and compares like one, so that a formula
+//! reads as on paper. In pairs, because a loop then loads its constants half as often, and neither
+//! vector waits for results of the other.
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use pulp::{Simd, WithSimd};
-
-/// Numbers of the widest pair of vectors: 128 bytes of `f32`. Of `f64` it is two pairs.
-pub(crate) const WIDEST: usize = 32;
-
-/// Columns are padded to an even number of pairs, so that two can be taken at once.
-pub(crate) const PADDING: usize = 2 * WIDEST;
 
 /// Two vectors.
 pub(crate) type Pair<S, C> = [<C as Vectors>::Vector<S>; 2];
@@ -21,12 +16,8 @@ pub(crate) type Pair<S, C> = [<C as Vectors>::Vector<S>; 2];
 pub trait Vectors: bytemuck::Pod {
     /// A vector.
     type Vector<S: Simd>: bytemuck::Pod;
-    /// A truth value for each of its lanes.
+    /// A truth value per lane.
     type Mask<S: Simd>: Copy;
-    /// What its functions have in every lane: brought once, and then read where it is needed.
-    type Constants<S: Simd>: Copy;
-    /// The τ of e^−τx, as that needs it.
-    type Rate<S: Simd>: Copy;
 
     /// Numbers of a pair of vectors.
     #[must_use]
@@ -35,14 +26,14 @@ pub trait Vectors: bytemuck::Pod {
     }
     /// The whole pairs of a column.
     fn pairs<S: Simd>(column: &[Self]) -> &[[Self::Vector<S>; 2]];
-    /// The whole pairs of a column, to be written.
+    /// The whole pairs of a column, to write.
     fn pairs_mut<S: Simd>(column: &mut [Self]) -> &mut [[Self::Vector<S>; 2]];
     /// The numbers of a pair.
     #[must_use]
     fn numbers<S: Simd>(pair: &[Self::Vector<S>; 2]) -> &[Self] {
         bytemuck::cast_slice(pair)
     }
-    /// The numbers of a pair, to be written.
+    /// The numbers of a pair, to write.
     fn numbers_mut<S: Simd>(pair: &mut [Self::Vector<S>; 2]) -> &mut [Self] {
         bytemuck::cast_slice_mut(pair)
     }
@@ -74,37 +65,19 @@ pub trait Vectors: bytemuck::Pod {
     fn equal<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S>;
     /// a > b
     fn greater<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S>;
-    /// Whether a and b are the same, bit by bit.
+    /// Whether a and b have the same bits.
     fn same<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S>;
-    /// a < b by their bits: of numbers that are +0 or positive; or, with b = +0, whether a has a sign.
+    /// a < b by their bits: for numbers ≥ +0; with b = +0, whether a has a sign.
     fn below<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S>;
     /// Whether a = b in every lane.
     fn all_equal<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> bool;
     /// a where the mask is true, else b.
     fn select<S: Simd>(simd: S, mask: Self::Mask<S>, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
-    /// The constants of the functions below.
-    fn constants<S: Simd>(simd: S) -> Self::Constants<S>;
-    /// τ as a rate.
-    fn rate<S: Simd>(simd: S, tau: f64) -> Self::Rate<S>;
-    /// e^−τx for x ≥ +0.
-    fn exp_of_minus<S: Simd>(
-        simd: S,
-        x: [Self::Vector<S>; 2],
-        rate: &Self::Rate<S>,
-        constants: &Self::Constants<S>,
-    ) -> [Self::Vector<S>; 2];
-    /// e^−x − 1 for x ≥ +0.
-    fn exp_m1_of_minus<S: Simd>(simd: S, x: [Self::Vector<S>; 2], constants: &Self::Constants<S>) -> [Self::Vector<S>; 2];
-    /// log(1 + x) for x ≥ 0.
-    fn ln_1p<S: Simd>(simd: S, x: [Self::Vector<S>; 2], constants: &Self::Constants<S>) -> [Self::Vector<S>; 2];
-    /// log(1 + x) for 0 ≤ x ≤ 1.
-    fn ln_1p_of_share<S: Simd>(simd: S, x: [Self::Vector<S>; 2], constants: &Self::Constants<S>) -> [Self::Vector<S>; 2] {
-        Self::ln_1p(simd, x, constants)
-    }
 }
 
-/// The operations that pulp has, under its names: for floats, and for the integers of their bits. Signs and choices are made of others:
-/// pulp leaves it to the compiler whether its own become part of a loop, and as functions of their own they would be without its instructions.
+/// The operations that pulp has, under its names: for floats, and for the integers of their bits.
+/// Signs and choices are made of other operations, because pulp does not force its own to be
+/// inlined, and a function that is not inlined into a loop lacks the loop's instructions.
 macro_rules! forwarded {
     ($vector:ident, $mask:ident, $split:ident, $split_mut:ident, $splat:ident, $first_true:ident, $not:ident, $fused_mul_add:ident, $mul_add:ident, $sqrt:ident;
      $($name:ident = $method:ident),*; $($comparison:ident = $compare:ident),*;
@@ -181,42 +154,8 @@ impl Vectors for f32 {
         xor_f32s, and_f32s, Self::from_bits(u32::MAX >> 1), select_u32s, transmute_f32s_u32s;
         transmute_u32s_f32s, equal_u32s, transmute_i32s_f32s, greater_than_i32s
     }
-
-    type Constants<S: Simd> = crate::functions::Constants<S>;
-    type Rate<S: Simd> = crate::functions::Rate<S>;
-
-    #[inline(always)]
-    fn constants<S: Simd>(simd: S) -> Self::Constants<S> {
-        crate::functions::Constants::new(simd)
-    }
-
-    #[inline(always)]
-    fn rate<S: Simd>(simd: S, tau: f64) -> Self::Rate<S> {
-        crate::functions::Rate::new(simd, tau)
-    }
-
-    #[inline(always)]
-    fn exp_of_minus<S: Simd>(simd: S, x: [S::f32s; 2], rate: &Self::Rate<S>, constants: &Self::Constants<S>) -> [S::f32s; 2] {
-        crate::functions::exp_of_minus(Lanes::<S, f32>::new(simd, x), rate, constants).pair
-    }
-
-    #[inline(always)]
-    fn exp_m1_of_minus<S: Simd>(simd: S, x: [S::f32s; 2], constants: &Self::Constants<S>) -> [S::f32s; 2] {
-        crate::functions::exp_m1_of_minus(Lanes::<S, f32>::new(simd, x), constants).pair
-    }
-
-    #[inline(always)]
-    fn ln_1p<S: Simd>(simd: S, x: [S::f32s; 2], constants: &Self::Constants<S>) -> [S::f32s; 2] {
-        crate::functions::ln_1p(Lanes::<S, f32>::new(simd, x), constants).pair
-    }
-
-    #[inline(always)]
-    fn ln_1p_of_share<S: Simd>(simd: S, x: [S::f32s; 2], constants: &Self::Constants<S>) -> [S::f32s; 2] {
-        crate::functions::ln_1p_of_share(Lanes::<S, f32>::new(simd, x), constants).pair
-    }
 }
 
-/// In `f64` the exponential and the logarithm are the C library's, lane by lane.
 impl Vectors for f64 {
     forwarded! {
         f64s, m64s, as_simd_f64s, as_mut_simd_f64s, splat_f64s, first_true_m64s, not_m64s, mul_add_f64s, mul_add_e_f64s, sqrt_f64s;
@@ -225,38 +164,9 @@ impl Vectors for f64 {
         xor_f64s, and_f64s, Self::from_bits(u64::MAX >> 1), select_u64s, transmute_f64s_u64s;
         transmute_u64s_f64s, equal_u64s, transmute_i64s_f64s, greater_than_i64s
     }
-
-    type Constants<S: Simd> = ();
-    type Rate<S: Simd> = Self;
-
-    #[inline(always)]
-    fn constants<S: Simd>(_: S) {}
-
-    #[inline(always)]
-    fn rate<S: Simd>(_: S, tau: f64) -> f64 {
-        tau
-    }
-
-    #[inline(always)]
-    fn exp_of_minus<S: Simd>(_: S, mut x: [S::f64s; 2], tau: &f64, (): &()) -> [S::f64s; 2] {
-        Self::numbers_mut::<S>(&mut x).iter_mut().for_each(|x| *x = (-*x * tau).exp());
-        x
-    }
-
-    #[inline(always)]
-    fn exp_m1_of_minus<S: Simd>(_: S, mut x: [S::f64s; 2], (): &()) -> [S::f64s; 2] {
-        Self::numbers_mut::<S>(&mut x).iter_mut().for_each(|x| *x = (-*x).exp_m1());
-        x
-    }
-
-    #[inline(always)]
-    fn ln_1p<S: Simd>(_: S, mut x: [S::f64s; 2], (): &()) -> [S::f64s; 2] {
-        Self::numbers_mut::<S>(&mut x).iter_mut().for_each(|x| *x = x.ln_1p());
-        x
-    }
 }
 
-/// Makes types of vectors copies: `derive` would ask for more than they need.
+/// Implements `Copy`, without the bounds that `derive` would add.
 macro_rules! copied {
     ($($type:ident $(<$lifetime:lifetime>)?),*) => {$(
         impl<S: Simd, C: Vectors> Clone for $type<$($lifetime,)? S, C> {
@@ -274,12 +184,12 @@ pub(crate) use copied;
 copied!(Lanes, Column<'_>);
 
 /// A pair of vectors of floats.
-pub(crate) struct Lanes<S: Simd, C: Vectors> {
+pub struct Lanes<S: Simd, C: Vectors> {
     pub(crate) simd: S,
     pub(crate) pair: Pair<S, C>,
 }
 
-/// An operation on pairs, out of that on vectors.
+/// An operation on pairs, from that on vectors.
 macro_rules! both {
     ($method:ident($simd:expr $(, $operand:expr)*)) => {{
         let simd = $simd;
@@ -314,7 +224,7 @@ impl<S: Simd, C: Vectors> Neg for Lanes<S, C> {
     }
 }
 
-/// A choice between pairs, where a comparison of others holds.
+/// A choice between pairs by a comparison.
 macro_rules! choice {
     ($($(#[$doc:meta])* $name:ident, $compare:ident;)*) => {$(
         $(#[$doc])*
@@ -377,13 +287,13 @@ impl<S: Simd, C: Vectors> Lanes<S, C> {
         if_equal, equal;
         /// `a` where it is greater than `other`, else `b`.
         if_greater, greater;
-        /// `a` where it is `other` bit by bit, else `b`: with `b` = 0 a processor does that in one instruction less.
+        /// `a` where it has the bits of `other`, else `b`: with `b` = 0 one instruction less.
         if_same, same;
-        /// `a` where it is below `other`, else `b`: of numbers that are +0 or positive; likewise.
+        /// `a` where it is below `other`, else `b`: for numbers ≥ +0; likewise.
         if_below, below;
     }
 
-    /// `a` where it has a sign, else `b`: a processor chooses by the sign itself.
+    /// `a` where it has a sign, else `b`: the processor selects by the sign bit itself.
     #[inline(always)]
     pub(crate) fn if_negative(self, a: Self, b: Self) -> Self {
         self.if_below(self.splat(C::zeroed()), a, b)
@@ -396,37 +306,13 @@ impl<S: Simd, C: Vectors> Lanes<S, C> {
         C::all_equal(simd, x[0], y[0]) && C::all_equal(simd, x[1], y[1])
     }
 
-    /// e^−τ·self, where it is +0 or positive; in `f32`, 0 where that is below about 1e-30.
-    #[inline(always)]
-    pub(crate) fn exp_of_minus(self, rate: &C::Rate<S>, constants: &C::Constants<S>) -> Self {
-        Self::new(self.simd, C::exp_of_minus(self.simd, self.pair, rate, constants))
-    }
-
-    /// e^−self − 1, where it is +0 or positive.
-    #[inline(always)]
-    pub(crate) fn exp_m1_of_minus(self, constants: &C::Constants<S>) -> Self {
-        Self::new(self.simd, C::exp_m1_of_minus(self.simd, self.pair, constants))
-    }
-
     #[inline(always)]
     pub(crate) fn sqrt(self) -> Self {
         both!(sqrt(self.simd, self.pair))
     }
-
-    /// log(1 + self), where it is ≥ 0.
-    #[inline(always)]
-    pub(crate) fn ln_1p(self, constants: &C::Constants<S>) -> Self {
-        Self::new(self.simd, C::ln_1p(self.simd, self.pair, constants))
-    }
-
-    /// log(1 + self), where it is between 0 and 1.
-    #[inline(always)]
-    pub(crate) fn ln_1p_of_share(self, constants: &C::Constants<S>) -> Self {
-        Self::new(self.simd, C::ln_1p_of_share(self.simd, self.pair, constants))
-    }
 }
 
-/// A column of pixels, read pair by pair of vectors.
+/// A column of pixels in pairs of vectors.
 pub(crate) struct Column<'a, S: Simd, C: Vectors> {
     simd: S,
     pairs: &'a [Pair<S, C>],
@@ -438,13 +324,14 @@ impl<'a, S: Simd, C: Vectors> Column<'a, S, C> {
         Self { simd, pairs: C::pairs::<S>(column) }
     }
 
-    /// How many pairs it has.
+    /// Its pairs.
     #[inline(always)]
     pub(crate) fn len(self) -> usize {
         self.pairs.len()
     }
 
-    /// The first of its pairs. Where all columns of a loop are cut alike, the compiler knows that none is too short.
+    /// Its first pairs. Where all columns of a loop are cut to one length, the compiler drops the
+    /// bounds checks.
     #[inline(always)]
     pub(crate) fn first(self, count: usize) -> Self {
         Self { simd: self.simd, pairs: &self.pairs[..count] }
@@ -455,16 +342,16 @@ impl<'a, S: Simd, C: Vectors> Column<'a, S, C> {
         Lanes::new(self.simd, self.pairs[i])
     }
 
-    /// Number by number.
+    /// Its numbers.
     pub(crate) fn numbers(self) -> impl Iterator<Item = &'a C> {
         self.pairs.iter().flat_map(|pair| C::numbers::<S>(pair))
     }
 }
 
-// What stands between the bars is put into the loop as it stands, not called: a closure that is compiled by itself has none of the
-// instructions of the function around it, and calls each of them as a function of its own.
+// These are macros because a closure that is not inlined lacks the instructions of the function
+// around it, and calls each of them as a function.
 
-/// Writes a column: a pair for each of its pairs, from the index, and from what is there.
+/// Writes every pair of a column, from its index and, on request, the old pair.
 macro_rules! write_column {
     ($simd:expr, $column:expr, |$i:ident| $value:expr) => {
         for ($i, pair) in crate::simd::pairs_mut($simd, $column).iter_mut().enumerate() {
@@ -480,8 +367,8 @@ macro_rules! write_column {
 }
 pub(crate) use write_column;
 
-/// Runs loops as a function of their own. All loops of a pass in one would ask for more stack than a thread has, where nothing is
-/// optimised.
+/// Runs loops as a function of their own: without optimisation, all loops of a pass in one function
+/// would need more stack than a thread has.
 macro_rules! apart {
     ($simd:expr, $loops:expr) => {
         // Inlined, so that it is compiled for the instructions of that function.
@@ -508,7 +395,7 @@ pub(crate) fn run_apart<S: Simd, R>(simd: S, loops: impl FnOnce() -> R) -> R {
     simd.vectorize(Apart(loops))
 }
 
-/// The pairs of a column, to be written.
+/// The pairs of a column, to write.
 #[inline(always)]
 pub(crate) fn pairs_mut<S: Simd, C: Vectors>(_: S, column: &mut [C]) -> &mut [Pair<S, C>] {
     C::pairs_mut::<S>(column)

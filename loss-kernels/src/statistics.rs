@@ -4,15 +4,16 @@ use loss_core::{Activation, Over, Plan, Probability, Quantity, Side, Statistic};
 use pulp::Simd;
 
 use crate::Real;
-use crate::block::{Block, label_of};
+use crate::block::Block;
+use crate::functions::Math;
 use crate::groups::{Group, Groups};
 use crate::logarithm::{LogSigmoid, Logarithms};
 use crate::membership::{HardTarget, Membership};
-use crate::pixel::{PixelColumns, Wanted};
+use crate::pixel::{OfPixel, PixelColumns, Wanted};
 use crate::simd::{Lanes, apart};
 use crate::sums::{Sum, Summands, Sums, add_up, add_up_two};
 
-/// Adds the sums over the target.
+/// Adds the sums over the target alone.
 #[inline(always)]
 pub(crate) fn add_target<S: Simd, C: Real>(simd: S, block: &Block<C>, plan: &Plan, groups: &Groups, sums: &mut Sums<'_, C>) {
     let (classes, shares) = (plan.classes(), Summands::Exact(block.bound));
@@ -24,12 +25,12 @@ pub(crate) fn add_target<S: Simd, C: Real>(simd: S, block: &Block<C>, plan: &Pla
             continue;
         }
         if let Some(map) = plan.map(i) {
+            let (over, squared) = (plan.statistics()[i].over, plan.statistics()[i].of == Quantity::Target);
             for k in 0..classes {
-                let (map, squared) = (block.map(simd, map, k), plan.statistics()[i].of == Quantity::Target);
-                let over = plan.statistics()[i].over;
+                let map = block.map(simd, map, k);
                 add_up!(simd, sums, i * classes + k, w.len(), Summands::Any, |b| {
-                    let once = block.over(simd, over, (k, b), w.at(b) * map.at(b));
-                    if squared { block.over(simd, over, (k, b), once) } else { once }
+                    let once = block.over(simd, over, k, b, w.at(b) * map.at(b));
+                    if squared { block.over(simd, over, k, b, once) } else { once }
                 });
             }
             continue;
@@ -42,20 +43,20 @@ pub(crate) fn add_target<S: Simd, C: Real>(simd: S, block: &Block<C>, plan: &Pla
         let (hard, soft) = block.targets(simd);
         let hard = hard.first(w.len());
         for k in (0..classes).filter(|&k| block.has(k)) {
-            let (at, class) = (i * classes + k, Lanes::of(simd, C::of_class(label_of(k, classes))));
+            let (at, class) = (i * classes + k, block.class(simd, k));
             if block.is_hard() {
-                add_up!(simd, sums, at, w.len(), weights, |b| hard.of::<false>((k, b), class, w.at(b)));
+                add_up!(simd, sums, at, w.len(), weights, |b| hard.of::<false>(k, b, class, w.at(b)));
             } else {
                 add_up!(simd, sums, at, w.len(), shares, |b| {
-                    let once = soft.of::<false>((k, b), class, w.at(b));
-                    if squared { soft.of::<false>((k, b), class, once) } else { once }
+                    let once = soft.of::<false>(k, b, class, w.at(b));
+                    if squared { soft.of::<false>(k, b, class, once) } else { once }
                 });
             }
         }
     }
 }
 
-/// Where the usual three sums of one side of a group stand in the plan.
+/// Places in the plan of the three sums that most losses have, for one side of a group.
 #[derive(Clone, Copy, Default)]
 struct Usual {
     mass: Option<usize>,
@@ -82,14 +83,15 @@ impl Usual {
         usual
     }
 
-    /// Adds masses and intersections, of all classes. What does that is compiled for each kind of target, so that its loops are free of
-    /// branches.
+    /// Adds masses and intersections of all classes. Compiled for each kind of target, so that the
+    /// loops have no branches.
     #[inline(always)]
     fn add_shares<S: Simd, C: Real>(
         self,
         simd: S,
         block: &Block<C>,
-        (activation, side): (Activation, Side),
+        activation: Activation,
+        side: Side,
         sums: &mut Sums<'_, C>,
     ) {
         let (hard, soft) = block.targets(simd);
@@ -101,7 +103,7 @@ impl Usual {
         }
     }
 
-    /// In one loop where both are asked for.
+    /// Both in one loop where both are wanted.
     #[inline(always)]
     fn shares<S: Simd, C: Real, T: Membership<S, C>, const BACKGROUND: bool>(
         self,
@@ -111,26 +113,26 @@ impl Usual {
         y: T,
         sums: &mut Sums<'_, C>,
     ) {
-        let p = if BACKGROUND { &block.complement } else { &block.power }.grid(simd);
+        let p = block.side(if BACKGROUND { Side::Background } else { Side::Region }).grid(simd);
         let scaled = block.weighted_scale(simd, activation);
         let count = scaled.len().min(p.stride());
         let (scaled, y, bound) = (scaled.first(count), y.first(count), block.bound);
         let (classes, shares) = (block.classes(), Summands::Shares(bound));
         for k in 0..classes {
-            let class = Lanes::of(simd, C::of_class(label_of(k, classes)));
-            // Every other summand is 0 where no pixel is of the class.
+            let class = block.class(simd, k);
+            // Where no pixel is of the class, all summands over it are 0.
             let inside = BACKGROUND || block.has(k);
             match (self.mass, self.intersection.filter(|_| inside)) {
                 (Some(mass), Some(intersection)) => {
                     let places = [mass * classes + k, intersection * classes + k];
-                    add_up_two!(simd, sums, places, count, (bound, false), |b| {
+                    add_up_two!(simd, sums, places, count, bound, false, |b| {
                         let share = p.at(k, b) * scaled.at(b);
-                        [share, y.of::<BACKGROUND>((k, b), class, share)]
+                        [share, y.of::<BACKGROUND>(k, b, class, share)]
                     });
                 }
                 (Some(mass), None) => add_up!(simd, sums, mass * classes + k, count, shares, |b| p.at(k, b) * scaled.at(b)),
                 (None, Some(intersection)) => add_up!(simd, sums, intersection * classes + k, count, shares, |b| {
-                    y.of::<BACKGROUND>((k, b), class, p.at(k, b) * scaled.at(b))
+                    y.of::<BACKGROUND>(k, b, class, p.at(k, b) * scaled.at(b))
                 }),
                 (None, None) => {}
             }
@@ -138,7 +140,7 @@ impl Usual {
     }
 }
 
-/// Adds the likelihoods that are asked for, of the region and of the background, of all classes.
+/// Adds the likelihoods of the region and of the background, for all classes.
 #[inline(always)]
 fn add_likelihoods<S: Simd, C: Real>(
     simd: S,
@@ -152,26 +154,24 @@ fn add_likelihoods<S: Simd, C: Real>(
     if let (Activation::Sigmoid, true, Some(region), Some(background)) = (activation, block.is_hard(), region, background) {
         return apart!(simd, own_likelihoods(simd, block, hard, p, [region, background], sums));
     }
-    if let Some(region) = region {
-        let to = (region, &mut *sums);
+    if let Some(i) = region {
         match (activation, block.is_hard()) {
-            (Activation::Softmax, true) => apart!(simd, likelihood::<S, C, _, _, false>(simd, block, hard, softmax, to)),
-            (Activation::Softmax, false) => apart!(simd, likelihood::<S, C, _, _, false>(simd, block, soft, softmax, to)),
-            (Activation::Sigmoid, true) => apart!(simd, likelihood::<S, C, _, _, false>(simd, block, hard, p, to)),
-            (Activation::Sigmoid, false) => apart!(simd, likelihood::<S, C, _, _, false>(simd, block, soft, p, to)),
+            (Activation::Softmax, true) => apart!(simd, likelihood::<S, C, _, _, false>(simd, block, hard, softmax, i, sums)),
+            (Activation::Softmax, false) => apart!(simd, likelihood::<S, C, _, _, false>(simd, block, soft, softmax, i, sums)),
+            (Activation::Sigmoid, true) => apart!(simd, likelihood::<S, C, _, _, false>(simd, block, hard, p, i, sums)),
+            (Activation::Sigmoid, false) => apart!(simd, likelihood::<S, C, _, _, false>(simd, block, soft, p, i, sums)),
         }
     }
-    if let Some(background) = background {
-        let to = (background, sums);
+    if let Some(i) = background {
         if block.is_hard() {
-            apart!(simd, likelihood::<S, C, _, _, true>(simd, block, hard, q, to));
+            apart!(simd, likelihood::<S, C, _, _, true>(simd, block, hard, q, i, sums));
         } else {
-            apart!(simd, likelihood::<S, C, _, _, true>(simd, block, soft, q, to));
+            apart!(simd, likelihood::<S, C, _, _, true>(simd, block, soft, q, i, sums));
         }
     }
 }
 
-/// Both of a sigmoid with labels, where a pixel has the logarithm of one side.
+/// Both of a sigmoid with labels: each pixel needs the logarithm of one side only.
 #[inline(always)]
 fn own_likelihoods<S: Simd, C: Real>(
     simd: S,
@@ -185,11 +185,11 @@ fn own_likelihoods<S: Simd, C: Real>(
     let count = w.len().min(log.length());
     let (classes, w, y) = (block.classes(), w.first(count), y.first(count));
     for k in 0..classes {
-        let class = Lanes::of(simd, C::of_class(label_of(k, classes)));
+        let class = block.class(simd, k);
         let places = [region * classes + k, background * classes + k];
-        add_up_two!(simd, sums, places, count, (bound, true), |b| {
-            let own = w.at(b) * log.of(y.signed(b, class, log.z.at(k, b)), (k, b));
-            [y.of::<false>((k, b), class, own), y.of::<true>((k, b), class, own)]
+        add_up_two!(simd, sums, places, count, bound, true, |b| {
+            let own = w.at(b) * log.of(y.signed(b, class, log.z.at(k, b)), k, b);
+            [y.of::<false>(k, b, class, own), y.of::<true>(k, b, class, own)]
         });
     }
 }
@@ -200,15 +200,16 @@ fn likelihood<S: Simd, C: Real, T: Membership<S, C>, G: Logarithms<S, C>, const 
     block: &Block<C>,
     y: T,
     log: G,
-    (place, sums): (usize, &mut Sums<'_, C>),
+    place: usize,
+    sums: &mut Sums<'_, C>,
 ) {
     let w = block.weight.lanes(simd, 0);
     let count = w.len().min(log.length());
     let (classes, w, y) = (block.classes(), w.first(count), y.first(count));
     for k in (0..classes).filter(|&k| BACKGROUND || block.has(k)) {
-        let (at, class) = (place * classes + k, Lanes::of(simd, C::of_class(label_of(k, classes))));
+        let (at, class) = (place * classes + k, block.class(simd, k));
         add_up!(simd, sums, at, count, Summands::Logarithms(block.bound), |b| {
-            y.of::<BACKGROUND>((k, b), class, w.at(b) * log.at(k, b))
+            y.of::<BACKGROUND>(k, b, class, w.at(b) * log.at(k, b))
         });
     }
 }
@@ -216,30 +217,32 @@ fn likelihood<S: Simd, C: Real, T: Membership<S, C>, G: Logarithms<S, C>, const 
 /// Adds the sums over the logits of a group, whose probabilities have been computed.
 #[inline(always)]
 pub(crate) fn add_group<S: Simd, C: Real>(
-    (simd, constants): (S, &C::Constants<S>),
-    (block, pixels): (&Block<C>, &mut PixelColumns<C>),
+    math: Math<'_, S, C>,
+    block: &Block<C>,
+    pixels: &mut PixelColumns<C>,
     plan: &Plan,
     group: &Group,
     sums: &mut Sums<'_, C>,
 ) {
+    let simd = math.simd;
     let classes = plan.classes();
     let (shares, logarithms) = (Summands::Shares(block.bound), Summands::Logarithms(block.bound));
-    let (scale, scaled, w) =
-        (block.scale(simd, group.activation), block.weighted_scale(simd, group.activation), block.weight.lanes(simd, 0));
+    let (scale, scaled) = (block.scale(simd, group.activation), block.weighted_scale(simd, group.activation));
+    let w = block.weight.lanes(simd, 0);
     let count = w.len();
     let mut likelihoods = [None; 2];
     for (side, likelihood) in [Side::Region, Side::Background].into_iter().zip(&mut likelihoods) {
         let usual = Usual::new(plan, group, side);
         *likelihood = usual.likelihood;
         if usual.mass.or(usual.intersection).is_some() {
-            usual.add_shares(simd, block, (group.activation, side), sums);
+            usual.add_shares(simd, block, group.activation, side, sums);
         }
     }
     add_likelihoods(simd, block, group.activation, likelihoods, sums);
     for &i in &group.members {
         let statistic = &plan.statistics()[i];
         if let Some(map) = plan.map(i) {
-            apart!(simd, add_mapped((simd, constants), (block, pixels), (statistic, i), map, sums));
+            apart!(simd, add_mapped(math, block, pixels, statistic, i, map, sums));
             continue;
         }
         for k in 0..classes {
@@ -254,13 +257,12 @@ pub(crate) fn add_group<S: Simd, C: Real>(
                 }
                 Quantity::Function(activation, side, function) => {
                     let absent = *side == Side::Region && !block.has(k);
-                    // The first class brings the logarithms of all.
+                    // The call for the first class also writes the logarithms of the others.
                     if absent && k > 0 {
                         continue;
                     }
-                    let y = block.target(simd, k);
-                    let value =
-                        pixels.of_class((simd, constants), block, (function, *activation, *side), Wanted::Value, (k, classes));
+                    let of = OfPixel { function, activation: *activation, side: *side };
+                    let (y, value) = (block.target(simd, k), pixels.of_class(math, block, of, Wanted::Value, k));
                     if !absent {
                         apart!(simd, add_up!(simd, sums, at, count, Summands::Any, |b| y.of(*side, b, w.at(b) * value.at(b))));
                     }
@@ -269,49 +271,44 @@ pub(crate) fn add_group<S: Simd, C: Real>(
                     let log = block.log(simd, *activation, *side);
                     apart!(simd, add_up!(simd, sums, at, count, logarithms, |b| w.at(b) * log.at(k, b)));
                 }
-                // The usual three are added above, and sums over the target beside the groups.
+                // Added above, or by `add_target`.
                 Quantity::Log(..) | Quantity::Mass(_) | Quantity::One | Quantity::Target => {}
             }
         }
     }
 }
 
-/// Adds a sum over the logits that a map multiplies: any quantity over any pixels, class by class.
+/// Adds a sum over the logits with a map: any quantity over any pixels, class by class.
 #[inline(always)]
 fn add_mapped<S: Simd, C: Real>(
-    (simd, constants): (S, &C::Constants<S>),
-    (block, pixels): (&Block<C>, &mut PixelColumns<C>),
-    (statistic, i): (&Statistic, usize),
+    math: Math<'_, S, C>,
+    block: &Block<C>,
+    pixels: &mut PixelColumns<C>,
+    statistic: &Statistic,
+    i: usize,
     map: usize,
     sums: &mut Sums<'_, C>,
 ) {
     let Some(Probability { activation, side, .. }) = statistic.probability() else { return };
-    let (scale, scaled, w) =
-        (block.scale(simd, activation), block.weighted_scale(simd, activation), block.weight.lanes(simd, 0));
+    let simd = math.simd;
+    let (scale, scaled) = (block.scale(simd, activation), block.weighted_scale(simd, activation));
+    let w = block.weight.lanes(simd, 0);
     let (classes, count, over) = (block.classes(), w.len(), statistic.over);
     for k in 0..classes {
-        let (at, map) = (i * classes + k, block.map(simd, map, k));
-        let p = if side == Side::Background { &block.complement } else { &block.power };
-        let times = |b: usize, x: Lanes<S, C>| block.over(simd, over, (k, b), map.at(b) * x);
+        let (at, map, p) = (i * classes + k, block.map(simd, map, k), block.side(side).lanes(simd, k));
+        let times = |b: usize, x: Lanes<S, C>| block.over(simd, over, k, b, map.at(b) * x);
         match &statistic.of {
             Quantity::One | Quantity::Target => {}
-            Quantity::Mass(_) => {
-                let p = p.lanes(simd, k);
-                add_up!(simd, sums, at, count, Summands::Any, |b| times(b, p.at(b) * scaled.at(b)));
-            }
-            Quantity::SquaredMass(_) => {
-                let p = p.lanes(simd, k);
-                add_up!(simd, sums, at, count, Summands::Any, |b| {
-                    times(b, (p.at(b) * scaled.at(b)) * (p.at(b) * scale.at(b)))
-                });
-            }
+            Quantity::Mass(_) => add_up!(simd, sums, at, count, Summands::Any, |b| times(b, p.at(b) * scaled.at(b))),
+            Quantity::SquaredMass(_) => add_up!(simd, sums, at, count, Summands::Any, |b| {
+                times(b, (p.at(b) * scaled.at(b)) * (p.at(b) * scale.at(b)))
+            }),
             Quantity::Log(..) => {
                 let log = block.log(simd, activation, side);
                 add_up!(simd, sums, at, count, Summands::Any, |b| times(b, w.at(b) * log.at(k, b)));
             }
             Quantity::Function(.., function) => {
-                let of = (function, activation, side);
-                let value = pixels.of_class((simd, constants), block, of, Wanted::Value, (k, classes));
+                let value = pixels.of_class(math, block, OfPixel { function, activation, side }, Wanted::Value, k);
                 add_up!(simd, sums, at, count, Summands::Any, |b| times(b, w.at(b) * value.at(b)));
             }
         }

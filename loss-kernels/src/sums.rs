@@ -1,50 +1,53 @@
-//! Sums over pixels: with what each rounding has lost, lane by lane, brought together after a number of blocks.
+//! Sums over pixels: compensated, lane by lane, and added up after a number of blocks.
 
 use pulp::Simd;
 
 use crate::Real;
-use crate::pass::{FLUSH, LONGEST};
-use crate::simd::{Lanes, Vectors, WIDEST, copied};
+use crate::layout::{FLUSH, LONGEST, WIDEST};
+use crate::simd::{Lanes, Vectors, copied};
 
-/// A power of two that no weight of a block exceeds, and so no summand that is a weight times a number between 0 and 1.
+/// A power of two that no weight of a block exceeds, nor a weight times a number in [0, 1].
 #[derive(Clone, Copy)]
 pub(crate) struct Bound<C> {
     weight: C,
-    /// Whether sums of as many as are ever joined may be beyond the type.
+    /// Whether the sum of as many weights as a lane ever adds up may overflow.
     overflows: bool,
     /// Whether every weight is 0 or 1.
     whole: bool,
 }
 
-/// How many times the largest weight a logarithm's summand is taken to be at most; where it is not, that is seen.
+/// Summands of logarithms are assumed to be at most so many times the largest weight;
+/// [`Sum::checked`] detects where they are not.
 const LOGARITHM: f64 = 1024.0;
 
 impl<C: Real> Bound<C> {
-    /// Of weights up to this one.
+    /// Of weights up to the largest.
     pub(crate) fn new(largest: f64, whole: bool) -> Self {
-        // Not so small that what is lost of it is not a normal number.
+        // Large enough for its rounding errors to be normal numbers.
         let weight = (largest.log2().floor() + 1.0).max(-60.0).exp2();
         let all = C::of(weight) * C::of(LOGARITHM * (2 * FLUSH * LONGEST) as f64);
         Self { weight: C::of(weight), overflows: !all.is_finite(), whole }
     }
 
-    /// What is known of sums of weights of pixels that are or are not of a class.
+    /// The summands of a sum of weights.
     pub(crate) fn of_weights(self) -> Summands<C> {
         if self.whole { Summands::Whole } else { Summands::Exact(self) }
     }
 
-    /// Where a sum of shares, or of runs of them, begins; or one of logarithms, which are all negative.
+    /// Where a sum of runs of shares starts, or one of logarithms, which are all negative.
     #[inline(always)]
     pub(crate) fn start<S: Simd>(self, simd: S, logarithms: bool) -> Lanes<S, C> {
         Lanes::of(simd, if logarithms { -(self.weight * C::of(LOGARITHM)) } else { self.weight * C::of(RUN as f64) })
     }
 }
 
-/// How many rounded numbers are added plainly, before their sum is added with what it loses: a power of two. Each of them is off by a few
-/// roundings already, and is so by as many as these in all pixels that are alike.
+/// How many rounded numbers are added plainly before their sum is added with compensation: a power
+/// of two. Each of them has a few roundings already, and the same ones in all pixels that are
+/// alike.
 pub(crate) const RUN: usize = 4;
 
-/// Does something with every run of the pairs `0..count`, from a pair on: `LENGTH` of them, of which there are [`RUN`] or, in the end, 1.
+/// Visits the pairs `0..count` in runs: `LENGTH` pairs from `from` on, which is [`RUN`] or, at the
+/// end, 1.
 macro_rules! in_runs {
     ($count:expr, |$from:ident, $length:ident| $add:block) => {
         let count: usize = $count;
@@ -63,9 +66,9 @@ macro_rules! in_runs {
 }
 pub(crate) use in_runs;
 
-/// A sum in every lane, kept as a number and what its roundings have lost, each of which is known exactly: as good as a sum in twice the
-/// precision, and with no other instructions than the lanes' own. Kahan's sum, which takes from the next summand what the last has
-/// lost, is not: it rounds that difference.
+/// A compensated sum in every lane: the sum, and the sum of its rounding errors, each of which is
+/// exact. As good as a sum in twice the precision, in the lanes' own instructions. (Kahan's sum is
+/// not: it corrects the next summand, and rounds that.)
 pub(crate) struct Sum<S: Simd, C: Vectors> {
     sum: Lanes<S, C>,
     lost: Lanes<S, C>,
@@ -74,7 +77,7 @@ pub(crate) struct Sum<S: Simd, C: Vectors> {
 copied!(Sum);
 
 impl<S: Simd, C: Real> Sum<S, C> {
-    /// From a number on, which is to be at least as far from 0 as any summand, and on the same side.
+    /// Starting from a number at least as far from 0 as any summand, on the same side.
     #[inline(always)]
     pub(crate) fn from(start: Lanes<S, C>) -> Self {
         Self { sum: start, lost: start.splat(C::zero()) }
@@ -93,7 +96,7 @@ impl<S: Simd, C: Real> Sum<S, C> {
         C::pairs_mut::<S>(lost)[0] = self.lost.pair;
     }
 
-    /// What a run begins with: what is added to −0 stays as it is, so that it costs nothing.
+    /// The start of a run: −0, which the compiler drops, as −0 + x is x.
     #[inline(always)]
     pub(crate) fn run(simd: S) -> Lanes<S, C> {
         Lanes::of(simd, -C::zero())
@@ -105,7 +108,7 @@ impl<S: Simd, C: Real> Sum<S, C> {
         self.sum = self.sum + value;
     }
 
-    /// Adds a number that is no further from 0 than the sum (Dekker's sum).
+    /// Adds a number no further from 0 than the sum (Dekker's sum).
     #[inline(always)]
     pub(crate) fn add(&mut self, value: Lanes<S, C>) {
         let sum = self.sum + value;
@@ -122,11 +125,11 @@ impl<S: Simd, C: Real> Sum<S, C> {
         self.sum = sum;
     }
 
-    /// What was added since the start that a bound gave; `None` where it may be wrong: sums may overflow, or, where that is
-    /// `uncertain`, a summand may have been further from 0 than the start, as the sum of all is.
+    /// The sum without the start that a bound gave; `None` where it may be wrong: it may overflow,
+    /// or, where `uncertain`, a summand may have been further from 0 than the start.
     #[inline(always)]
     pub(crate) fn checked(self, start: Lanes<S, C>, bound: Bound<C>, uncertain: bool) -> Option<Self> {
-        // Exact, as the start is a power of two.
+        // Exact: the start is a power of two.
         let sum = self.sum - start;
         if bound.overflows {
             return None;
@@ -140,7 +143,7 @@ impl<S: Simd, C: Real> Sum<S, C> {
         Some(Self { sum, lost: self.lost })
     }
 
-    /// Whether twice as many like it as are joined before lanes are brought together add up in every lane.
+    /// Whether no lane overflows when twice as many sums like it are joined as between two flushes.
     #[inline(always)]
     pub(crate) fn fits(&self) -> bool {
         let zero = self.sum.splat(C::zero());
@@ -156,10 +159,10 @@ impl<S: Simd, C: Real> Lanes<S, C> {
     }
 }
 
-/// Numbers of a slot: the widest pair of vectors of sums, and what they have lost.
+/// Numbers of a slot: the widest pair of vectors of sums, and of their rounding errors.
 const SLOT: usize = 2 * WIDEST;
 
-/// Sums over pixels: lane by lane, and brought together after a number of blocks.
+/// The sums of a task.
 pub(crate) struct Sums<'a, C> {
     /// A slot per sum.
     pub(crate) lanes: &'a mut [C],
@@ -167,7 +170,7 @@ pub(crate) struct Sums<'a, C> {
 }
 
 impl<C: Real> Sums<'_, C> {
-    /// Slots for so many sums.
+    /// Slots for `count` sums.
     pub(crate) fn slots(count: usize) -> Vec<C> {
         vec![C::zero(); count * SLOT]
     }
@@ -182,7 +185,7 @@ impl<C: Real> Sums<'_, C> {
         sum.store(slot);
     }
 
-    /// Brings the lanes together.
+    /// Adds the lanes up.
     pub(crate) fn flush(&mut self) {
         for (slot, total) in self.lanes.chunks_exact_mut(SLOT).zip(self.totals.iter_mut()) {
             let (sums, lost) = slot.split_at(WIDEST);
@@ -197,21 +200,21 @@ impl<C: Real> Sums<'_, C> {
 pub(crate) enum Summands<C> {
     /// 0 or 1.
     Whole,
-    /// Weights, or weights times numbers between 0 and 1, as they were given: nothing of them is to be lost.
+    /// Weights, or weights times numbers in [0, 1], as given: summed without loss.
     Exact(Bound<C>),
     /// Weights times probabilities, which are rounded.
     Shares(Bound<C>),
-    /// Weights times logarithms of such, likewise.
+    /// Weights times logarithms of probabilities, which are rounded.
     Logarithms(Bound<C>),
-    /// Nothing.
+    /// Any numbers.
     Any,
 }
 
-/// What [`add_up`] does of shares or logarithms, for two sums whose summands are made together.
+/// [`add_up`] for two sums of shares, or of logarithms, whose summands are computed together.
 macro_rules! add_up_two {
-    ($simd:expr, $sums:expr, $places:expr, $count:expr, $rounded:expr, |$i:ident| $values:expr) => {{
+    ($simd:expr, $sums:expr, $places:expr, $count:expr, $bound:expr, $logarithms:expr, |$i:ident| $values:expr) => {{
         let (simd, [first, second], count): (_, [usize; 2], usize) = ($simd, $places, $count);
-        let (bound, logarithms): (crate::sums::Bound<C>, bool) = $rounded;
+        let (bound, logarithms): (crate::sums::Bound<C>, bool) = ($bound, $logarithms);
         let start = bound.start(simd, logarithms);
         let mut both = [Sum::from(start); 2];
         crate::sums::in_runs!(count, |from, LENGTH| {
@@ -240,8 +243,8 @@ macro_rules! add_up_two {
 }
 pub(crate) use add_up_two;
 
-/// Adds to a sum what is given for an index, over all lanes of the pairs `0..count`. Where the lanes' own type overflows, or would with as
-/// many more, or summands are not what they were taken to be, the block is added number by number in `f64`.
+/// Adds the values at the pairs `0..count` to a sum. Where the lanes may overflow, or summands are
+/// not what they were assumed to be, adds the block number by number in `f64`.
 macro_rules! add_up {
     ($simd:expr, $sums:expr, $at:expr, $count:expr, $summands:expr, |$i:ident| $value:expr) => {{
         let (simd, at, count, summands): (_, usize, usize, Summands<C>) = ($simd, $at, $count, $summands);

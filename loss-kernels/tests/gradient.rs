@@ -1,12 +1,16 @@
 //! Gradients, by hand: of single statistics, and where derivatives and weights are far from 1.
 
+mod common;
+
+use common::{problem, size};
 use loss_core::expr::Table;
 use loss_core::{Activation, Plan, Probability, Side, Statistic, Temperature};
 use loss_kernels::{Labels, Problem, Shares, Target, logit_gradient};
 
 const SIZE: Statistic = Statistic::predicted_size(Probability::new(Activation::Softmax, Temperature::ONE, Side::Region));
 
-/// The gradient of two-class samples of one pixel each, with the same logits, handed derivatives of a statistic.
+/// The gradient of two-class samples of one pixel each, with the same logits, from derivatives of a
+/// statistic.
 fn handed(statistic: Statistic, derivatives: &[[f64; 2]], logits: [f32; 2], weight: f32) -> Vec<f32> {
     let samples = derivatives.len();
     let (labels, weights, shape) = (vec![0u8; samples], vec![weight; samples], [samples, 1]);
@@ -52,12 +56,9 @@ fn a_sample_without_a_finite_derivative_leaves_the_others_alone() {
 
 #[test]
 fn an_ignored_pixel_has_no_gradient_whatever_the_derivative() {
-    let (labels, shape) = ([0u8, 255, 1], [1, 3]);
     for activation in [Activation::Softmax, Activation::Sigmoid] {
-        let target = (Target::Labels(Labels::U8(&labels)), &shape[..]);
-        let problem = Problem::new(&[1, 2, 3], target, None, &[255], activation).unwrap();
-        let plan =
-            Plan::new(2, [Statistic::predicted_size(Probability::new(activation, Temperature::ONE, Side::Region))]).unwrap();
+        let problem = problem(activation, 2, Labels::U8(&[0, 255, 1]), None, &[255]);
+        let plan = Plan::new(2, [size(activation)]).unwrap();
         let mut gradient = [f32::NAN; 6];
         let upstream = Some(Table::filled(1, 2, f64::INFINITY));
         logit_gradient(&[0.5, f32::NAN, 1.0, -0.25, f32::INFINITY, 2.0], &problem, &plan, &[upstream], &mut gradient[..])
@@ -92,7 +93,7 @@ fn squared_masses_of_all_classes_hand_down() {
 
 #[test]
 fn few_classes_are_as_many() {
-    // In f32 loops over two, three and four classes have code of their own, in f64 (but for two) they have not.
+    // In f32, loops over two, three and four classes are unrolled; in f64, those over two.
     let pixels = 1000;
     let ten = Temperature::new(10.0).unwrap();
     for (activation, classes) in
@@ -101,11 +102,9 @@ fn few_classes_are_as_many() {
         let logits: Vec<f32> = (0..classes * pixels).map(|i| ((i * 7919 % 10_007) as f32 - 5000.0) / 1500.0).collect();
         let wide: Vec<f64> = logits.iter().map(|&z| z.into()).collect();
         let labels: Vec<i64> = (0..pixels).map(|i| (i * 5 % classes.max(2)) as i64).collect();
-        let shape = [1, pixels];
-        let target = (Target::Labels(Labels::I64(&labels)), &shape[..]);
-        let problem = Problem::new(&[1, classes, pixels], target, None, &[], activation).unwrap();
+        let problem = problem(activation, classes, Labels::I64(&labels), None, &[]);
         let statistics = [
-            Statistic::predicted_size(Probability::new(activation, Temperature::ONE, Side::Region)),
+            size(activation),
             Statistic::predicted_size(Probability::new(activation, ten, Side::Region)),
             Statistic::intersection(Probability::new(activation, Temperature::ONE, Side::Region)),
             Statistic::log_likelihood(activation, Side::Region),
@@ -149,7 +148,7 @@ fn samples_cut_into_segments_have_their_own_gradients() {
         logit_gradient(logits, &problem, &plan, &[Some(upstream)], &mut gradient).unwrap();
         gradient
     };
-    // Of powers of two, so that what they are measured in does not round.
+    // Powers of two, so that the unit they are measured in does not round.
     let derivatives = [1.0, -0.5, 0.25, 0.125, -1.0, 0.5];
     let together = gradient(samples, &logits, &labels, &derivatives);
     for (n, got) in together.chunks_exact(classes * PIXELS).enumerate() {

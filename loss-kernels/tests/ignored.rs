@@ -1,20 +1,16 @@
 //! What is ignored has no part in any sum.
 
+mod common;
+
+use common::{problem, sum};
 use loss_core::expr::{Expr, PixelFunction};
-use loss_core::{Activation, Plan, Side, Statistic};
-use loss_kernels::{Labels, Problem, Target, statistics};
+use loss_core::{Activation, Side, Statistic};
+use loss_kernels::Labels;
 
 /// The statistics of one sample of two classes.
 fn of(logits: &[f32], labels: &[u8], ignore: &[i64], wanted: [Statistic; 2]) -> [Vec<f64>; 2] {
-    let pixels = labels.len();
-    let target = (Target::Labels(Labels::U8(labels)), [1, pixels]);
-    let problem = Problem::new(&[1, 2, pixels], (target.0, &target.1), None, ignore, Activation::Softmax).unwrap();
-    let plan = Plan::new(2, wanted.clone()).unwrap();
-    let tables = statistics(logits, &problem, &plan).unwrap();
-    wanted.map(|statistic| {
-        let at = plan.statistics().iter().position(|of| *of == statistic).unwrap();
-        tables[at].values().to_vec()
-    })
+    let problem = problem(Activation::Softmax, 2, Labels::U8(labels), None, ignore);
+    wanted.map(|statistic| sum(logits, &problem, statistic))
 }
 
 #[test]

@@ -1,15 +1,16 @@
 //! Functions of log p, of `f32` logits.
 
+mod common;
+
+use common::{problem, sum};
 use loss_core::expr::{Expr, Pixel, PixelFunction};
-use loss_core::{Activation, Plan, Side, Statistic};
-use loss_kernels::{Labels, Problem, Target, statistics};
+use loss_core::{Activation, Side, Statistic};
+use loss_kernels::Labels;
 
 /// A function of one pixel of the first class, whose log p this is nearly.
 fn at(log_p: f32, function: impl FnOnce(Expr<Pixel>) -> Expr<Pixel>) -> f64 {
-    let problem =
-        Problem::new(&[1, 2, 1], (Target::Labels(Labels::U8(&[0])), &[1, 1]), None, &[], Activation::Softmax).unwrap();
-    let sum = Statistic::pixel_sum(Activation::Softmax, Side::Region, PixelFunction::new(function));
-    statistics(&[log_p, 0.0], &problem, &Plan::new(2, [sum]).unwrap()).unwrap()[0].values()[0]
+    let of = Statistic::pixel_sum(Activation::Softmax, Side::Region, PixelFunction::new(function));
+    sum(&[log_p, 0.0], &problem(Activation::Softmax, 2, Labels::U8(&[0]), None, &[]), of)[0]
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! What does not fit is refused, also where no other part of a call would notice; and many classes are.
+//! What does not fit is refused, also where no other part of a call would notice; many classes are
+//! not.
 
 use loss_core::expr::PixelFunction;
 use loss_core::{Activation, Argument, LossError, Plan, Probability, Side, Statistic, Temperature};
@@ -66,7 +67,8 @@ fn more_than_64_classes_are_counted() {
     assert_eq!(got[0].values(), [1.0; 70]);
 }
 
-/// Two samples of three classes and more pixels than a block has; the place of a pixel far into the second sample.
+/// Two samples of three classes and more pixels than a block has; the place of a pixel far into the
+/// second sample.
 const SHAPE: [usize; 3] = [2, 3, 1000];
 const AT: [usize; 2] = [1, 777];
 const PIXEL: usize = 1777;

@@ -1,21 +1,21 @@
-//! Sums over many pixels, and over large ones.
+//! Sums over many pixels, and of large numbers.
 
+mod common;
+
+use common::{problem, size, sum};
 use loss_core::{Activation, Over, Plan, Probability, Quantity, Side, Statistic, Temperature};
 use loss_kernels::{Labels, Problem, Shares, Target, logit_gradient, statistics, statistics_and_gradient};
 
-/// The first statistic of two-class pixels, each of the given logits, with these labels and weights.
+const SOFTMAX: Activation = Activation::Softmax;
+
+/// A statistic of two-class pixels that all have the given logits.
 fn first(logits: [f32; 2], labels: &[u8], weights: Option<&[f32]>, statistic: Statistic) -> Vec<f64> {
-    let pixels = labels.len();
-    let logits: Vec<f32> = logits.iter().flat_map(|&z| vec![z; pixels]).collect();
-    let shape = [1, pixels];
-    let weights = weights.map(|weights| (Shares::F32(weights), shape.as_slice()));
-    let target = (Target::Labels(Labels::U8(labels)), shape.as_slice());
-    let problem = Problem::new(&[1, 2, pixels], target, weights, &[], Activation::Softmax).unwrap();
-    let plan = Plan::new(2, [statistic]).unwrap();
-    statistics(&logits, &problem, &plan).unwrap()[0].values().to_vec()
+    let logits: Vec<f32> = logits.iter().flat_map(|&z| vec![z; labels.len()]).collect();
+    sum(&logits, &problem(SOFTMAX, 2, Labels::U8(labels), weights, &[]), statistic)
 }
 
-/// What the three additions of a run of four rounded numbers may lose of what they add up to, each half a unit in the last place.
+/// The relative error of three additions in a run of four numbers, each half a unit in the last
+/// place.
 const OF_A_RUN: f64 = 3.0 / 16_777_216.0;
 
 #[test]
@@ -28,15 +28,13 @@ fn what_roundings_cost_is_not_lost() {
         let got = first([0.0, 0.0], &labels, Some(&numbers), statistic.clone());
         assert!((got[0] / exact - 1.0).abs() < 1e-12, "{statistic} of weights: {} for {exact}", got[0]);
     }
-    // Shares of a class, and a size that is half of the weights: numbers as they were given, and numbers that were rounded.
+    // Shares, which are exact, and a size that is half of the weights, whose summands are rounded.
     let (shares, shape) = ([numbers.clone(), vec![0.0; pixels]].concat(), [1, 2, pixels]);
     let target = (Target::Soft(Shares::F32(&shares)), &shape[..]);
-    let problem = Problem::new(&shape, target, None, &[], Activation::Softmax).unwrap();
-    let plan = Plan::new(2, [Statistic::TARGET_SIZE]).unwrap();
-    let got = statistics(&vec![0.0f32; 2 * pixels], &problem, &plan).unwrap()[0].values()[0];
+    let problem = Problem::new(&shape, target, None, &[], SOFTMAX).unwrap();
+    let got = sum(&vec![0.0f32; 2 * pixels], &problem, Statistic::TARGET_SIZE)[0];
     assert!((got / exact - 1.0).abs() < 1e-12, "shares: {got} for {exact}");
-    let size = Statistic::predicted_size(Probability::new(Activation::Softmax, Temperature::ONE, Side::Region));
-    let got = first([0.0, 0.0], &labels, Some(&numbers), size);
+    let got = first([0.0, 0.0], &labels, Some(&numbers), size(SOFTMAX));
     assert!((got[0] / (0.5 * exact) - 1.0).abs() < OF_A_RUN, "a size: {} for {}", got[0], 0.5 * exact);
 }
 
@@ -44,7 +42,7 @@ fn what_roundings_cost_is_not_lost() {
 fn logarithms_near_the_limit_add_up() {
     let pixels = 3000;
     let large = f32::MAX / 4.0;
-    let likelihood = Statistic::log_likelihood(Activation::Softmax, Side::Region);
+    let likelihood = Statistic::log_likelihood(SOFTMAX, Side::Region);
     let got = first([large, -large], &vec![1; pixels], None, likelihood);
     let exact = -2.0 * f64::from(large) * pixels as f64;
     assert!((got[1] / exact - 1.0).abs() < 1e-6, "{} for {exact}", got[1]);
@@ -59,12 +57,8 @@ fn logarithms_of_all_sizes_add_up() {
         let logits: Vec<f32> =
             (0..classes).flat_map(|k| (0..pixels).map(move |s| if k == 0 && s % 500 == 7 { wrong } else { 0.0 })).collect();
         let labels = vec![1u8; pixels];
-        let shape = [1, pixels];
-        let problem =
-            Problem::new(&[1, classes, pixels], (Target::Labels(Labels::U8(&labels)), &shape), None, &[], Activation::Softmax)
-                .unwrap();
-        let plan = Plan::new(classes, [Statistic::log_likelihood(Activation::Softmax, Side::Region)]).unwrap();
-        let got = statistics(&logits, &problem, &plan).unwrap()[0].values()[1];
+        let problem = problem(SOFTMAX, classes, Labels::U8(&labels), None, &[]);
+        let got = sum(&logits, &problem, Statistic::log_likelihood(SOFTMAX, Side::Region))[1];
         let one = f64::from((-(f64::from(wrong) + (-f64::from(wrong)).exp().ln_1p())) as f32);
         let exact = 998.0 * f64::from(-std::f32::consts::LN_2) + 2.0 * one;
         assert!((got / exact - 1.0).abs() < OF_A_RUN, "{wrong}: {got} for {exact}");
@@ -79,13 +73,8 @@ fn small_probabilities_are_not_lost_beside_large_ones() {
         let sure = |s: usize| likely > 0 && s.is_multiple_of(likely);
         let logits: Vec<f32> =
             (0..2).flat_map(|k| (0..pixels).map(move |s| if k == 0 && !sure(s) { 20.0 } else { 0.0 })).collect();
-        let shape = [1, pixels];
         let labels = vec![0u8; pixels];
-        let problem =
-            Problem::new(&[1, 2, pixels], (Target::Labels(Labels::U8(&labels)), &shape), None, &[], Activation::Softmax)
-                .unwrap();
-        let size = Statistic::predicted_size(Probability::new(Activation::Softmax, Temperature::ONE, Side::Region));
-        let got = statistics(&logits, &problem, &Plan::new(2, [size]).unwrap()).unwrap()[0].values()[1];
+        let got = sum(&logits, &problem(SOFTMAX, 2, Labels::U8(&labels), None, &[]), size(SOFTMAX))[1];
         let count = (0..pixels).filter(|&s| sure(s)).count() as f64;
         let exact = (pixels as f64 - count) * 1.0 / (1.0 + 20f64.exp()) + count * 0.5;
         assert!((got / exact - 1.0).abs() < tolerance, "{likely}: {got} for {exact}");
@@ -100,9 +89,9 @@ fn weights_near_the_limit_add_up() {
     for (statistic, share) in [
         (Statistic::VALID_SIZE, 1.0),
         (Statistic::TARGET_SIZE, 1.0),
-        (Statistic::predicted_size(Probability::new(Activation::Softmax, Temperature::ONE, Side::Region)), 0.5),
-        (Statistic::intersection(Probability::new(Activation::Softmax, Temperature::ONE, Side::Region)), 0.5),
-        (Statistic::squared_mass(Activation::Softmax), 0.25),
+        (size(SOFTMAX), 0.5),
+        (Statistic::intersection(Probability::new(SOFTMAX, Temperature::ONE, Side::Region)), 0.5),
+        (Statistic::squared_mass(SOFTMAX), 0.25),
     ] {
         let got = first([0.0, 0.0], &vec![0; pixels], Some(&weights), statistic.clone());
         assert!((got[0] / (share * exact) - 1.0).abs() < 1e-6, "{statistic}: {} for {}", got[0], share * exact);
@@ -113,15 +102,10 @@ fn weights_near_the_limit_add_up() {
 fn masses_and_intersections_near_the_limit_add_up_together() {
     let (pixels, weight) = (3000, f32::MAX / 2.0);
     let labels: Vec<u8> = (0..pixels).map(|i| (i % 2) as u8).collect();
-    let (weights, shape) = (vec![weight; pixels], [1, pixels]);
+    let weights = vec![weight; pixels];
     let logits: Vec<f32> = [0.0, -(4f32.ln())].iter().flat_map(|&z| vec![z; pixels]).collect();
-    let (target, weights) = (Target::Labels(Labels::U8(&labels)), Some((Shares::F32(&weights), &shape[..])));
-    let problem = Problem::new(&[1, 2, pixels], (target, &shape), weights, &[], Activation::Softmax).unwrap();
-    let (activation, tau, side) = (Activation::Softmax, Temperature::ONE, Side::Region);
-    let both = [
-        Statistic::predicted_size(Probability::new(activation, tau, side)),
-        Statistic::intersection(Probability::new(activation, tau, side)),
-    ];
+    let problem = problem(SOFTMAX, 2, Labels::U8(&labels), Some(&weights), &[]);
+    let both = [size(SOFTMAX), Statistic::intersection(Probability::new(SOFTMAX, Temperature::ONE, Side::Region))];
     let plan = Plan::new(2, both.clone()).unwrap();
     let got = statistics(&logits, &problem, &plan).unwrap();
     let all = f64::from(weight) * pixels as f64;
@@ -135,29 +119,26 @@ fn masses_and_intersections_near_the_limit_add_up_together() {
 
 #[test]
 fn sums_of_many_blocks_may_be_beyond_the_type() {
-    // So many blocks to each of the tasks; none of them by itself adds up to more than the type holds.
+    // 150 blocks of 256 pixels to each of 128 tasks; no block by itself overflows.
     let pixels = 128 * 150 * 256;
-    let (labels, logits, shape) = (vec![0u8; pixels], vec![0f32; 2 * pixels], [1, pixels]);
+    let (labels, logits) = (vec![0u8; pixels], vec![0f32; 2 * pixels]);
     for weight in [f32::MAX / 1000.0, f32::MAX / 4480.0] {
-        let (target, weights) = (Target::Labels(Labels::U8(&labels)), vec![weight; pixels]);
-        let weights = Some((Shares::F32(&weights), &shape[..]));
-        let problem = Problem::new(&[1, 2, pixels], (target, &shape), weights, &[], Activation::Softmax).unwrap();
-        let got = statistics(&logits, &problem, &Plan::new(2, [Statistic::VALID_SIZE]).unwrap()).unwrap();
-        let exact = f64::from(weight) * pixels as f64;
-        assert!((got[0].values()[0] / exact - 1.0).abs() < 1e-9, "{:?} for {exact}", got[0].values());
+        let weights = vec![weight; pixels];
+        let problem = problem(SOFTMAX, 2, Labels::U8(&labels), Some(&weights), &[]);
+        let (got, exact) = (sum(&logits, &problem, Statistic::VALID_SIZE)[0], f64::from(weight) * pixels as f64);
+        assert!((got / exact - 1.0).abs() < 1e-9, "{got} for {exact}");
     }
 }
 
 #[test]
 fn one_read_is_two() {
-    // The sums bit by bit; the gradient but for how the sum of a pixel's powers was rounded, which is exact only where a logarithm is made of it.
+    // The sums bit by bit. The gradient up to the rounding of the sum of a pixel's powers, which is
+    // exact only where its logarithm is taken.
     let pixels = 5000;
     let logits: Vec<f32> = (0..3 * pixels).map(|i| ((i * 7919 % 10_007) as f32 - 5000.0) / 900.0).collect();
     let labels: Vec<i64> = (0..pixels).map(|i| (i * 7 % 4) as i64).collect();
-    let shape = [1, pixels];
-    let target = (Target::Labels(Labels::I64(&labels)), shape.as_slice());
-    let problem = Problem::new(&[1, 3, pixels], target, None, &[3], Activation::Softmax).unwrap();
-    let likelihood = Statistic::log_likelihood(Activation::Softmax, Side::Region);
+    let problem = problem(SOFTMAX, 3, Labels::I64(&labels), None, &[3]);
+    let likelihood = Statistic::log_likelihood(SOFTMAX, Side::Region);
     let plan = Plan::new(3, [Statistic::VALID_SIZE, likelihood]).unwrap();
     let upstream = [None, Some(loss_core::expr::Table::filled(1, 3, -1.0 / pixels as f64))];
     let (mut one, mut two) = (vec![f32::NAN; logits.len()], vec![f32::NAN; logits.len()]);
@@ -181,9 +162,7 @@ fn sides_of_a_sigmoid_are_summed_apart() {
         let logits: Vec<f32> = (0..classes * pixels).map(|i| ((i * 7919 % 10_007) as f32 - 5000.0) / 400.0).collect();
         let labels: Vec<u8> = (0..pixels).map(|i| (i * 5 % classes.max(2)) as u8).collect();
         let weights: Vec<f32> = (0..pixels).map(|i| (i % 5) as f32 / 2.0).collect();
-        let shape = [1, pixels];
-        let (target, given) = (Target::Labels(Labels::U8(&labels)), Some((Shares::F32(&weights), &shape[..])));
-        let problem = Problem::new(&[1, classes, pixels], (target, &shape), given, &[], activation).unwrap();
+        let problem = problem(activation, classes, Labels::U8(&labels), Some(&weights), &[]);
         let of_side = |side| {
             [
                 Statistic::log_likelihood(activation, side),
@@ -196,8 +175,7 @@ fn sides_of_a_sigmoid_are_summed_apart() {
         let together = statistics(&logits, &problem, &plan).unwrap();
         for statistic in all {
             let place = plan.statistics().iter().position(|known| *known == statistic).unwrap();
-            let alone = Plan::new(classes, [statistic.clone()]).unwrap();
-            let alone = statistics(&logits, &problem, &alone).unwrap();
+            let alone = sum(&logits, &problem, statistic.clone());
             for k in 0..classes {
                 let summand = |s: usize| {
                     let is_inside = usize::from(labels[s]) == if classes == 1 { 1 } else { k };
@@ -211,7 +189,7 @@ fn sides_of_a_sigmoid_are_summed_apart() {
                     if counts { f64::from(weights[s]) * value } else { 0.0 }
                 };
                 let exact: f64 = (0..pixels).map(summand).sum();
-                for got in [&together[place], &alone[0]].map(|table| table.values()[k]) {
+                for got in [together[place].values()[k], alone[k]] {
                     assert!((got / exact - 1.0).abs() < 1e-6, "{statistic}, class {k} of {classes}: {got} for {exact}");
                 }
             }

@@ -1,10 +1,13 @@
-//! What threads are asked for. By itself, as it keeps all of them busy.
+//! What threads are asked for. In a file of its own, as it keeps all threads busy.
+
+mod common;
 
 use std::sync::mpsc;
 use std::time::Duration;
 
-use loss_core::{Activation, Plan, Statistic};
-use loss_kernels::{Labels, Problem, Target, statistics};
+use common::{problem, sum};
+use loss_core::{Activation, Statistic};
+use loss_kernels::Labels;
 
 #[test]
 fn little_work_waits_for_no_thread() {
@@ -26,10 +29,8 @@ fn little_work_waits_for_no_thread() {
 
     let pixels = 1 << 15;
     let (labels, logits) = (vec![0u8; pixels], vec![0f32; 2 * pixels]);
-    let target = Target::Labels(Labels::U8(&labels));
-    let problem = Problem::new(&[1, 2, pixels], (target, &[1, pixels]), None, &[], Activation::Softmax).unwrap();
-    let got = statistics(&logits, &problem, &Plan::new(2, [Statistic::VALID_SIZE]).unwrap()).unwrap();
-    assert_eq!(got[0].values(), [pixels as f64]);
+    let problem = problem(Activation::Softmax, 2, Labels::U8(&labels), None, &[]);
+    assert_eq!(sum(&logits, &problem, Statistic::VALID_SIZE), [pixels as f64]);
 
     release.iter().for_each(|release| release.send(()).unwrap_or_default());
     (0..threads).for_each(|_| assert!(was_released.recv().unwrap(), "it waited for a thread"));

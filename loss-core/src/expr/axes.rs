@@ -1,5 +1,7 @@
 //! The shapes an expression can have, as types and as values.
 
+use super::op::Op;
+
 /// Which axes a value varies over when the program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Extent {
@@ -18,13 +20,23 @@ impl Extent {
     pub(crate) fn join(self, other: Self) -> Self {
         Self { samples: self.samples | other.samples, classes: self.classes | other.classes }
     }
+
+    /// What remains of it after an operation with one argument.
+    pub(crate) fn after(self, op: Op) -> Self {
+        match op {
+            Op::SumSamples => Self { samples: false, ..self },
+            Op::SumClasses => Self { classes: false, ..self },
+            _ => self,
+        }
+    }
 }
 
 mod sealed {
     pub trait Sealed {}
 }
 
-/// Axes an expression varies over. Sealed: [`Regions`], [`Samples`], [`Classes`], [`Scalar`], [`Pixel`].
+/// Axes an expression varies over. Sealed: [`Regions`], [`Samples`], [`Classes`], [`Scalar`],
+/// [`Pixel`].
 pub trait Axes: sealed::Sealed + Copy + Send + Sync + 'static {}
 
 /// Two shapes that can stand in one operation, and the shape of the result.

@@ -2,7 +2,10 @@
 
 use std::fmt::{Display, Formatter, Result};
 
-use super::{Expr, Kind, Leaf, Node, Op};
+use super::expression::Expr;
+use super::leaf::Leaf;
+use super::node::{Kind, Node};
+use super::op::Op;
 use crate::number::number;
 
 impl<A> Display for Expr<A> {
@@ -19,25 +22,25 @@ fn text(node: &Node, depth: usize) -> (String, u8) {
     if depth > DEPTH {
         return ("…".into(), 4);
     }
-    let (op, arguments) = match &node.kind {
+    let (op, x, y) = match &node.kind {
         Kind::Leaf(leaf) => return (leaf_text(leaf), 4),
-        Kind::Apply(op, arguments) => (*op, arguments),
+        Kind::Apply(op, x, y) => (*op, x, y.as_ref().unwrap_or(x)),
     };
-    let part = |i: usize, least: u8| {
-        let (text, binds) = arguments.get(i).map_or_else(Default::default, |a| text(a, depth + 1));
+    let part = |node: &Node, least: u8| {
+        let (text, binds) = text(node, depth + 1);
         if binds < least { format!("({text})") } else { text }
     };
-    let call = |name: &str| (format!("{name}({})", part(0, 0)), 4);
+    let call = |name: &str| (format!("{name}({})", part(x, 0)), 4);
     match op {
-        Op::Add => (format!("{} + {}", part(0, 1), part(1, 1)), 1),
-        Op::Sub => (format!("{} - {}", part(0, 1), part(1, 2)), 1),
-        Op::Mul => (format!("{} * {}", part(0, 2), part(1, 2)), 2),
-        Op::Div => (format!("{} / {}", part(0, 2), part(1, 3)), 2),
-        Op::Neg => (format!("-{}", part(0, 2)), 2),
-        Op::Powf(bits) => (format!("{}^{}", part(0, 4), number(f64::from_bits(bits))), 3),
-        Op::Max => (format!("max({}, {})", part(0, 0), part(1, 0)), 4),
-        Op::Greater => (format!("[{} > {}]", part(0, 0), part(1, 0)), 4),
-        Op::Abs => (format!("|{}|", part(0, 0)), 4),
+        Op::Add => (format!("{} + {}", part(x, 1), part(y, 1)), 1),
+        Op::Sub => (format!("{} - {}", part(x, 1), part(y, 2)), 1),
+        Op::Mul => (format!("{} * {}", part(x, 2), part(y, 2)), 2),
+        Op::Div => (format!("{} / {}", part(x, 2), part(y, 3)), 2),
+        Op::Neg => (format!("-{}", part(x, 2)), 2),
+        Op::Powf(bits) => (format!("{}^{}", part(x, 4), number(f64::from_bits(bits))), 3),
+        Op::Max => (format!("max({}, {})", part(x, 0), part(y, 0)), 4),
+        Op::Greater => (format!("[{} > {}]", part(x, 0), part(y, 0)), 4),
+        Op::Abs => (format!("|{}|", part(x, 0)), 4),
         Op::Sign => call("sign"),
         Op::Exp => call("exp"),
         Op::ExpM1 => call("expm1"),

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::Extent;
-use crate::{Activation, Statistic};
+use super::axes::Extent;
+use crate::activation::Activation;
+use crate::statistics::Statistic;
 
 /// The end of a branch: a number known now, or one bound when the program runs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use num_traits::Float;
 
-use super::algebra::elementwise;
-use super::tape::{Index, Step, Tape};
-use super::{Algebra, Expr, Leaf, Op, Pixel, Table};
-use crate::LossError;
+use super::algebra::Algebra;
+use super::op::Op;
+use super::step::{self, Index, Step};
+use super::table::Table;
+use crate::error::LossError;
 
 /// A function of one pixel's log-probability, with its derivative.
 ///
@@ -42,17 +43,24 @@ pub enum PixelStep {
     Apply(Op, usize, Option<usize>),
 }
 
+/// What the steps of a [`PixelFunction`] begin with.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) enum PixelLeaf {
+    LogProbability,
+    Constant(u64),
+}
+
 struct Inner {
     text: String,
-    tape: Tape,
+    steps: Vec<Step<PixelLeaf>>,
     value: Index,
     slope: Index,
 }
 
 impl PartialEq for PixelFunction {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-            || (self.0.value == other.0.value && self.0.slope == other.0.slope && self.0.tape.steps() == other.0.tape.steps())
+        let of = |inner: &Inner| (inner.value, inner.slope);
+        Arc::ptr_eq(&self.0, &other.0) || (of(&self.0) == of(&other.0) && self.0.steps == other.0.steps)
     }
 }
 
@@ -60,7 +68,7 @@ impl Eq for PixelFunction {}
 
 impl std::hash::Hash for PixelFunction {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.0.tape.steps().hash(state);
+        self.0.steps.hash(state);
         self.0.value.hash(state);
     }
 }
@@ -72,26 +80,16 @@ impl std::fmt::Debug for PixelFunction {
 }
 
 impl PixelFunction {
-    /// The function that `build` makes of log p.
-    ///
-    /// It must be finite for every log p ≤ 0, and so must its slope: backends may evaluate it for classes that are not the pixel's,
-    /// and at p = 1/K for pixels that do not count. What is not finite there can make the loss so.
-    #[must_use]
-    pub fn new(build: impl FnOnce(Expr<Pixel>) -> Expr<Pixel>) -> Self {
-        let function = build(Expr::leaf(Leaf::LogProbability));
-        let mut tape = Tape::default();
-        let value = tape.push_node(function.node());
-        let slopes = tape.differentiate(value);
-        let slope = slopes.first().map_or_else(|| tape.push_leaf(Leaf::constant(0.0)), |&(_, adjoint)| adjoint);
-        tape.finish();
-        Self(Arc::new(Inner { text: function.to_string(), tape, value, slope }))
+    /// From steps, and the places of value and slope among them.
+    pub(crate) fn from_steps(text: String, steps: Vec<Step<PixelLeaf>>, [value, slope]: [Index; 2]) -> Self {
+        Self(Arc::new(Inner { text, steps, value, slope }))
     }
 
-    /// Values, and on request slopes φ'(log p), for a block of log-probabilities. All slices have one length; what is beyond
-    /// the shortest stays as it was.
+    /// Values, and on request slopes φ'(log p), for a block of log-probabilities. All slices have
+    /// one length; beyond the shortest, nothing changes.
     pub fn evaluate<F: Float>(&self, log_p: &[F], value: &mut [F], slope: Option<&mut [F]>) {
         let wanted = if slope.is_some() { self.0.value.max(self.0.slope) } else { self.0.value };
-        let steps = &self.0.tape.steps()[..=wanted];
+        let steps = &self.0.steps[..=wanted];
         // Short columns stay in the first-level cache.
         const COLUMN: usize = 64;
         let mut columns = vec![[F::zero(); COLUMN]; steps.len()];
@@ -101,12 +99,11 @@ impl PixelFunction {
                 let (done, rest) = columns.split_at_mut(i);
                 let out = &mut rest[0][..block.len()];
                 match step {
-                    Step::Leaf(Leaf::LogProbability) => out.copy_from_slice(block),
-                    Step::Leaf(Leaf::Constant(bits)) => out.fill(F::from(f64::from_bits(*bits)).unwrap_or_else(F::nan)),
-                    Step::Leaf(_) => out.fill(F::nan()),
+                    Step::Leaf(PixelLeaf::LogProbability) => out.copy_from_slice(block),
+                    Step::Leaf(PixelLeaf::Constant(bits)) => out.fill(F::from(f64::from_bits(*bits)).unwrap_or_else(F::nan)),
                     Step::Apply(op, x, y) => {
                         let y = &done[y.unwrap_or(*x)];
-                        out.iter_mut().zip(&done[*x]).zip(y).for_each(|((out, &x), &y)| *out = elementwise(*op, x, y));
+                        out.iter_mut().zip(&done[*x]).zip(y).for_each(|((out, &x), &y)| *out = op.of(x, y));
                     }
                 }
             }
@@ -120,13 +117,12 @@ impl PixelFunction {
         }
     }
 
-    /// The steps that value and slope are computed in, for kernels that are compiled for a function rather than handed columns.
+    /// The steps that value and slope are computed in, for kernels that are compiled for a function
+    /// rather than handed columns.
     pub fn steps(&self) -> impl Iterator<Item = PixelStep> {
-        self.0.tape.steps().iter().map(|step| match step {
-            Step::Leaf(Leaf::LogProbability) => PixelStep::LogProbability,
-            Step::Leaf(Leaf::Constant(bits)) => PixelStep::Constant(*bits),
-            // Functions are made of the two leaves above alone.
-            Step::Leaf(_) => PixelStep::Constant(f64::NAN.to_bits()),
+        self.0.steps.iter().map(|step| match step {
+            Step::Leaf(PixelLeaf::LogProbability) => PixelStep::LogProbability,
+            Step::Leaf(PixelLeaf::Constant(bits)) => PixelStep::Constant(*bits),
             Step::Apply(op, x, y) => PixelStep::Apply(*op, *x, *y),
         })
     }
@@ -154,10 +150,9 @@ impl PixelFunction {
     }
 
     fn run<A: Algebra>(&self, wanted: Index, algebra: &A, log_p: &A::Array) -> Result<A::Array, LossError> {
-        let mut out = self.0.tape.run(algebra, &[wanted], |leaf| match leaf {
-            Leaf::LogProbability => Ok(log_p.clone()),
-            Leaf::Constant(bits) => algebra.constant(&Table::scalar(f64::from_bits(*bits))),
-            _ => algebra.constant(&Table::scalar(f64::NAN)),
+        let mut out = step::run(&self.0.steps, algebra, &[wanted], |leaf| match leaf {
+            PixelLeaf::LogProbability => Ok(log_p.clone()),
+            PixelLeaf::Constant(bits) => algebra.constant(&Table::scalar(f64::from_bits(*bits))),
         })?;
         Ok(out.swap_remove(0))
     }

@@ -1,21 +1,19 @@
-//! Expressions in the order in which they are computed: equal parts once, and the derivative behind them.
+//! Expressions in the order in which they are computed: equal parts once, and the derivative behind
+//! them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::algebra::elementwise;
-use super::{Algebra, Extent, Kind, Leaf, Node, Op, TINY, Table};
-use crate::LossError;
+use super::algebra::Algebra;
+use super::axes::Extent;
+use super::expression::TINY;
+use super::leaf::Leaf;
+use super::node::{Kind, Node};
+use super::op::Op;
+use super::step::{self, Index};
+use crate::error::LossError;
 
-/// Place of a step on its tape.
-pub(crate) type Index = usize;
-
-/// One computed value.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Step {
-    Leaf(Leaf),
-    Apply(Op, Index, Option<Index>),
-}
+type Step = step::Step<Leaf>;
 
 /// Steps in order; equal steps are shared.
 #[derive(Clone, Debug, Default)]
@@ -24,7 +22,8 @@ pub(crate) struct Tape {
     extents: Vec<Extent>,
     active: Vec<bool>,
     known: HashMap<Step, Index>,
-    /// Expression nodes already on the tape, by address; kept alive so that no address is used twice.
+    /// Expression nodes already on the tape, by address; kept alive so that no address is used
+    /// twice.
     nodes: HashMap<usize, (Index, Arc<Node>)>,
 }
 
@@ -33,7 +32,7 @@ fn address(node: &Arc<Node>) -> usize {
 }
 
 impl Tape {
-    /// Forgets what was only needed to append.
+    /// Frees what is only needed to append.
     pub(crate) fn finish(&mut self) {
         self.known = HashMap::new();
         self.nodes = HashMap::new();
@@ -47,32 +46,28 @@ impl Tape {
         self.steps.iter().enumerate().filter_map(|(i, step)| if let Step::Leaf(leaf) = step { Some((i, leaf)) } else { None })
     }
 
-    /// Appends a whole expression. Walks with its own stack: a deep expression must not overflow the thread's.
+    /// Appends a whole expression. Walks with its own stack: a deep expression must not overflow
+    /// the thread's.
     pub(crate) fn push_node(&mut self, root: &Arc<Node>) -> Index {
         let mut pending = vec![Arc::clone(root)];
-        while let Some(node) = pending.last() {
-            let key = address(node);
-            if self.nodes.contains_key(&key) {
-                pending.pop();
+        while let Some(node) = pending.pop() {
+            if self.nodes.contains_key(&address(&node)) {
                 continue;
             }
             let index = match &node.kind {
                 Kind::Leaf(leaf) => self.push_leaf(leaf.clone()),
-                Kind::Apply(op, arguments) => {
-                    let missing: Vec<_> =
-                        arguments.iter().filter(|a| !self.nodes.contains_key(&address(a))).map(Arc::clone).collect();
+                Kind::Apply(op, x, y) => {
+                    let is_missing = |argument: &&Arc<Node>| !self.nodes.contains_key(&address(argument));
+                    let missing: Vec<_> = [Some(x), y.as_ref()].into_iter().flatten().filter(is_missing).cloned().collect();
                     if !missing.is_empty() {
+                        pending.push(node);
                         pending.extend(missing);
                         continue;
                     }
-                    let mut at = arguments.iter().map(|a| self.nodes[&address(a)].0);
-                    let first = at.next().unwrap_or_default();
-                    let second = at.next();
-                    self.push(*op, first, second)
+                    self.push(*op, self.nodes[&address(x)].0, y.as_ref().map(|y| self.nodes[&address(y)].0))
                 }
             };
-            let node = pending.pop().unwrap_or_else(|| Arc::clone(root));
-            self.nodes.insert(key, (index, node));
+            self.nodes.insert(address(&node), (index, node));
         }
         self.nodes[&address(root)].0
     }
@@ -93,14 +88,13 @@ impl Tape {
     /// Appends an operation; constants are folded, and neutral elements dropped.
     pub(crate) fn push(&mut self, op: Op, x: Index, y: Option<Index>) -> Index {
         if matches!(op, Op::SumSamples | Op::SumClasses) {
-            let from = self.extents[x];
-            let to = if op == Op::SumSamples { Extent { samples: false, ..from } } else { Extent { classes: false, ..from } };
-            return self.append(Step::Apply(op, x, None), to, self.active[x]);
+            return self.append(Step::Apply(op, x, None), self.extents[x].after(op), self.active[x]);
         }
-        let (cx, cy) = (self.constant_at(x), y.map(|y| self.constant_at(y)));
-        match (op, cx, cy.flatten()) {
-            (_, Some(a), None) if y.is_none() => return self.constant(elementwise(op, a, 0.0)),
-            (_, Some(a), Some(b)) => return self.constant(elementwise(op, a, b)),
+        let (cx, cy) = (self.constant_at(x), y.and_then(|y| self.constant_at(y)));
+        if let (Some(a), Some(b)) = (cx, if y.is_some() { cy } else { cx }) {
+            return self.constant(op.of(a, b));
+        }
+        match (op, cx, cy) {
             (Op::Add | Op::Sub, _, Some(0.0)) | (Op::Mul | Op::Div, _, Some(1.0)) => return x,
             (Op::Add, Some(0.0), _) | (Op::Mul, Some(1.0), _) => return y.unwrap_or(x),
             _ => {}
@@ -121,7 +115,8 @@ impl Tape {
         self.steps.len() - 1
     }
 
-    /// Brings an adjoint to the extent of the value it belongs to: sums over axes the value lacks, repeats along those it has.
+    /// Brings an adjoint to the extent of the value it belongs to: sums over axes the value lacks,
+    /// repeats along those it has.
     fn fit(&mut self, mut adjoint: Index, extent: Extent) -> Index {
         let has = self.extents[adjoint];
         if has.samples && !extent.samples {
@@ -162,9 +157,11 @@ impl Tape {
         leaves
     }
 
-    /// What one step hands to its active arguments.
+    /// The active arguments of a step, with their adjoints.
     fn pull_back(&mut self, op: Op, step: Index, x: Index, y: Option<Index>, g: Index) -> Vec<(Index, Index)> {
         let mut out = Vec::with_capacity(2);
+        // Operations with one argument do not look at `y`.
+        let (binary, y) = (y.is_some(), y.unwrap_or(x));
         if self.active[x] {
             let dx = match op {
                 Op::Neg => self.push(Op::Neg, g, None),
@@ -191,10 +188,9 @@ impl Tape {
                     let slope = self.push(Op::Mul, base, Some(c));
                     self.push(Op::Mul, g, Some(slope))
                 }
-                Op::Mul => self.push(Op::Mul, g, Some(y.unwrap_or(x))),
-                Op::Div => self.push(Op::Div, g, Some(y.unwrap_or(x))),
+                Op::Mul | Op::Div => self.push(op, g, Some(y)),
                 Op::Max => {
-                    let chosen = self.push(Op::Greater, x, y);
+                    let chosen = self.push(Op::Greater, x, Some(y));
                     self.push(Op::Mul, g, Some(chosen))
                 }
                 Op::SumSamples | Op::SumClasses => self.fit(g, self.extents[x]),
@@ -203,7 +199,7 @@ impl Tape {
             };
             out.push((x, dx));
         }
-        if let Some(y) = y.filter(|&y| self.active[y]) {
+        if binary && self.active[y] {
             let dy = match op {
                 Op::Add => g,
                 Op::Sub => self.push(Op::Neg, g, None),
@@ -228,17 +224,7 @@ impl Tape {
 
     /// Which steps have to be computed for `wanted`.
     pub(crate) fn needed(&self, wanted: &[Index]) -> Vec<bool> {
-        let mut needed = vec![false; self.steps.len()];
-        wanted.iter().for_each(|&i| needed[i] = true);
-        for i in (0..self.steps.len()).rev() {
-            if let (true, Step::Apply(_, x, y)) = (needed[i], &self.steps[i]) {
-                needed[*x] = true;
-                if let Some(y) = y {
-                    needed[*y] = true;
-                }
-            }
-        }
-        needed
+        step::needed(&self.steps, wanted)
     }
 
     /// Computes the steps that `wanted` needs, and returns those.
@@ -246,38 +232,13 @@ impl Tape {
         &self,
         algebra: &A,
         wanted: &[Index],
-        mut bind: impl FnMut(&Leaf) -> Result<A::Array, LossError>,
+        bind: impl FnMut(&Leaf) -> Result<A::Array, LossError>,
     ) -> Result<Vec<A::Array>, LossError> {
-        let needed = self.needed(wanted);
-        // After which step a value is let go: of a pixel function they may be as large as the logits.
-        let mut last = vec![0; self.steps.len()];
-        for (i, step) in self.steps.iter().enumerate().filter(|(i, _)| needed[*i]) {
-            if let Step::Apply(_, x, y) = step {
-                last[*x] = i;
-                last[y.unwrap_or(*x)] = i;
-            }
-        }
-        wanted.iter().for_each(|&i| last[i] = self.steps.len());
-        let mut values: Vec<Option<A::Array>> = vec![None; self.steps.len()];
-        for (i, step) in self.steps.iter().enumerate().filter(|(i, _)| needed[*i]) {
-            values[i] = Some(match step {
-                Step::Leaf(leaf) => bind(leaf)?,
-                Step::Apply(op, x, y) => match (&values[*x], y.map(|y| &values[y])) {
-                    (Some(x), Some(Some(y))) => algebra.apply(*op, &[x, y])?,
-                    (Some(x), _) => algebra.apply(*op, &[x])?,
-                    _ => algebra.constant(&Table::scalar(f64::NAN))?,
-                },
-            });
-            if let Step::Apply(_, x, y) = step {
-                [*x, y.unwrap_or(*x)].into_iter().filter(|&argument| last[argument] == i).for_each(|done| values[done] = None);
-            }
-        }
-        let nan = || algebra.constant(&Table::scalar(f64::NAN));
-        wanted.iter().map(|&i| values[i].clone().map_or_else(nan, Ok)).collect()
+        step::run(&self.steps, algebra, wanted, bind)
     }
 
-    /// Steps as they stand, for interpreters of another kind (pixel functions over slices).
-    pub(crate) fn steps(&self) -> &[Step] {
-        &self.steps
+    /// The steps alone.
+    pub(crate) fn into_steps(self) -> Vec<Step> {
+        self.steps
     }
 }

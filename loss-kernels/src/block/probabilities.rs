@@ -1,48 +1,40 @@
-//! The probabilities of a block, made of its logits, and what their logarithms need.
+//! The probabilities of a block and their logarithms.
 
 use loss_core::{Activation, Side, Temperature};
 use pulp::Simd;
 
-use super::{Block, MANY, few};
+use super::Block;
 use crate::Real;
+use crate::functions::Math;
 use crate::logarithm::{AnyLogarithms, LogSigmoid, LogSoftmax};
+use crate::real::{MANY, few};
 use crate::simd::{Lanes, apart, pairs_mut, write_column};
 
 impl<C: Real> Block<C> {
-    /// p(τ) by softmax, and on request what the logarithms at τ = 1 need.
+    /// p(τ) by softmax, and on request the part of log p at τ = 1 that all classes share.
     #[inline(always)]
-    pub(crate) fn softmax<S: Simd>(
-        &mut self,
-        (simd, constants): (S, &C::Constants<S>),
-        temperature: Temperature,
-        logarithms: bool,
-    ) {
+    pub(crate) fn softmax<S: Simd>(&mut self, math: Math<'_, S, C>, temperature: Temperature, logarithms: bool) {
         match (if self.classes == 2 { 2 } else { few::<S, C>(self.classes) }, logarithms) {
-            (2, false) => apart!(simd, self.powers::<S, false, 2>((simd, constants), temperature)),
-            (2, true) => apart!(simd, self.powers::<S, true, 2>((simd, constants), temperature)),
-            (3, false) => apart!(simd, self.powers::<S, false, 3>((simd, constants), temperature)),
-            (4, false) => apart!(simd, self.powers::<S, false, 4>((simd, constants), temperature)),
-            (_, false) => apart!(simd, self.powers::<S, false, MANY>((simd, constants), temperature)),
-            (classes, true) => {
-                match classes {
-                    3 => apart!(simd, self.powers::<S, true, 3>((simd, constants), temperature)),
-                    4 => apart!(simd, self.powers::<S, true, 4>((simd, constants), temperature)),
-                    _ => apart!(simd, self.powers::<S, true, MANY>((simd, constants), temperature)),
-                }
-                let largest = self.log_largest.column_mut(0);
-                apart!(simd, write_column!(simd, largest, |_b, rest| -Lanes::<S, C>::ln_1p(rest, constants)));
-            }
+            (2, false) => apart!(math.simd, self.powers::<S, false, 2>(math, temperature)),
+            (3, false) => apart!(math.simd, self.powers::<S, false, 3>(math, temperature)),
+            (4, false) => apart!(math.simd, self.powers::<S, false, 4>(math, temperature)),
+            (_, false) => apart!(math.simd, self.powers::<S, false, MANY>(math, temperature)),
+            (2, true) => apart!(math.simd, self.powers::<S, true, 2>(math, temperature)),
+            (3, true) => apart!(math.simd, self.powers::<S, true, 3>(math, temperature)),
+            (4, true) => apart!(math.simd, self.powers::<S, true, 4>(math, temperature)),
+            (_, true) => apart!(math.simd, self.powers::<S, true, MANY>(math, temperature)),
+        }
+        if logarithms && self.classes != 2 {
+            let largest = self.log_largest.column_mut(0);
+            apart!(math.simd, write_column!(math.simd, largest, |_b, rest| -C::log_1p(rest, math.constants)));
         }
     }
 
-    /// The powers, their sum's reciprocal, and in place of its logarithm what the sum is beyond 1; of two classes the logarithm itself.
+    /// The powers, the reciprocal of their sum, and, in place of its logarithm, the sum − 1. For
+    /// two classes the logarithm itself.
     #[inline(always)]
-    fn powers<S: Simd, const LOGARITHMS: bool, const K: usize>(
-        &mut self,
-        (simd, constants): (S, &C::Constants<S>),
-        temperature: Temperature,
-    ) {
-        let rate = &C::rate(simd, temperature.value());
+    fn powers<S: Simd, const LOGARITHMS: bool, const K: usize>(&mut self, math: Math<'_, S, C>, temperature: Temperature) {
+        let (simd, rate) = (math.simd, &C::rate(math.simd, temperature.value()));
         let (zero, one) = (Lanes::of(simd, C::zero()), Lanes::of(simd, C::one()));
         let (weight, weighted) = (self.weight.lanes(simd, 0), pairs_mut(simd, self.weighted_scale.column_mut(0)));
         let (scale, log) = (pairs_mut(simd, self.scale.column_mut(0)), pairs_mut(simd, self.log_largest.column_mut(0)));
@@ -51,21 +43,21 @@ impl<C: Real> Block<C> {
         let rows = if K == MANY { depth.rows().min(powers.rows()) } else { K };
         for (b, ((scale, weighted), log)) in scale.iter_mut().zip(weighted).zip(log).enumerate() {
             let sum = if K == 2 {
-                // The likelier has the power 1, and the other's, e^−τ|z₁ − z₀|, is what the sum is beyond it: one of the two depths is 0.
+                // The likelier class has the power 1, the other e^−τ|z₁ − z₀|: one depth is 0.
                 let (first, second) = (depth.at(0, b), depth.at(1, b));
-                let beyond = (first + second).exp_of_minus(rate, constants);
+                let beyond = C::exp_of_minus(first + second, rate, math.constants);
                 powers.set(0, b, first.if_same(zero, one, beyond));
                 powers.set(1, b, second.if_same(zero, one, beyond));
                 if LOGARITHMS {
-                    *log = (-beyond.ln_1p_of_share(constants)).pair;
+                    *log = (-C::log_1p_of_share(beyond, math.constants)).pair;
                 }
                 one + beyond
             } else {
-                // The largest power is 1. From there on up, what each addition loses is known exactly: what the sum is beyond 1, and so its
-                // logarithm, is then right however small it is.
+                // The largest power is 1. The sum starts there, so the rounding error of each
+                // addition is exact, and the sum − 1 is accurate however small it is.
                 let (mut sum, mut lost) = (if LOGARITHMS { one } else { zero }, zero);
                 for k in 0..rows {
-                    let p = depth.at(k, b).exp_of_minus(rate, constants);
+                    let p = C::exp_of_minus(depth.at(k, b), rate, math.constants);
                     powers.set(k, b, p);
                     let before = sum;
                     sum = before + p;
@@ -86,37 +78,38 @@ impl<C: Real> Block<C> {
         }
     }
 
-    /// p(τ) by sigmoid, and on request 1 − p(τ), and what the logarithms at τ = 1 need.
+    /// p(τ) by sigmoid, and on request 1 − p(τ) and the logarithms of the larger of both at τ = 1.
     #[inline(always)]
     pub(crate) fn sigmoid<S: Simd>(
         &mut self,
-        (simd, constants): (S, &C::Constants<S>),
+        math: Math<'_, S, C>,
         temperature: Temperature,
-        (complements, logarithms): (bool, bool),
+        complements: bool,
+        logarithms: bool,
     ) {
         match (complements, logarithms) {
-            (false, false) => apart!(simd, self.sides::<S, false, false>((simd, constants), temperature)),
-            (false, true) => apart!(simd, self.sides::<S, false, true>((simd, constants), temperature)),
-            (true, false) => apart!(simd, self.sides::<S, true, false>((simd, constants), temperature)),
-            (true, true) => apart!(simd, self.sides::<S, true, true>((simd, constants), temperature)),
+            (false, false) => apart!(math.simd, self.sides::<S, false, false>(math, temperature)),
+            (false, true) => apart!(math.simd, self.sides::<S, false, true>(math, temperature)),
+            (true, false) => apart!(math.simd, self.sides::<S, true, false>(math, temperature)),
+            (true, true) => apart!(math.simd, self.sides::<S, true, true>(math, temperature)),
         }
     }
 
     #[inline(always)]
     fn sides<S: Simd, const COMPLEMENTS: bool, const LOGARITHMS: bool>(
         &mut self,
-        (simd, constants): (S, &C::Constants<S>),
+        math: Math<'_, S, C>,
         temperature: Temperature,
     ) {
-        let rate = &C::rate(simd, temperature.value());
+        let (simd, rate) = (math.simd, &C::rate(math.simd, temperature.value()));
         let one = Lanes::of(simd, C::one());
         for k in 0..self.classes {
             let (p, q) = (pairs_mut(simd, self.power.column_mut(k)), pairs_mut(simd, self.complement.column_mut(k)));
             let (z, log) = (self.logits.lanes(simd, k).first(p.len()), pairs_mut(simd, self.log_largest.column_mut(k)));
             for (i, ((p, q), log)) in p.iter_mut().zip(q).zip(log).enumerate() {
-                // From the side that does not overflow: σ(τz) = 1/(1 + e^−τz), and e^−τ|z|/(1 + e^−τ|z|) for the other sign.
+                // σ(τ|z|) = 1/(1 + e^−τ|z|) and σ(−τ|z|) = e^−τ|z|/(1 + e^−τ|z|) do not overflow.
                 let z = z.at(i);
-                let e = z.abs().exp_of_minus(rate, constants);
+                let e = C::exp_of_minus(z.abs(), rate, math.constants);
                 let large = one / (one + e);
                 let small = e * large;
                 *p = z.if_negative(small, large).pair;
@@ -124,7 +117,7 @@ impl<C: Real> Block<C> {
                     *q = z.if_negative(large, small).pair;
                 }
                 if LOGARITHMS {
-                    *log = e.ln_1p_of_share(constants).pair;
+                    *log = C::log_1p_of_share(e, math.constants).pair;
                 }
             }
         }
@@ -136,13 +129,13 @@ impl<C: Real> Block<C> {
         LogSoftmax { depth: self.depth.grid(simd), largest: self.log_largest.lanes(simd, 0) }
     }
 
-    /// log p by sigmoid, or of the background log(1 − p).
+    /// log p by sigmoid, or log(1 − p) for the background.
     #[inline(always)]
     pub(crate) fn log_sigmoid<S: Simd, const BACKGROUND: bool>(&self, simd: S) -> LogSigmoid<'_, S, C, BACKGROUND> {
         LogSigmoid { z: self.logits.grid(simd), largest: self.log_largest.grid(simd) }
     }
 
-    /// Either.
+    /// Any of them.
     #[inline(always)]
     pub(crate) fn log<S: Simd>(&self, simd: S, activation: Activation, side: Side) -> AnyLogarithms<'_, S, C> {
         match (activation, side) {

@@ -1,0 +1,22 @@
+//! How logits become probabilities.
+
+use std::fmt::{Display, Formatter, Result};
+
+/// How logits become probabilities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Activation {
+    /// Over the class axis: the classes exclude each other. Needs K ≥ 2.
+    #[default]
+    Softmax,
+    /// Each channel by itself: K two-class problems; binary segmentation is K = 1.
+    Sigmoid,
+}
+
+impl Display for Activation {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.write_str(match self {
+            Self::Softmax => "softmax",
+            Self::Sigmoid => "sigmoid",
+        })
+    }
+}
