@@ -1,9 +1,10 @@
 //! Every option of every term as a method: it makes the loss that its text makes.
 
-use loss_core::matching::{CrossEntropy, Focal, LogRecall};
+use loss_core::matching::{CrossEntropy, Focal, LogRecall, TopK};
 use loss_core::overlap::{Dice, GeneralizedDice, Jaccard, RegionWeight, Tversky};
 use loss_core::penalty::{DiceBias, Kl, L1, SizeTarget};
-use loss_core::{AbsentClass, Activation, Form, Loss, LossError, Pooling, catalogue, matching, overlap, penalty};
+use loss_core::unsplit::Boundary;
+use loss_core::{AbsentClass, Activation, Form, Loss, LossError, Pooling, catalogue, matching, overlap, penalty, unsplit};
 
 type Row = (Loss, String);
 
@@ -30,6 +31,12 @@ fn matching_terms() -> Result<Vec<Row>, LossError> {
         Focal::new().class_weights(&[0.5, 2.0])? => "class_weights=[0.5, 2]",
         Focal::new().pooling(Pooling::Sample) => "pooling=sample",
         Focal::new().activation(SOFTMAX) => "activation=softmax",
+    ));
+    rows.extend(rows!(matching, "topk":
+        TopK::new().fraction(0.25)? => "fraction=0.25",
+        TopK::new().class_weights(&[0.5, 2.0])? => "class_weights=[0.5, 2]",
+        TopK::new().pooling(Pooling::Sample) => "pooling=sample",
+        TopK::new().activation(SIGMOID) => "activation=sigmoid",
     ));
     rows.extend(rows!(matching, "log_recall":
         LogRecall::new().smooth(0.5)? => "smooth=0.5",
@@ -103,9 +110,18 @@ fn overlap_terms() -> Result<Vec<Row>, LossError> {
     Ok(rows)
 }
 
+fn unsplit_terms() -> Result<Vec<Row>, LossError> {
+    Ok(rows!(unsplit, "boundary":
+        Boundary::new().classes(&[1, 2])? => "classes=[1, 2]",
+        Boundary::new().class_weights(&[0.5, 2.0])? => "class_weights=[0.5, 2]",
+        Boundary::new().pooling(Pooling::Sample) => "pooling=sample",
+        Boundary::new().activation(SIGMOID) => "activation=sigmoid",
+    ))
+}
+
 #[test]
 fn a_method_and_its_text_make_the_same_loss() {
-    let rows = [matching_terms().unwrap(), size_terms().unwrap(), overlap_terms().unwrap()].concat();
+    let rows = [matching_terms(), size_terms(), overlap_terms(), unsplit_terms()].map(Result::unwrap).concat();
     for (built, text) in &rows {
         assert_eq!(&built.to_string(), text);
         assert_eq!(&text.parse::<Loss>().unwrap(), built);
