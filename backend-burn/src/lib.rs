@@ -34,5 +34,6 @@ mod operations;
 mod target;
 
 pub use device::supports;
-pub use loss::{BurnLoss, Path};
+pub use loss::BurnLoss;
+pub use loss_core::backend::Path;
 pub use target::BurnTarget;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
-use loss_core::expr::Table;
+use loss_core::backend::{Path, Table};
 use loss_core::{Detail, Evaluation, Inputs, Loss, LossError, Plan, Program};
 
 #[cfg(feature = "cube")]
@@ -14,15 +14,6 @@ use crate::operations::Operations;
 use crate::target::flatten;
 use crate::{BurnTarget, operations};
 
-/// How a loss was, or is to be, computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Path {
-    /// Kernels with a hand-written backward: on the CPU (Flex), and on devices that CubeCL compiles for.
-    Fused,
-    /// Ordinary Burn operations, differentiated by Burn: any device.
-    Operations,
-}
-
 /// Evaluation of a [`Loss`] on Burn tensors. Implemented for `Loss` alone.
 ///
 /// Logits have the shape `[N, K, *spatial]` and a type that [`supports`](crate::supports) knows of their device; half precision is
@@ -30,6 +21,9 @@ pub enum Path {
 /// logits, else `f32`. Every method returns a [`LossError`] for shapes, types and devices that do not fit. On the CPU labels and
 /// logits are checked too; elsewhere `forward` does not wait for the device: a NaN logit makes the total NaN, and labels outside the classes
 /// count as none of them, unless [`BurnLoss::validate`] is called.
+///
+/// [`Path::Fused`] are kernels, on the CPU (Flex) and on devices that CubeCL compiles for;
+/// [`Path::Operations`] is differentiated by Burn, on any device.
 pub trait BurnLoss {
     /// Total, terms and their splits as tensors of shape `[1]`, ready for `.backward()`.
     ///

@@ -2,7 +2,7 @@
 
 use burn::tensor::activation::sigmoid;
 use burn::tensor::{DType, Device, Element, Int, Tensor, TensorData};
-use loss_core::expr::{Algebra, Op, Table};
+use loss_core::backend::{Algebra, LARGEST_SUM, LARGEST_SUM_F32, Op, Table};
 use loss_core::{Activation, Loss, LossError, Map, Over, Plan, Probability, Quantity, Side, Statistic, Temperature};
 use loss_kernels::{DerivedMap, Labels, Problem, Shares};
 
@@ -166,7 +166,7 @@ impl Pixels {
     fn sum_logarithms(&self, values: Tensor<3>) -> Tensor<2> {
         // A power of two: exact, also where Burn's autodiff takes the reciprocal of a scalar in single precision.
         let count = values.dims()[2].next_power_of_two() as f64;
-        let limit = if self.wide == DType::F64 { 1e299 } else { 1e30 } / count;
+        let limit = if self.wide == DType::F64 { LARGEST_SUM } else { f64::from(LARGEST_SUM_F32) } / count;
         // The mean cannot overflow where the values do not.
         let mean = self.sum(values / count);
         let beyond = mean.clone().detach().clamp(-limit, limit) - mean.clone().detach();

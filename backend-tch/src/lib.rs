@@ -31,5 +31,6 @@ mod pixels;
 mod surrogate;
 mod target;
 
-pub use loss::{Path, TchLoss};
+pub use loss::TchLoss;
+pub use loss_core::backend::Path;
 pub use target::TchTarget;

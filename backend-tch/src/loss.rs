@@ -2,22 +2,13 @@
 
 use std::sync::Arc;
 
-use loss_core::expr::Table;
+use loss_core::backend::{Path, Table};
 use loss_core::{Detail, Evaluation, Inputs, Loss, LossError, Program};
 use tch::{Device, Tensor};
 
 use crate::fused::{self, HostLogits, HostTarget};
 use crate::operations;
 use crate::target::{Checked, TchTarget};
-
-/// How a loss was, or is to be, computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Path {
-    /// The fused passes on the tensors' own memory: the CPU.
-    Fused,
-    /// Tensor operations: any device and any strides.
-    Operations,
-}
 
 /// Evaluation of a [`Loss`] on LibTorch tensors. Implemented for `Loss` alone.
 ///
@@ -32,6 +23,9 @@ pub enum Path {
 ///
 /// **Labels and logits** are checked on the CPU. Elsewhere `forward` does not wait for the device: a logit that is not finite makes the total
 /// NaN, and labels outside the classes count as none of them, unless [`TchLoss::validate`] is called.
+///
+/// [`Path::Fused`] are the passes on the tensors' own memory, on the CPU; [`Path::Operations`] takes
+/// any device and any strides.
 pub trait TchLoss {
     /// Total, terms and their splits as tensors without axes on the logits' device, `Double` for `Double` logits, else `Float`; by
     /// [`TchLoss::path`].

@@ -5,7 +5,7 @@
 //! chunks themselves nothing is recorded, and everything that is not needed again is written over. No one-hot array is made: what lies
 //! inside a region is gathered by label, and added up by label with scatter-add.
 
-use loss_core::expr::Table;
+use loss_core::backend::{LARGEST_SUM, LARGEST_SUM_F32, Table};
 use loss_core::{Evaluation, LossError, Map, Plan};
 use tch::{Device, Kind, TchError, Tensor, no_grad, with_grad};
 
@@ -112,7 +112,7 @@ impl<'a> Chunks<'a> {
             }
         }
         // Sums of logarithms saturate instead of overflowing, as in the kernels; NaN stays.
-        let largest = if self.wide == Kind::Double { 1e299 } else { 1e30 };
+        let largest = if self.wide == Kind::Double { LARGEST_SUM } else { f64::from(LARGEST_SUM_F32) };
         let finish = |sums: &Tensor| sums.f_clamp(-largest, largest)?.f_add(&poison);
         sums.iter().map(finish).collect::<Result<_, _>>().during("summing over pixels")
     }

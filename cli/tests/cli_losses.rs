@@ -58,7 +58,19 @@ fn help_of_every_command() {
     for (command, options) in [
         (
             "eval",
-            &["--loss", "--logits", "--target", "--spacing", "--map", "--backend", "--activation", "--ignore-index", "--dtype", "--grad", "--json"][..],
+            &[
+                "--loss",
+                "--logits",
+                "--target",
+                "--spacing",
+                "--map",
+                "--backend",
+                "--activation",
+                "--ignore-index",
+                "--dtype",
+                "--grad",
+                "--json",
+            ][..],
         ),
         ("losses", &["--json"]),
         ("train", &["--loss", "--data", "--epochs", "--seed", "--out"]),

@@ -9,6 +9,22 @@ pub use crate::plan::Plan;
 pub use crate::program::{Detail, Inputs, Program};
 pub use crate::statistics::{Side, Statistic};
 
+/// How a loss is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Path {
+    /// By kernels with a gradient written by hand.
+    Fused,
+    /// By ordinary operations of the tensor library.
+    Operations,
+}
+
+/// Sums of logarithms saturate here instead of overflowing, so that the mean over any number of
+/// samples stays finite: only logits near the end of `f64` get this far.
+pub const LARGEST_SUM: f64 = 1e299;
+
+/// The same where sums are kept in `f32`.
+pub const LARGEST_SUM_F32: f32 = 1e30;
+
 /// One call of a loss, on a backend that keeps its small arrays on the host: logits with their
 /// target, and the passes over them. What computes on a device implements [`Algebra`] instead.
 ///

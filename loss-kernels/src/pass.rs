@@ -1,6 +1,6 @@
 //! The passes over the logits.
 
-use loss_core::expr::Table;
+use loss_core::backend::{LARGEST_SUM, Table};
 use loss_core::{Activation, Geometry, LossError, Map, Plan, Probability, Side, Statistic, Temperature};
 use rayon::prelude::*;
 
@@ -15,10 +15,6 @@ use crate::prefetch::prefetch;
 use crate::problem::Target;
 use crate::upstream::Handed;
 use crate::{Element, Problem, Real};
-
-/// Sums of logarithms saturate here instead of overflowing: only `f64` logits near their own limit
-/// get this far, and the mean over any number of samples stays finite.
-const LARGEST_SUM: f64 = 1e299;
 
 /// Logits up to which one thread does all: waking another takes as long as the work.
 const SMALL: usize = 1 << 16;

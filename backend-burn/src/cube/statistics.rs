@@ -21,9 +21,8 @@ pub(super) const PER_CUBE: usize = UNITS * PER_UNIT;
 /// Statistics that a cube adds up at a time: what fits into the memory that its units share, on any device.
 const AT_A_TIME: usize = 4;
 
-/// Where sums of logarithms saturate, so that the algebra on them stays finite in `f32`: no summand is larger, so that a sum of fewer
-/// than 3·10⁸ of them cannot overflow on the way.
-const LARGEST_SUM: f32 = 1e30;
+/// No summand is larger, so that a sum of fewer than 3·10⁸ of them cannot overflow on the way.
+const LARGEST_SUM: f32 = loss_core::backend::LARGEST_SUM_F32;
 
 /// What a sum of two numbers loses to rounding, by Dekker.
 #[cube]

@@ -143,7 +143,8 @@ fn run_tiles<E: Element>(
     let cuts = [0, pixels / 3, pixels / 2 + 1, pixels].map(|cut| cut.min(pixels));
     let ranges = cuts.windows(2).map(|cut| cut[0]..cut[1]).filter(|range| !range.is_empty());
     // Maps are made of whole samples: those of a part have to be given.
-    let derives = loss.program(classes, Detail::Parts)?.plan().underived(input.maps.iter().map(|map| map.name)).next().is_some();
+    let derives =
+        loss.program(classes, Detail::Parts)?.plan().underived(input.maps.iter().map(|map| map.name)).next().is_some();
     let tiles: Vec<_> =
         if derives { vec![(0, input.clone())] } else { ranges.map(|range| (range.start, tile(input, range))).collect() };
     let logits = |tile: &Input| array(&tile.shape, tile.logits.iter().map(|&z| from(z)).collect(), tile.strided);
