@@ -107,6 +107,9 @@ impl BurnTarget {
     /// own for every pixel and class, `[N, K, *spatial]`, or one for all classes, `[N, 1,
     /// *spatial]`. They may be negative. Of several with one name the last counts.
     ///
+    /// Under the name of a map that a term derives (`signed_distances` of `boundary`,
+    /// `hardest_pixels` of `topk`) it is read in its place. One that no term reads is left alone.
+    ///
     /// Without a map that a term reads, a call gives [`LossError::MissingMap`]; with one that does
     /// not fit the logits, [`LossError::ShapeMismatch`]. CubeCL devices take a loss with maps by
     /// ordinary operations.

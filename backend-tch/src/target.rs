@@ -68,6 +68,9 @@ impl TchTarget {
     /// *spatial]`, of any real type. They may be negative. Of several with one name the last
     /// counts.
     ///
+    /// Under the name of a map that a term derives (`signed_distances` of `boundary`,
+    /// `hardest_pixels` of `topk`) it is read in its place. One that no term reads is left alone.
+    ///
     /// Without a map that a term reads, a call gives [`LossError::MissingMap`]; with one that does
     /// not fit the logits, [`LossError::ShapeMismatch`]. Where a pixel counts, a map is finite: the
     /// CPU refuses others, and elsewhere they make the total NaN.
