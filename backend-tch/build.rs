@@ -1,4 +1,5 @@
-//! Says which command provides LibTorch where it is missing (before torch-sys fails to compile without it), and lets this package's own binaries find it when they run.
+//! Says which command provides LibTorch where it is missing (before torch-sys fails to compile
+//! without it), and lets this package's own binaries find it when they run.
 
 use std::env;
 use std::path::PathBuf;

@@ -1,4 +1,5 @@
-//! With the feature `tch`: lets the command find LibTorch when it runs, where it was when it was built.
+//! With the feature `tch`: lets the command find LibTorch when it runs, where it was when it was
+//! built.
 
 fn main() {
     println!("cargo::rerun-if-env-changed=LIBTORCH");

@@ -1,7 +1,8 @@
-//! Hands what this crate was built with to `option_env!`, for reports: the compiler, and the versions of ndarray, Burn and tch.
+//! Hands what this crate was built with to `option_env!`, for reports: the compiler, and the
+//! versions of ndarray, Burn and tch.
 //!
-//! They do not say their versions, so they are read from the lock file of the workspace, which decides them. Where there is none beside
-//! this crate, reports leave them out.
+//! They do not say their versions, so they are read from the lock file of the workspace, which
+//! decides them. Where there is none beside this crate, reports leave them out.
 
 use std::env;
 use std::fs;
@@ -32,7 +33,8 @@ fn compiler(path: std::ffi::OsString) -> Option<String> {
     Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }
 
-/// The version of a dependency of this crate. Where the lock holds several, it names the one meant beside the dependency.
+/// The version of a dependency of this crate. Where the lock holds several, it names the one meant
+/// beside the dependency.
 fn locked<'a>(lock: &'a str, name: &str) -> Option<&'a str> {
     let packages = || lock.split("[[package]]");
     let is = |package: &&str, name: &str| field(package, "name") == Some(name);

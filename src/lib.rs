@@ -1,4 +1,5 @@
-//! Segmentation losses composed from a ground-truth matching term and an explicit region-size penalty.
+//! Segmentation losses composed from a ground-truth matching term and an explicit region-size
+//! penalty.
 //!
 //! Each backend is a module behind its feature: `ndarray` (default), `burn` (with kernels for GPUs:
 //! `burn-wgpu`, `burn-cuda`; metrics: `burn-train`) and `tch` (LibTorch; it must be there when the

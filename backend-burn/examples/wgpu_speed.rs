@@ -1,5 +1,5 @@
-//! The kernel pair beside ordinary operations on the machine's default `wgpu` device: time of a training step's loss, forward and
-//! backward, and the most memory that the process has needed.
+//! The kernel pair beside ordinary operations on the machine's default `wgpu` device: time of a
+//! training step's loss, forward and backward, and the most memory that the process has needed.
 //!
 //! ```text
 //! cargo xtask wgpu run -p backend-burn --features wgpu --example wgpu_speed -- fused

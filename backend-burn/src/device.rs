@@ -15,14 +15,15 @@ const TYPES: [DType; 4] = [DType::F64, DType::F32, DType::F16, DType::BF16];
 /// assert!(!supports(&Device::flex(), DType::I32));
 /// ```
 ///
-/// Never for `F64` on wgpu, also where a driver offers that type: shading languages have no exponential and no logarithm of it, and the
-/// results are silently wrong.
+/// Never for `F64` on wgpu, also where a driver offers that type: shading languages have no
+/// exponential and no logarithm of it, and the results are silently wrong.
 #[must_use]
 pub fn supports(device: &Device, dtype: DType) -> bool {
     TYPES.contains(&dtype) && device.supports_dtype(dtype) && !(dtype == DType::F64 && is_wgpu(device))
 }
 
-/// By what it is called: Burn tells the runtime of a device only to those that are built with CubeCL.
+/// By what it is called: Burn tells the runtime of a device only to those that are built with
+/// CubeCL.
 pub(crate) fn is_wgpu(device: &Device) -> bool {
     format!("{device:?}").contains("Wgpu")
 }

@@ -1,4 +1,5 @@
-//! Functions that are taken from Burn where it has them to the last bits, and from forms of our own where it has not: on wgpu.
+//! Functions that are taken from Burn where it has them to the last bits, and from forms of our own
+//! where it has not: on wgpu.
 
 use burn::tensor::{Tensor, activation};
 
@@ -35,7 +36,8 @@ mod on_wgpu {
         halves.fract() == 0.0 && (1.0..=16.0).contains(&halves)
     }
 
-    /// By products and a square root: shading languages take powers from an exponential and a logarithm.
+    /// By products and a square root: shading languages take powers from an exponential and a
+    /// logarithm.
     pub(super) fn power<const D: usize>(x: Tensor<D>, exponent: f64) -> Tensor<D> {
         let at = x.clone().detach();
         let first = if exponent.fract() == 0.0 { at.ones_like() } else { at.clone().sqrt() };
@@ -85,7 +87,8 @@ mod tests {
 
     use super::*;
 
-    /// Value and slope at numbers of both sides of every limit, in `f64`, where only the forms' own error is left.
+    /// Value and slope at numbers of both sides of every limit, in `f64`, where only the forms' own
+    /// error is left.
     fn check(name: &str, f: impl Fn(Tensor<1>) -> Tensor<1>, inputs: &[f64], exact: impl Fn(f64) -> [f64; 2]) {
         let data = TensorData::new(inputs.to_vec(), [inputs.len()]);
         let x = Tensor::<1>::from_data(data, (&Device::flex().autodiff(), DType::F64)).require_grad();

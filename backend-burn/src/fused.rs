@@ -1,8 +1,8 @@
-//! The CPU path: statistics by the fused kernels, the algebra in `f64` on the host, and one custom operation that carries the
-//! gradient back.
+//! The CPU path: statistics by the fused kernels, the algebra in `f64` on the host, and one custom
+//! operation that carries the gradient back.
 //!
-//! All that can fail happens before the operation is made, so that it can be reported; the operation itself only puts the outputs
-//! on the tape, and its backward reads the logits once more.
+//! All that can fail happens before the operation is made, so that it can be reported; the
+//! operation itself only puts the outputs on the tape, and its backward reads the logits once more.
 
 use std::sync::Arc;
 
@@ -186,7 +186,8 @@ impl LossOperation for Flex {
         let logits = contiguous(logits);
         let gradient = contiguous(Flex::float_cast(gradient, FloatDType::F64));
         let seeds = gradient.as_slice::<f64>().unwrap_or_default();
-        // Everything was checked when the call was made; were it to fail all the same, NaN is at least not silent.
+        // Everything was checked when the call was made; were it to fail all the same, NaN is at
+        // least not silent.
         call.pull_back(&logits, seeds).unwrap_or_else(|_| {
             let nan = FlexTensor::filled_typed(logits.shape(), DType::F64, f64::NAN);
             match logits.dtype() {
@@ -229,7 +230,8 @@ impl<B: LossOperation, C: CheckpointStrategy> LossOperation for Autodiff<B, C> {
     }
 
     fn pull_back(logits: FloatTensor<Self>, call: Call, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
-        // Burn differentiates once, so nothing is recorded here: the gradient is a constant of the tape.
+        // Burn differentiates once, so nothing is recorded here: the gradient is a constant of the
+        // tape.
         let out = B::pull_back(logits.into_primitive(), call, gradient.into_primitive());
         Self::from_inner(out)
     }

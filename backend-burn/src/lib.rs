@@ -15,11 +15,14 @@
 //! # Ok::<(), loss_core::LossError>(())
 //! ```
 //!
-//! On Burn's CPU backend (Flex, feature `flex`) a loss is one operation with a hand-written backward: two reads of the logits, and
-//! nothing of their size beside the gradient, but for a row-major copy of logits that are not so. On devices that CubeCL compiles for
-//! (features `wgpu` and `cuda`) the same holds for its statistics, and the algebra on them runs on the device. Elsewhere all is composed
-//! of ordinary operations, differentiated by Burn. Beside the CPU `forward` never waits for the device; `evaluate`, `elements`, `validate`
-//! and the metrics' `RegionCounts`, which give numbers on the host, do. [`BurnLoss::forward_by`] takes either path where both exist.
+//! On Burn's CPU backend (Flex, feature `flex`) a loss is one operation with a hand-written
+//! backward: two reads of the logits, and nothing of their size beside the gradient, but for a
+//! row-major copy of logits that are not so. On devices that CubeCL compiles for (features `wgpu`
+//! and `cuda`) the same holds for its statistics, and the algebra on them runs on the device.
+//! Elsewhere all is composed of ordinary operations, differentiated by Burn. Beside the CPU
+//! `forward` never waits for the device; `evaluate`, `elements`, `validate` and the metrics'
+//! `RegionCounts`, which give numbers on the host, do. [`BurnLoss::forward_by`] takes either path
+//! where both exist.
 
 #[cfg(feature = "cube")]
 mod cube;

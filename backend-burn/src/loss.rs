@@ -16,11 +16,12 @@ use crate::{BurnTarget, operations};
 
 /// Evaluation of a [`Loss`] on Burn tensors. Implemented for `Loss` alone.
 ///
-/// Logits have the shape `[N, K, *spatial]` and a type that [`supports`](crate::supports) knows of their device; half precision is
-/// computed in `f32`. Results are `f64` for `f64`
-/// logits, else `f32`. Every method returns a [`LossError`] for shapes, types and devices that do not fit. On the CPU labels and
-/// logits are checked too; elsewhere `forward` does not wait for the device: a NaN logit makes the total NaN, and labels outside the classes
-/// count as none of them, unless [`BurnLoss::validate`] is called.
+/// Logits have the shape `[N, K, *spatial]` and a type that [`supports`](crate::supports) knows of
+/// their device; half precision is computed in `f32`. Results are `f64` for `f64` logits, else
+/// `f32`. Every method returns a [`LossError`] for shapes, types and devices that do not fit. On
+/// the CPU labels and logits are checked too; elsewhere `forward` does not wait for the device: a
+/// NaN logit makes the total NaN, and labels outside the classes count as none of them, unless
+/// [`BurnLoss::validate`] is called.
 ///
 /// [`Path::Fused`] are kernels, on the CPU (Flex) and on devices that CubeCL compiles for;
 /// [`Path::Operations`] is differentiated by Burn, on any device.
@@ -34,7 +35,8 @@ pub trait BurnLoss {
     /// The same along a chosen path.
     ///
     /// # Errors
-    /// [`LossError::Unsupported`] for [`Path::Fused`] where there is no kernel for the device; else as [`BurnLoss::forward`].
+    /// [`LossError::Unsupported`] for [`Path::Fused`] where there is no kernel for the device; else
+    /// as [`BurnLoss::forward`].
     fn forward_by<const D: usize>(
         &self,
         path: Path,
@@ -48,23 +50,26 @@ pub trait BurnLoss {
     /// See the trait.
     fn path<const D: usize>(&self, logits: &Tensor<D>, target: &BurnTarget) -> Result<Path, LossError>;
 
-    /// The total, every term with its parts, and the proportions of the classes, on the host. Waits for the device.
+    /// The total, every term with its parts, and the proportions of the classes, on the host. Waits
+    /// for the device.
     ///
     /// # Errors
     /// See the trait.
     fn evaluate<const D: usize>(&self, logits: Tensor<D>, target: &BurnTarget) -> Result<Evaluation, LossError>;
 
-    /// Every term per sample and class before its reduction, where it has such a form, on the host; one row where it is pooled over
-    /// the batch. Waits for the device.
+    /// Every term per sample and class before its reduction, where it has such a form, on the host;
+    /// one row where it is pooled over the batch. Waits for the device.
     ///
     /// # Errors
     /// See the trait.
     fn elements<const D: usize>(&self, logits: Tensor<D>, target: &BurnTarget) -> Result<Vec<Option<Table>>, LossError>;
 
-    /// Reads target and logits back and refuses labels, soft targets, weights and logits out of range. Waits for the device.
+    /// Reads target and logits back and refuses labels, soft targets, weights and logits out of
+    /// range. Waits for the device.
     ///
     /// # Errors
-    /// [`LossError::LabelOutOfRange`], [`LossError::ValueOutOfRange`], [`LossError::NonFiniteLogit`], with positions.
+    /// [`LossError::LabelOutOfRange`], [`LossError::ValueOutOfRange`],
+    /// [`LossError::NonFiniteLogit`], with positions.
     fn validate<const D: usize>(&self, logits: Tensor<D>, target: &BurnTarget) -> Result<(), LossError>;
 }
 
@@ -193,7 +198,8 @@ impl<'a, const D: usize> Call<'a, D> {
     }
 }
 
-/// The statistics of a plan on the host, off the tape, by whichever path there is. Waits for the device.
+/// The statistics of a plan on the host, off the tape, by whichever path there is. Waits for the
+/// device.
 pub(crate) fn tables<const D: usize>(
     loss: &Loss,
     logits: &Tensor<D>,

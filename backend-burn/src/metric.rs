@@ -1,7 +1,8 @@
-//! Metrics for the dashboard of burn-train: how large a class is predicted against how large it is, and its Dice.
+//! Metrics for the dashboard of burn-train: how large a class is predicted against how large it is,
+//! and its Dice.
 //!
-//! Both are pooled over the epoch: masses are added up over batches before the formula is applied. A step computes
-//! [`RegionCounts`] once, and its output hands them to the metrics.
+//! Both are pooled over the epoch: masses are added up over batches before the formula is applied.
+//! A step computes [`RegionCounts`] once, and its output hands them to the metrics.
 //!
 //! ```
 //! use backend_burn::metric::{ClassDice, ClassSize, RegionCounts};
@@ -39,8 +40,8 @@ pub struct RegionCounts {
 }
 
 impl RegionCounts {
-    /// Counts the hard prediction (the most likely class; with sigmoid, each channel above ½) of a batch. Activation and ignored
-    /// labels are those of the loss. Waits for the device.
+    /// Counts the hard prediction (the most likely class; with sigmoid, each channel above ½) of a
+    /// batch. Activation and ignored labels are those of the loss. Waits for the device.
     ///
     /// # Errors
     /// As [`BurnLoss::evaluate`](crate::BurnLoss::evaluate).
@@ -138,7 +139,8 @@ macro_rules! metric {
 
             fn update(&mut self, counts: &RegionCounts, _: &MetricMetadata) -> Result<SerializedEntry, TensorReadError> {
                 self.epoch.add(counts);
-                // The running value is that of all pixels so far, not a mean of the batches' values.
+                // The running value is that of all pixels so far, not a mean of the batches'
+                // values.
                 self.state.reset();
                 self.state.update(100.0 * self.of(&self.epoch), 1);
                 Ok(self.state.compute_update(self.format()))
@@ -187,7 +189,8 @@ mod tests {
 
     use super::*;
 
-    /// Counts of one batch: labels and predicted classes of one sample after another, three classes, 255 ignored.
+    /// Counts of one batch: labels and predicted classes of one sample after another, three
+    /// classes, 255 ignored.
     fn counts(labels: [[i64; 4]; 2], predicted: [[usize; 4]; 2]) -> RegionCounts {
         let mut logits = [[[0.0f32; 4]; 3]; 2];
         for (sample, classes) in logits.iter_mut().zip(predicted) {

@@ -1,4 +1,5 @@
-//! Statistics and algebra of ordinary Burn operations: any device, any autodiff, no host synchronisation.
+//! Statistics and algebra of ordinary Burn operations: any device, any autodiff, no host
+//! synchronisation.
 
 use burn::tensor::activation::sigmoid;
 use burn::tensor::{DType, Device, Element, Int, Tensor, TensorData};
@@ -11,7 +12,8 @@ use crate::device::wide;
 use crate::forms::{exp_m1, ln_1p, log_sigmoid, power};
 use crate::target::Values;
 
-/// Interprets expressions with tensors of rank `D`: 2 for regions `[N, K]`, 3 for pixels `[N, K, S]`.
+/// Interprets expressions with tensors of rank `D`: 2 for regions `[N, K]`, 3 for pixels
+/// `[N, K, S]`.
 pub(crate) struct Interpreter<const D: usize> {
     device: Device,
     dtype: DType,
@@ -152,7 +154,8 @@ impl Pixels {
         let maps = plan.maps().iter().map(map).collect::<Result<_, LossError>>()?;
         // Filled, not multiplied: an ignored pixel may hold NaN.
         let logits = logits.clone().cast(compute).mask_fill(invalid.clone(), 0.0);
-        // Every sum at a pixel with a logit that is not finite becomes NaN: there is no other sign of it on a device.
+        // Every sum at a pixel with a logit that is not finite becomes NaN: there is no other sign
+        // of it on a device.
         weight = weight + (logits.clone().detach() * 0.0).sum_dim(1);
         Ok(Self { logits, target: shares.mask_fill(invalid, 0.0), weight, maps, wide: wide(&device) })
     }
@@ -164,7 +167,8 @@ impl Pixels {
 
     /// Sum of logarithms, saturated where it would overflow; its gradient is that of the plain sum.
     fn sum_logarithms(&self, values: Tensor<3>) -> Tensor<2> {
-        // A power of two: exact, also where Burn's autodiff takes the reciprocal of a scalar in single precision.
+        // A power of two: exact, also where Burn's autodiff takes the reciprocal of a scalar in
+        // single precision.
         let count = values.dims()[2].next_power_of_two() as f64;
         let limit = if self.wide == DType::F64 { LARGEST_SUM } else { f64::from(LARGEST_SUM_F32) } / count;
         // The mean cannot overflow where the values do not.
@@ -173,8 +177,9 @@ impl Pixels {
         (mean + beyond) * count
     }
 
-    /// τ·(z − max_k z), whose exponentials cannot overflow, and the sum of those but for the largest's own, which is 1: kept apart,
-    /// a rest far below 1 loses nothing. The largest's own difference is a constant, so that its gradient is made of the others'.
+    /// τ·(z − max_k z), whose exponentials cannot overflow, and the sum of those but for the
+    /// largest's own, which is 1: kept apart, a rest far below 1 loses nothing. The largest's own
+    /// difference is a constant, so that its gradient is made of the others'.
     fn shifted(&self, temperature: Temperature) -> (Tensor<3>, Tensor<3>) {
         let [samples, classes, pixels] = self.logits.dims();
         let top = self.logits.clone().detach().argmax(1);

@@ -8,7 +8,8 @@ use loss_kernels::DerivedMap;
 
 use crate::device;
 
-/// What logits are compared with: labels or soft targets, and on request pixel weights and a prior. No gradient flows into it.
+/// What logits are compared with: labels or soft targets, and on request pixel weights and a prior.
+/// No gradient flows into it.
 ///
 /// ```
 /// use backend_burn::BurnTarget;
@@ -57,8 +58,8 @@ fn flattened<const R: usize>(shape: &[usize]) -> [usize; R] {
     out
 }
 
-/// With all axes from the last of `R` on as one. One number stands for a tensor that has none, whose shape is refused later: to Burn a
-/// length of 0 means the length that was there.
+/// With all axes from the last of `R` on as one. One number stands for a tensor that has none,
+/// whose shape is refused later: to Burn a length of 0 means the length that was there.
 fn reshaped<const D: usize, const R: usize, K: Basic>(tensor: Tensor<D, K>) -> Tensor<R, K> {
     let shape = flattened::<R>(&tensor.dims());
     if shape.contains(&0) { Tensor::zeros([1; R], &tensor.device()) } else { tensor.reshape(shape) }
@@ -81,7 +82,8 @@ impl BurnTarget {
         Self { values, shape, weights: None, weights_shape: Vec::new(), prior: None, spacing: None, maps: Vec::new() }
     }
 
-    /// Shares of every class in `[0, 1]`, `[N, K, *spatial]`. To ignore a pixel, give it the weight 0.
+    /// Shares of every class in `[0, 1]`, `[N, K, *spatial]`. To ignore a pixel, give it the weight
+    /// 0.
     #[must_use]
     pub fn soft<const D: usize>(shares: Tensor<D>) -> Self {
         let shape = shares.dims().to_vec();
@@ -97,7 +99,8 @@ impl BurnTarget {
         Self { weights: Some(weights), weights_shape, ..self }
     }
 
-    /// Proportions for penalties with `target=given`: per sample and class, `[N, K]`, or per class for all samples, `[1, K]`.
+    /// Proportions for penalties with `target=given`: per sample and class, `[N, K]`, or per class
+    /// for all samples, `[1, K]`.
     #[must_use]
     pub fn prior(self, prior: Table) -> Self {
         Self { prior: Some(prior), ..self }
@@ -156,7 +159,8 @@ impl BurnTarget {
         self.weights.as_ref().map(|_| self.weights_shape.as_slice())
     }
 
-    /// Refuses logits of a type that their device does not compute in, a target on another device, and shapes that do not fit.
+    /// Refuses logits of a type that their device does not compute in, a target on another device,
+    /// and shapes that do not fit.
     pub(crate) fn geometry<const D: usize>(&self, logits: &Tensor<D>, activation: Activation) -> Result<Geometry, LossError> {
         let device = logits.clone().without_autodiff().device();
         device::check(&device, logits.dtype())?;

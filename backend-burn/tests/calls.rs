@@ -1,4 +1,5 @@
-//! Every way of asking gives the same numbers, and what is wrong with the input is found on request.
+//! Every way of asking gives the same numbers, and what is wrong with the input is found on
+//! request.
 
 use backend_burn::{BurnLoss, BurnTarget, Path};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};

@@ -1,4 +1,5 @@
-//! The suite on the kernel pair of CubeCL devices, by `wgpu`: `cargo xtask wgpu` runs it, where there is no GPU over a software Vulkan.
+//! The suite on the kernel pair of CubeCL devices, by `wgpu`: `cargo xtask wgpu` runs it, where
+//! there is no GPU over a software Vulkan.
 
 use backend_burn::Path;
 use burn::tensor::{Device, DeviceKind};

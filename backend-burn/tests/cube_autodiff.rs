@@ -1,4 +1,5 @@
-//! The kernel pair on a `wgpu` device among Burn's own operations: everything as on Flex, whose kernels share no code with it.
+//! The kernel pair on a `wgpu` device among Burn's own operations: everything as on Flex, whose
+//! kernels share no code with it.
 
 use backend_burn::{BurnLoss, BurnTarget, Path, supports};
 use burn::tensor::{DType, Device, DeviceKind, Int, Tensor, TensorData};

@@ -14,8 +14,9 @@
 //! # Ok::<(), loss_core::LossError>(())
 //! ```
 //!
-//! Logits are `[N, K, *spatial]` of `f32`, `f64`, `f16` or `bf16`, with any number of spatial axes and any strides. Row-major
-//! arrays are read in place; others are copied into that order at each call.
+//! Logits are `[N, K, *spatial]` of `f32`, `f64`, `f16` or `bf16`, with any number of spatial axes
+//! and any strides. Row-major arrays are read in place; others are copied into that order at each
+//! call.
 
 mod loss;
 mod sums;

@@ -18,8 +18,9 @@ pub struct ValueAndGradient<E, D: Dimension> {
 
 /// Evaluation of a [`Loss`] on ndarray views. Implemented for `Loss` alone.
 ///
-/// Logits have the shape `[N, K, *spatial]`. Every method returns a [`LossError`] for shapes that do not fit, labels outside the
-/// classes, non-finite logits at valid pixels, and terms that do not fit the classes or the activation.
+/// Logits have the shape `[N, K, *spatial]`. Every method returns a [`LossError`] for shapes that
+/// do not fit, labels outside the classes, non-finite logits at valid pixels, and terms that do not
+/// fit the classes or the activation.
 pub trait NdarrayLoss {
     /// The total.
     ///
@@ -37,8 +38,8 @@ pub trait NdarrayLoss {
         target: &Target<'_>,
     ) -> Result<ValueAndGradient<E, D>, LossError>;
 
-    /// Total and terms; the gradient is written to the caller's array of the logits' shape (any strides). On an error the array
-    /// may have been written in part.
+    /// Total and terms; the gradient is written to the caller's array of the logits' shape (any
+    /// strides). On an error the array may have been written in part.
     ///
     /// # Errors
     /// See the trait.
@@ -49,7 +50,8 @@ pub trait NdarrayLoss {
         gradient: ArrayViewMut<'_, E, D>,
     ) -> Result<Evaluation, LossError>;
 
-    /// The total, every term with its matching, size and constant part, and the proportions of the classes.
+    /// The total, every term with its matching, size and constant part, and the proportions of the
+    /// classes.
     ///
     /// # Errors
     /// See the trait.
@@ -59,7 +61,8 @@ pub trait NdarrayLoss {
         target: &Target<'_>,
     ) -> Result<Evaluation, LossError>;
 
-    /// Every term per sample and class before its reduction, where it has such a form; one row where it is pooled over the batch.
+    /// Every term per sample and class before its reduction, where it has such a form; one row
+    /// where it is pooled over the batch.
     ///
     /// # Errors
     /// See the trait.

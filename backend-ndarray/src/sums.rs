@@ -29,11 +29,13 @@ use crate::{Element, Target};
 /// # Ok::<(), loss_core::LossError>(())
 /// ```
 pub trait NdarrayStatistics {
-    /// Adds a tile, `[N, K, *tile]`, with its target. A prior of the target's is not looked at: [`Statistics::whole`] takes it.
+    /// Adds a tile, `[N, K, *tile]`, with its target. A prior of the target's is not looked at:
+    /// [`Statistics::whole`] takes it.
     ///
     /// # Errors
-    /// [`LossError::TileMismatch`] where it has other samples or classes than the tiles before it; else as
-    /// [`NdarrayLoss`](crate::NdarrayLoss), with positions in the tile. Then nothing is added.
+    /// [`LossError::TileMismatch`] where it has other samples or classes than the tiles before it;
+    /// else as [`NdarrayLoss`](crate::NdarrayLoss), with positions in the tile. Then nothing is
+    /// added.
     fn add<E: Element, D: Dimension>(&mut self, logits: ArrayView<'_, E, D>, target: &Target<'_>) -> Result<(), LossError>;
 }
 

@@ -103,7 +103,8 @@ impl<'a> Target<'a> {
         Self::new(Values::Labels(L::own(row_major(&labels))), labels.shape())
     }
 
-    /// Shares of every class in `[0, 1]`, `[N, K, *spatial]`. To ignore a pixel, give it the weight 0.
+    /// Shares of every class in `[0, 1]`, `[N, K, *spatial]`. To ignore a pixel, give it the weight
+    /// 0.
     #[must_use]
     pub fn soft<S: Share, D: Dimension>(shares: ArrayView<'a, S, D>) -> Self {
         Self::new(Values::Soft(S::own(row_major(&shares))), shares.shape())
@@ -120,7 +121,8 @@ impl<'a> Target<'a> {
         Self { weights: Some((S::own(row_major(&weights)), shape)), ..self }
     }
 
-    /// Proportions for penalties with `target=given`: per sample and class, `[N, K]`, or per class for all samples, `[1, K]`.
+    /// Proportions for penalties with `target=given`: per sample and class, `[N, K]`, or per class
+    /// for all samples, `[1, K]`.
     #[must_use]
     pub fn prior(self, prior: ArrayView2<'_, f64>) -> Self {
         let (rows, columns) = prior.dim();

@@ -1,6 +1,8 @@
-//! Time, calls that wait and memory of a step on CUDA, and agreement with the CPU: see `docs/cuda.md`, whose `run.sh` runs it.
+//! Time, calls that wait and memory of a step on CUDA, and agreement with the CPU: see
+//! `docs/cuda.md`, whose `run.sh` runs it.
 //!
-//! `--cpu` runs small shapes on the CPU, to see that the program works; `backend-tch/cuda/compare.py` prints the same loss from PyTorch.
+//! `--cpu` runs small shapes on the CPU, to see that the program works;
+//! `backend-tch/cuda/compare.py` prints the same loss from PyTorch.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -19,7 +21,8 @@ const SMALL: [&[i64]; 3] = [&[2, 20, 32, 64], &[2, 4, 16, 16, 16], &[3, 4, 32, 3
 
 const KINDS: [(Kind, &str); 3] = [(Kind::Float, "f32"), (Kind::Half, "f16"), (Kind::BFloat16, "bf16")];
 
-/// Keeps gradients within what half precision holds, as training does. A power of two rounds nothing.
+/// Keeps gradients within what half precision holds, as training does. A power of two rounds
+/// nothing.
 const SCALE: f64 = 65536.0;
 
 const WARM: usize = 3;
@@ -52,7 +55,8 @@ impl Case {
         Ok((out.total.detach(), leaf.grad()))
     }
 
-    /// How far value and gradient are from the fused path on the CPU, of the value and of the largest gradient.
+    /// How far value and gradient are from the fused path on the CPU, of the value and of the
+    /// largest gradient.
     fn off(&self) -> Result<(f64, [f64; 2]), Box<dyn Error>> {
         let host = |tensor: &Tensor| tensor.to_device(Device::Cpu);
         let wide = |tensor: &Tensor| host(tensor).to_kind(Kind::Float);
@@ -109,7 +113,8 @@ fn wait(device: Device) {
     }
 }
 
-/// Peaks in a process of its own, in which LibTorch keeps no memory back, so that what it asks CUDA for is what it uses.
+/// Peaks in a process of its own, in which LibTorch keeps no memory back, so that what it asks CUDA
+/// for is what it uses.
 fn peaks() -> Result<Vec<String>, Box<dyn Error>> {
     let Some(mut log) = env::var_os("CUDA_COUNT_LOG") else { return Ok(Vec::new()) };
     log.push("-memory");

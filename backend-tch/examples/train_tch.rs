@@ -1,6 +1,8 @@
-//! A small U-Net learns to find made-up lesions: `cargo xtask tch run --release -p backend-tch --example train_tch`.
+//! A small U-Net learns to find made-up lesions: `cargo xtask tch run --release -p backend-tch
+//! --example train_tch`.
 //!
-//! Options, each followed by its value: `--device cpu|cuda|cuda:1`, `--loss TEXT`, `--epochs N`, `--images N`, `--seed N`.
+//! Options, each followed by its value: `--device cpu|cuda|cuda:1`, `--loss TEXT`, `--epochs N`,
+//! `--images N`, `--seed N`.
 
 use std::error::Error;
 use std::process::ExitCode;

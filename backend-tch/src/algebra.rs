@@ -1,4 +1,5 @@
-//! Expressions interpreted with tensors, where the tensors are: nothing is read back, nothing waits.
+//! Expressions interpreted with tensors, where the tensors are: nothing is read back, nothing
+//! waits.
 
 use loss_core::LossError;
 use loss_core::expr::{Algebra, Op, Table};
@@ -15,7 +16,8 @@ pub(crate) struct Interpreter {
 /// Tables up to this size are put together from fills.
 const FILLED: usize = 256;
 
-/// How a table is brought to a device. Fills are launched like any operation; a copy from the host may wait.
+/// How a table is brought to a device. Fills are launched like any operation; a copy from the host
+/// may wait.
 #[derive(Debug, PartialEq)]
 enum Making {
     /// One value everywhere.
@@ -96,7 +98,8 @@ fn power_from_zero(x: &Tensor, tiny: &Tensor, exponent: f64) -> Result<Tensor, T
     value.f_masked_fill(&low, 0f64.powf(exponent))?.f_add(&x.f_sub(&at)?.f_mul(&slope)?)
 }
 
-/// max(x, y) that keeps a NaN in x, the only sign of a non-finite logit on a device; where they are equal the gradient is y's.
+/// max(x, y) that keeps a NaN in x, the only sign of a non-finite logit on a device; where they are
+/// equal the gradient is y's.
 fn at_least(x: &Tensor, y: &Tensor) -> Result<Tensor, TchError> {
     y.f_where_self(&x.f_le_tensor(y)?, x)
 }

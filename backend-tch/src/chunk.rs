@@ -29,7 +29,8 @@ pub(crate) fn places(shape: &[usize], limit: usize) -> Vec<Place> {
     (0..*samples).flat_map(place).collect()
 }
 
-/// Boxes of `limit` pixels at most: the longest axis is cut first, and where single indices of it are too much, the next.
+/// Boxes of `limit` pixels at most: the longest axis is cut first, and where single indices of it
+/// are too much, the next.
 fn boxes(spatial: &[usize], limit: usize) -> Vec<Vec<(usize, i64, i64)>> {
     let longest = spatial.iter().copied().enumerate().max_by_key(|&(_, length)| length);
     let all: usize = spatial.iter().product();
@@ -56,7 +57,8 @@ impl Place {
         })
     }
 
-    /// The same as `[n, K, s]`, or `[n, 1, s]` where there is no class axis. A copy where strides ask for one.
+    /// The same as `[n, K, s]`, or `[n, 1, s]` where there is no class axis. A copy where strides
+    /// ask for one.
     fn flat(&self, tensor: &Tensor, classes: Option<usize>) -> Result<Tensor, TchError> {
         let part = self.of(tensor, classes.is_none())?;
         part.f_reshape([self.count, classes.unwrap_or(1) as i64, -1])
@@ -84,7 +86,8 @@ pub(crate) struct Chunk {
 }
 
 pub(crate) enum Shares {
-    /// Index of each pixel's class, in range, and 1 where it is the pixel's own, 0 where it has none: `[n, 1, s]`.
+    /// Index of each pixel's class, in range, and 1 where it is the pixel's own, 0 where it has
+    /// none: `[n, 1, s]`.
     Labels { index: Tensor, own: Tensor },
     /// y, `[n, K, s]`
     Soft(Tensor),
@@ -212,7 +215,8 @@ impl Chunk {
     }
 }
 
-/// 0 where labels, soft targets and weights of a place are within their range: what the kernels would refuse.
+/// 0 where labels, soft targets and weights of a place are within their range: what the kernels
+/// would refuse.
 pub(crate) fn misfits(target: &TchTarget, checked: &Checked, ignore: &[i64], place: &Place) -> Result<Tensor, TchError> {
     let outside = |values: &Tensor, low: f64, high: f64| values.f_ne_tensor(&values.f_clamp(low, high)?);
     let classes = checked.geometry.classes;

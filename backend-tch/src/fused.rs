@@ -1,4 +1,5 @@
-//! The CPU path: statistics and gradient by the fused kernels on the tensors' own memory, the algebra in `f64` on the host.
+//! The CPU path: statistics and gradient by the fused kernels on the tensors' own memory, the
+//! algebra in `f64` on the host.
 
 use loss_core::expr::Table;
 use loss_core::{Activation, Detail, Evaluation, Inputs, Loss, LossError, Plan, Program};
@@ -113,7 +114,8 @@ pub(crate) fn derive(logits: &HostLogits, problem: &Problem<'_>, plan: &Plan) ->
     Ok(derived.into_iter().map(|(_, map)| map).collect())
 }
 
-/// The statistics of a plan with the gradient of a program's total, in the type it is computed in, of the logits' shape, row-major.
+/// The statistics of a plan with the gradient of a program's total, in the type it is computed in,
+/// of the logits' shape, row-major.
 fn with_gradient(
     logits: &HostLogits,
     problem: Problem<'_>,

@@ -14,10 +14,12 @@
 //! # Ok::<(), loss_core::LossError>(())
 //! ```
 //!
-//! On contiguous memory of the CPU the fused passes of `loss-kernels` read the logits where they lie, and allocate nothing of their size
-//! beside the gradient, which is there twice while `.backward()` runs. Elsewhere tensor operations do the same in chunks, and
-//! [`TchLoss::forward`] never waits for the device; `evaluate`, `elements` and `validate`, which give numbers on the host, do.
-//! [`TchLoss::forward_by`] takes either path where both exist, and [`TchLoss::path`] tells which `forward` takes.
+//! On contiguous memory of the CPU the fused passes of `loss-kernels` read the logits where they
+//! lie, and allocate nothing of their size beside the gradient, which is there twice while
+//! `.backward()` runs. Elsewhere tensor operations do the same in chunks, and [`TchLoss::forward`]
+//! never waits for the device; `evaluate`, `elements` and `validate`, which give numbers on the
+//! host, do. [`TchLoss::forward_by`] takes either path where both exist, and [`TchLoss::path`]
+//! tells which `forward` takes.
 
 mod algebra;
 mod backward;

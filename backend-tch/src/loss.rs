@@ -12,23 +12,27 @@ use crate::target::{Checked, TchTarget};
 
 /// Evaluation of a [`Loss`] on LibTorch tensors. Implemented for `Loss` alone.
 ///
-/// Logits have the shape `[N, K, *spatial]`, any strides, and the type `Double`, `Float`, `Half` or `BFloat16`; half precision is
-/// computed in `Float`, and its gradient rounded once. Every method returns a [`LossError`] for shapes, types and devices that do
-/// not fit, and for whatever LibTorch reports.
+/// Logits have the shape `[N, K, *spatial]`, any strides, and the type `Double`, `Float`, `Half` or
+/// `BFloat16`; half precision is computed in `Float`, and its gradient rounded once. Every method
+/// returns a [`LossError`] for shapes, types and devices that do not fit, and for whatever LibTorch
+/// reports.
 ///
-/// **Gradient.** tch has no custom autograd functions, so the gradient of the total is computed in `forward`, beside its value, and
-/// `.backward()` multiplies it by what comes in: any number of times, with any factor. It differentiates once: a second derivative
-/// (`create_graph`) does not see the logits. Terms and parts are values; to differentiate one, call `forward` on a loss of that term
-/// alone. Where the logits need no gradient, or inside `tch::no_grad`, the total has none either, and its cost is saved.
+/// **Gradient.** tch has no custom autograd functions, so the gradient of the total is computed in
+/// `forward`, beside its value, and `.backward()` multiplies it by what comes in: any number of
+/// times, with any factor. It differentiates once: a second derivative (`create_graph`) does not
+/// see the logits. Terms and parts are values; to differentiate one, call `forward` on a loss of
+/// that term alone. Where the logits need no gradient, or inside `tch::no_grad`, the total has none
+/// either, and its cost is saved.
 ///
-/// **Labels and logits** are checked on the CPU. Elsewhere `forward` does not wait for the device: a logit that is not finite makes the total
-/// NaN, and labels outside the classes count as none of them, unless [`TchLoss::validate`] is called.
+/// **Labels and logits** are checked on the CPU. Elsewhere `forward` does not wait for the device:
+/// a logit that is not finite makes the total NaN, and labels outside the classes count as none of
+/// them, unless [`TchLoss::validate`] is called.
 ///
-/// [`Path::Fused`] are the passes on the tensors' own memory, on the CPU; [`Path::Operations`] takes
-/// any device and any strides.
+/// [`Path::Fused`] are the passes on the tensors' own memory, on the CPU; [`Path::Operations`]
+/// takes any device and any strides.
 pub trait TchLoss {
-    /// Total, terms and their splits as tensors without axes on the logits' device, `Double` for `Double` logits, else `Float`; by
-    /// [`TchLoss::path`].
+    /// Total, terms and their splits as tensors without axes on the logits' device, `Double` for
+    /// `Double` logits, else `Float`; by [`TchLoss::path`].
     ///
     /// # Errors
     /// See the trait.
@@ -37,33 +41,37 @@ pub trait TchLoss {
     /// The same along a chosen path. [`Path::Fused`] copies logits that are not contiguous.
     ///
     /// # Errors
-    /// [`LossError::Unsupported`] for [`Path::Fused`] away from the CPU; else as [`TchLoss::forward`].
+    /// [`LossError::Unsupported`] for [`Path::Fused`] away from the CPU; else as
+    /// [`TchLoss::forward`].
     fn forward_by(&self, path: Path, logits: &Tensor, target: &TchTarget) -> Result<Evaluation<Tensor>, LossError>;
 
-    /// The path that [`TchLoss::forward`] takes: [`Path::Fused`] where the logits are contiguous in CPU memory (no copy of them is
-    /// made), else [`Path::Operations`].
+    /// The path that [`TchLoss::forward`] takes: [`Path::Fused`] where the logits are contiguous in
+    /// CPU memory (no copy of them is made), else [`Path::Operations`].
     ///
     /// # Errors
     /// Whatever LibTorch reports.
     fn path(&self, logits: &Tensor) -> Result<Path, LossError>;
 
-    /// The total, every term with its parts, and the proportions of the classes, on the host. Waits for the device.
+    /// The total, every term with its parts, and the proportions of the classes, on the host. Waits
+    /// for the device.
     ///
     /// # Errors
     /// See the trait.
     fn evaluate(&self, logits: &Tensor, target: &TchTarget) -> Result<Evaluation, LossError>;
 
-    /// Every term per sample and class before its reduction, where it has such a form, on the host; one row where it is pooled over
-    /// the batch. Waits for the device.
+    /// Every term per sample and class before its reduction, where it has such a form, on the host;
+    /// one row where it is pooled over the batch. Waits for the device.
     ///
     /// # Errors
     /// See the trait.
     fn elements(&self, logits: &Tensor, target: &TchTarget) -> Result<Vec<Option<Table>>, LossError>;
 
-    /// Brings target and logits to the host and refuses labels, soft targets, weights and logits out of range. Waits for the device.
+    /// Brings target and logits to the host and refuses labels, soft targets, weights and logits
+    /// out of range. Waits for the device.
     ///
     /// # Errors
-    /// [`LossError::LabelOutOfRange`], [`LossError::ValueOutOfRange`], [`LossError::NonFiniteLogit`], with positions.
+    /// [`LossError::LabelOutOfRange`], [`LossError::ValueOutOfRange`],
+    /// [`LossError::NonFiniteLogit`], with positions.
     fn validate(&self, logits: &Tensor, target: &TchTarget) -> Result<(), LossError>;
 }
 

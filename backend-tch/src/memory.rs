@@ -8,8 +8,8 @@ use tch::{Device, Kind, TchError, Tensor};
 use crate::error::During;
 
 mod sealed {
-    /// A Rust type of the same size, alignment and meaning as the elements of tensors of some types, and for which every pattern
-    /// of bits is a value.
+    /// A Rust type of the same size, alignment and meaning as the elements of tensors of some
+    /// types, and for which every pattern of bits is a value.
     pub(crate) trait Element: Copy {
         fn is(kind: tch::Kind) -> bool;
     }
@@ -47,7 +47,8 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// The memory of a tensor as it is; `None` where it is not row-major in host memory, and would have to be copied.
+    /// The memory of a tensor as it is; `None` where it is not row-major in host memory, and would
+    /// have to be copied.
     pub(crate) fn in_place(tensor: &Tensor) -> Result<Option<Self>, LossError> {
         if tensor.device() != Device::Cpu {
             return Ok(None);
@@ -67,7 +68,8 @@ impl Host {
         Ok(Some(Self { flat, kind, length }))
     }
 
-    /// The memory of a tensor, brought to the host, to row-major order and to another type where it must be.
+    /// The memory of a tensor, brought to the host, to row-major order and to another type where it
+    /// must be.
     pub(crate) fn of(tensor: &Tensor, kind: Kind) -> Result<Self, LossError> {
         let converted = tensor.f_detach().and_then(|tensor| tensor.f_to_device_(Device::Cpu, kind, false, false));
         let converted = converted.during("bringing a tensor to the host")?;
@@ -104,10 +106,12 @@ impl Host {
         if !usable(pointer) {
             return None;
         }
-        // SAFETY: `in_place` saw a dense CPU tensor of one axis with `length` elements of stride 1, so LibTorch guarantees that many
-        // elements from its data pointer on; `T` has their layout and any bits make one (`Element`); pointer and alignment were
-        // checked just now. `self` holds the storage, so it outlives the slice. Nothing here writes to it while the slice lives; a
-        // clone of the tensor written to from another thread at the same time is a race of the caller's, as in LibTorch itself.
+        // SAFETY: `in_place` saw a dense CPU tensor of one axis with `length` elements of stride 1,
+        // so LibTorch guarantees that many elements from its data pointer on; `T` has their layout
+        // and any bits make one (`Element`); pointer and alignment were checked just now. `self`
+        // holds the storage, so it outlives the slice. Nothing here writes to it while the slice
+        // lives; a clone of the tensor written to from another thread at the same time is a race of
+        // the caller's, as in LibTorch itself.
         Some(unsafe { std::slice::from_raw_parts(pointer, self.length) })
     }
 }
@@ -129,8 +133,9 @@ pub(crate) fn written<T: Element, R>(
     if !(T::is(kind) && usable(pointer)) {
         return Err(LossError::Unsupported { what: "gradient", got: format!("{kind:?}"), expected: "the type computed in" });
     }
-    // SAFETY: LibTorch has just allocated `length` contiguous elements here, and any bits make a `T` (`Element`); pointer, type and
-    // alignment were checked. The tensor was made above and nobody else has it, so this is the only access to its memory.
+    // SAFETY: LibTorch has just allocated `length` contiguous elements here, and any bits make a
+    // `T` (`Element`); pointer, type and alignment were checked. The tensor was made above and
+    // nobody else has it, so this is the only access to its memory.
     let elements = unsafe { std::slice::from_raw_parts_mut(pointer, length) };
     Ok((write(elements)?, tensor))
 }

@@ -1,9 +1,10 @@
 //! Tensor operations: any device, any strides, no host synchronisation.
 //!
-//! The pixels are taken in chunks, so that what the operations allocate is a fraction of the logits: once to sum up the statistics and,
-//! after the algebra and its derivative by autograd on arrays of `[N, K]`, once more to hand that derivative to the logits. On the
-//! chunks themselves nothing is recorded, and everything that is not needed again is written over. No one-hot array is made: what lies
-//! inside a region is gathered by label, and added up by label with scatter-add.
+//! The pixels are taken in chunks, so that what the operations allocate is a fraction of the
+//! logits: once to sum up the statistics and, after the algebra and its derivative by autograd on
+//! arrays of `[N, K]`, once more to hand that derivative to the logits. On the chunks themselves
+//! nothing is recorded, and everything that is not needed again is written over. No one-hot array
+//! is made: what lies inside a region is gathered by label, and added up by label with scatter-add.
 
 use loss_core::backend::{LARGEST_SUM, LARGEST_SUM_F32, Table};
 use loss_core::{Evaluation, LossError, Map, Plan};
@@ -30,7 +31,8 @@ fn limit(device: Device, logits: usize, maps: usize) -> usize {
     if device == Device::Cpu { 1 << 17 } else { (logits / (8 + maps)).max(1 << 20) }
 }
 
-/// Numbers of neighbouring pixels are added to sums of their own on a device that adds them at the same time.
+/// Numbers of neighbouring pixels are added to sums of their own on a device that adds them at the
+/// same time.
 fn lanes(device: Device, pixels: i64) -> i64 {
     if device == Device::Cpu { 1 } else { 1 << pixels.trailing_zeros().min(8) }
 }
@@ -136,7 +138,8 @@ impl<'a> Chunks<'a> {
     }
 }
 
-/// Sums `[n, K]` of values `[n, 1, s]` by label. Within a lane the order of addition is the device's.
+/// Sums `[n, K]` of values `[n, 1, s]` by label. Within a lane the order of addition is the
+/// device's.
 fn add_by_label(values: &Tensor, index: &Tensor, classes: i64, lanes: i64, wide: Kind) -> Result<Tensor, TchError> {
     let count = values.size().first().copied().unwrap_or(0);
     let shape = [count, -1, lanes];

@@ -36,7 +36,8 @@ pub(crate) struct Group {
     pub(crate) members: Vec<usize>,
 }
 
-/// The groups of those statistics of a plan that are wanted and depend on the logits: one of them at a time is held.
+/// The groups of those statistics of a plan that are wanted and depend on the logits: one of them
+/// at a time is held.
 pub(crate) fn groups(plan: &Plan, wanted: impl Fn(usize) -> bool) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for (i, statistic) in plan.statistics().iter().enumerate().filter(|(i, _)| wanted(*i)) {
@@ -92,8 +93,9 @@ impl<'a> Probabilities<'a> {
         }
     }
 
-    /// τ·(z − max_k z), whose exponentials cannot overflow, and the sum of those but for the largest's own, which is 1: kept apart,
-    /// a rest far below 1 loses nothing, as it does in LibTorch's own softmax.
+    /// τ·(z − max_k z), whose exponentials cannot overflow, and the sum of those but for the
+    /// largest's own, which is 1: kept apart, a rest far below 1 loses nothing, as it does in
+    /// LibTorch's own softmax.
     pub(crate) fn softmax(chunk: &'a Chunk, t: Temperature, needs: Needs) -> Result<Self, TchError> {
         let (largest, top) = chunk.top()?;
         // The difference first: τ·z may overflow.

@@ -7,8 +7,8 @@ use tch::{Device, Kind, Tensor};
 
 use crate::error::During;
 
-/// What logits are compared with: labels or soft targets, and on request pixel weights and a prior. No gradient flows into it.
-/// It shares the memory of the tensors it is made of.
+/// What logits are compared with: labels or soft targets, and on request pixel weights and a prior.
+/// No gradient flows into it. It shares the memory of the tensors it is made of.
 ///
 /// ```
 /// use backend_tch::TchTarget;
@@ -41,7 +41,8 @@ impl TchTarget {
         Self::new(Values::Labels(labels.shallow_clone()))
     }
 
-    /// Shares of every class in `[0, 1]`, `[N, K, *spatial]`, of any real type. To ignore a pixel, give it the weight 0.
+    /// Shares of every class in `[0, 1]`, `[N, K, *spatial]`, of any real type. To ignore a pixel,
+    /// give it the weight 0.
     #[must_use]
     pub fn soft(shares: &Tensor) -> Self {
         Self::new(Values::Soft(shares.shallow_clone()))
@@ -57,7 +58,8 @@ impl TchTarget {
         Self { weights: Some(weights.shallow_clone()), ..self }
     }
 
-    /// Proportions for penalties with `target=given`: per sample and class, `[N, K]`, or per class for all samples, `[1, K]`.
+    /// Proportions for penalties with `target=given`: per sample and class, `[N, K]`, or per class
+    /// for all samples, `[1, K]`.
     #[must_use]
     pub fn prior(self, prior: Table) -> Self {
         Self { prior: Some(prior), ..self }
@@ -193,7 +195,8 @@ fn kind_of(what: &'static str, tensor: &Tensor) -> Result<Kind, LossError> {
     tensor.f_kind().map_err(|error| LossError::Unsupported { what, got: error.to_string(), expected: "a type that tch knows" })
 }
 
-/// The shape of a dense tensor. Asked through an operation that can fail, as `Tensor::size` panics for a nested one.
+/// The shape of a dense tensor. Asked through an operation that can fail, as `Tensor::size` panics
+/// for a nested one.
 fn shape_of(what: &'static str, tensor: &Tensor) -> Result<Vec<usize>, LossError> {
     if tensor.is_sparse() || tensor.is_mkldnn() {
         return Err(LossError::Unsupported { what, got: "a sparse or opaque tensor".to_owned(), expected: "a dense tensor" });

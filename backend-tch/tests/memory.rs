@@ -1,4 +1,5 @@
-//! Memory beyond inputs and gradient, of a volume of 128³ pixels and four classes. A process of its own: the peak is the process's.
+//! Memory beyond inputs and gradient, of a volume of 128³ pixels and four classes. A process of its
+//! own: the peak is the process's.
 #![cfg(target_os = "linux")]
 
 use std::fs;
@@ -23,7 +24,8 @@ fn input(side: i64, classes: i64) -> (Tensor, TchTarget) {
     (logits, TchTarget::labels(&labels))
 }
 
-/// The peak of forward and backward beyond what was there and the gradient that remains, in units of the logits.
+/// The peak of forward and backward beyond what was there and the gradient that remains, in units
+/// of the logits.
 fn beyond(loss: &Loss, path: Path, logits: &Tensor, target: &TchTarget) -> f64 {
     let size = 4.0 * logits.numel() as f64;
     fs::write("/proc/self/clear_refs", "5").expect("the peak can be reset");

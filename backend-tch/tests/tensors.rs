@@ -1,4 +1,5 @@
-//! What the shared suite cannot see: the tape, the choice of the path, types, layouts and bad tensors.
+//! What the shared suite cannot see: the tape, the choice of the path, types, layouts and bad
+//! tensors.
 
 use std::error::Error;
 use std::io::Write;

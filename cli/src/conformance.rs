@@ -17,9 +17,9 @@ use crate::table::Table;
 
 /// Check the backends that were built in against the oracle and against each other
 ///
-/// Each loss is computed in many situations and types by every backend and by a scalar oracle in double
-/// precision. Errors are printed in units of what is allowed: above 1 a backend is wrong, which ends in
-/// exit code 1. With --loss or --dtype, only cases of these losses and types are run.
+/// Each loss is computed in many situations and types by every backend and by a scalar oracle in
+/// double precision. Errors are printed in units of what is allowed: above 1 a backend is wrong,
+/// which ends in exit code 1. With --loss or --dtype, only cases of these losses and types are run.
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 #[command(after_help = "Examples:
@@ -27,8 +27,8 @@ use crate::table::Table;
   segloss conformance --report conformance.html
   segloss conformance --backend burn --loss dice --dtype f16 --dtype bf16 --json")]
 pub(crate) struct ConformanceArgs {
-    /// Backend to check, burn and tch by both their paths; all are those that this segloss was built with; may be given more
-    /// than once
+    /// Backend to check, burn and tch by both their paths; all are those that this segloss was
+    /// built with; may be given more than once
     #[arg(long, value_enum, default_values_t = [Backend::All])]
     backend: Vec<Backend>,
     /// Type of the logits; may be given more than once [default: all]

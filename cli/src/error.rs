@@ -158,8 +158,9 @@ impl CliError {
         Self::Output(io::Error::other(error))
     }
 
-    /// The exit code that goes with it: 1 where a training diverged, a backend is wrong or a tensor library failed; 130 after Ctrl-C; 2
-    /// for all else: options, files and losses that cannot be used, and output that cannot be written.
+    /// The exit code that goes with it: 1 where a training diverged, a backend is wrong or a tensor
+    /// library failed; 130 after Ctrl-C; 2 for all else: options, files and losses that cannot be
+    /// used, and output that cannot be written.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Diverged { .. } | Self::Disagreement(_) | Self::Tensor(_) => 1,

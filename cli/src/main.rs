@@ -1,5 +1,5 @@
-//! The `segloss` command: evaluate a loss on arrays, list the losses, train a small network, check the
-//! backends.
+//! The `segloss` command: evaluate a loss on arrays, list the losses, train a small network, check
+//! the backends.
 
 mod conformance;
 mod error;
@@ -63,7 +63,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints help where it was asked for, and what is wrong with a command line in one line where it was not.
+/// Prints help where it was asked for, and what is wrong with a command line in one line where it
+/// was not.
 fn unparsed(error: &clap::Error) -> ExitCode {
     use ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
     if matches!(error.kind(), DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand) {

@@ -1,7 +1,8 @@
 //! Arrays in .npy files.
 //!
-//! Read here rather than by a library because a header is not to be trusted (its size is checked against the file
-//! before anything is allocated), half precision must be understood, and every refusal should say what was found.
+//! Read here rather than by a library because a header is not to be trusted (its size is checked
+//! against the file before anything is allocated), half precision must be understood, and every
+//! refusal should say what was found.
 
 use std::fs::File;
 use std::io::Read;
@@ -104,7 +105,8 @@ pub(crate) fn read(path: &Path) -> Result<Array, CliError> {
 pub(crate) fn write<E: Writable>(path: &Path, array: ArrayViewD<'_, E>) -> Result<(), CliError> {
     let shape: String = array.shape().iter().map(|n| format!("{n}, ")).collect();
     let mut header = format!("{{'descr': '{}', 'fortran_order': False, 'shape': ({shape}), }}", E::DESCRIPTOR);
-    // Magic, version, length and text together fill whole blocks of 64 bytes, the last one a line end.
+    // Magic, version, length and text together fill whole blocks of 64 bytes, the last one a line
+    // end.
     let padding = 63 - (10 + header.len()) % 64;
     header.extend(std::iter::repeat_n(' ', padding));
     header.push('\n');

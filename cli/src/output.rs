@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::error::CliError;
 
-/// Writes a file beside its place and renames it, so that a reader sees the old file or the whole new one.
+/// Writes a file beside its place and renames it, so that a reader sees the old file or the whole
+/// new one.
 pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
     let fail = |error| CliError::io(path, error);
     // A link stays one, and a device or pipe is written to rather than replaced.
@@ -21,7 +22,8 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Creates a folder for results and makes sure that files can be put there, before any work is done for them.
+/// Creates a folder for results and makes sure that files can be put there, before any work is done
+/// for them.
 pub(crate) fn prepare_folder(path: &Path) -> Result<(), CliError> {
     if path.exists() && !path.is_dir() {
         return Err(CliError::io(path, io::Error::from(io::ErrorKind::NotADirectory)));
@@ -82,7 +84,8 @@ impl Console {
         Self { closed: false }
     }
 
-    /// Prints text and a line end. Once the reader has gone (`segloss … | head`), nothing more is printed.
+    /// Prints text and a line end. Once the reader has gone (`segloss … | head`), nothing more is
+    /// printed.
     pub(crate) fn line(&mut self, text: &str) -> Result<(), CliError> {
         if self.closed {
             return Err(CliError::OutputClosed);

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use support::{Folder, npy, npy_by_hand, number};
 
-/// Two classes and four pixels. With logits 0 and ±log 3, probabilities are 1/4 and 3/4: class 1 has 1/4, 3/4, 1/4, 1/4.
+/// Two classes and four pixels. With logits 0 and ±log 3, probabilities are 1/4 and 3/4: class 1
+/// has 1/4, 3/4, 1/4, 1/4.
 ///
 /// By hand: P = (2.5, 1.5), T = (2, 2), I = (1.5, 1).
 fn quarters() -> Folder {
@@ -19,7 +20,8 @@ fn quarters() -> Folder {
     folder
 }
 
-/// With the feature `tch`, LibTorch too: `cargo xtask tch test --workspace --exclude backend-tch --features segloss-cli/tch`.
+/// With the feature `tch`, LibTorch too: `cargo xtask tch test --workspace --exclude backend-tch
+/// --features segloss-cli/tch`.
 const BACKENDS: &[&str] = if cfg!(feature = "tch") { &["ndarray", "burn", "tch"] } else { &["ndarray", "burn"] };
 
 const FILES: &[&str] = &["eval", "--logits", "z.npy", "--target", "y.npy"];

@@ -97,7 +97,8 @@ fn the_weight_of_a_term_grows() {
     assert_eq!(column(&csv, "l1#2.weight"), ["2", "2"]);
 }
 
-/// An image of 24 x 20 pixels with a bright square of class 1 and, in its last column, pixels that do not count.
+/// An image of 24 x 20 pixels with a bright square of class 1 and, in its last column, pixels that
+/// do not count.
 fn pair(folder: &Folder, name: &str, ignored: u32) {
     let bright = |y: u32, x: u32| (4..10).contains(&y) && (4..10).contains(&x);
     folder.picture(&format!("{name}_image.png"), [24, 20], |y, x| if bright(y, x) { 200 } else { (7 * x + 3 * y) as u8 });

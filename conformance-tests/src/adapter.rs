@@ -84,7 +84,8 @@ pub struct InputMap {
     pub values: Vec<f64>,
 }
 
-/// Logits and target of a case. Loss settings (activation, ignored labels) are part of the [`Loss`].
+/// Logits and target of a case. Loss settings (activation, ignored labels) are part of the
+/// [`Loss`].
 #[derive(Clone, Debug, Default)]
 pub struct Input {
     /// Shape of the logits, `[N, K, *spatial]`.
@@ -145,7 +146,8 @@ impl Input {
         [axis(0), axis(1), self.shape.iter().skip(2).fold(1, |product, &length| product.saturating_mul(length))]
     }
 
-    /// Checks that the numbers fill the shapes: what an adapter does before it makes tensors of them.
+    /// Checks that the numbers fill the shapes: what an adapter does before it makes tensors of
+    /// them.
     ///
     /// # Errors
     /// [`LossError::Length`] with the first numbers that do not.
@@ -199,8 +201,9 @@ pub struct Output {
 
 /// A backend under test.
 ///
-/// An input whose numbers do not fill its shapes is an error ([`Input::check`]), and so is a backend that breaks a promise: another
-/// path than the one asked for, or a gradient of another type. Should an adapter panic all the same, tests and reports name the case.
+/// An input whose numbers do not fill its shapes is an error ([`Input::check`]), and so is a
+/// backend that breaks a promise: another path than the one asked for, or a gradient of another
+/// type. Should an adapter panic all the same, tests and reports name the case.
 pub trait Adapter: Sync {
     /// Name in test names.
     fn name(&self) -> &'static str;
@@ -231,7 +234,8 @@ pub trait Adapter: Sync {
         true
     }
 
-    /// Pixels of the largest case, of four classes each: 10⁸ logits unless it must be smaller. `None` leaves it out.
+    /// Pixels of the largest case, of four classes each: 10⁸ logits unless it must be smaller.
+    /// `None` leaves it out.
     fn largest_case(&self) -> Option<usize> {
         Some(25_000_000)
     }

@@ -1,7 +1,8 @@
 //! Backends among themselves: each pair on every case that both support.
 //!
-//! Two backends may differ by twice what each may differ from the oracle, on the oracle's scales. The case of 10⁸ numbers is left to the
-//! oracle: two of its gradients do not fit beside each other everywhere.
+//! Two backends may differ by twice what each may differ from the oracle, on the oracle's scales.
+//! The case of 10⁸ numbers is left to the oracle: two of its gradients do not fit beside each other
+//! everywhere.
 
 use std::fmt::{Display, Formatter};
 
@@ -47,7 +48,8 @@ pub struct Pair {
     pub backends: [String; 2],
     /// Cases that both computed.
     pub cases: usize,
-    /// Where they are farthest apart, in units of what is allowed; `got` is the first's number and `want` the second's.
+    /// Where they are farthest apart, in units of what is allowed; `got` is the first's number and
+    /// `want` the second's.
     pub worst: Option<Place>,
     /// Where they are too far apart.
     pub disagreements: Vec<Disagreement>,
@@ -71,7 +73,8 @@ impl Display for Pair {
     }
 }
 
-/// Compares each pair of backends on every selected case; each backend computes a case once. Known differences are left out.
+/// Compares each pair of backends on every selected case; each backend computes a case once. Known
+/// differences are left out.
 ///
 /// # Errors
 /// A ledger that does not read, or that names no test.

@@ -1,7 +1,7 @@
 //! Defects found in other libraries, each as a check that would fail if we had it.
 //!
-//! The libraries are the authors' own code (SegLossBias), MONAI 1.5, segmentation-models-pytorch (smp), nnU-Net, SegLossOdyssey,
-//! boundary-loss, optax and Burn.
+//! The libraries are the authors' own code (SegLossBias), MONAI 1.5, segmentation-models-pytorch
+//! (smp), nnU-Net, SegLossOdyssey, boundary-loss, optax and Burn.
 
 use loss_core::{Activation, Loss, PRESETS, catalogue};
 
@@ -130,7 +130,8 @@ fn another(term: &str, option: &str) -> Option<&'static str> {
 }
 
 fn every_option_counts(adapter: &dyn Adapter) -> Result<(), String> {
-    // All classes in both samples; and class 1 absent from the second, class 2 from both. Valid pixels of different numbers.
+    // All classes in both samples; and class 1 absent from the second, class 2 from both. Valid
+    // pixels of different numbers.
     let [mut full, mut sparse] = [3, 4].map(|seed| input(&[2, 3, 10], seed));
     *labels(&mut full)? = vec![0, 1, 1, 2, 0, 1, 0, 255, 255, 0, 0, 1, 2, 2, 2, 0, 0, 2, 0, 0];
     *labels(&mut sparse)? = vec![0, 1, 1, 0, 0, 1, 0, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -251,7 +252,8 @@ fn generalised_dice_of_large_regions(adapter: &dyn Adapter) -> Result<(), String
 }
 
 fn class_weights_of_binary(adapter: &dyn Adapter) -> Result<(), String> {
-    // A weighted mean over channels; a weight on the positive side only would change one channel's value.
+    // A weighted mean over channels; a weight on the positive side only would change one channel's
+    // value.
     let input = input(&[2, 1, 10], 10);
     let sigmoid = |text: &str| run(adapter, &loss(text)?.with_activation(Activation::Sigmoid), &input, widest(adapter));
     close(adapter, "one channel", &sigmoid("ce(class_weights=[5])")?, &sigmoid("ce")?)
@@ -305,7 +307,8 @@ fn valid_divisor(adapter: &dyn Adapter) -> Result<(), String> {
 }
 
 fn absent_class(adapter: &dyn Adapter) -> Result<(), String> {
-    // Class 2 is nowhere in the truth: the more of it is predicted, the worse, where absent classes count.
+    // Class 2 is nowhere in the truth: the more of it is predicted, the worse, where absent classes
+    // count.
     let predicted = |z: f64| scene(&[&[1.0; 6], &[1.0; 6], &[z; 6]], &[0, 0, 1, 1, 0, 1]);
     for form in ["linear", "log"] {
         let gradient = |absent: &str| {
@@ -349,7 +352,8 @@ fn label_k_ignored(adapter: &dyn Adapter) -> Result<(), String> {
 }
 
 fn binary_scale(adapter: &dyn Adapter) -> Result<(), String> {
-    // Three channels of the same numbers: the mean over channels is one channel's, with and without ignored pixels.
+    // Three channels of the same numbers: the mean over channels is one channel's, with and without
+    // ignored pixels.
     let row = [0.5, -1.0, 2.0, 0.25];
     let weights = Some(vec![1.0, 0.0, 1.0, 1.0]);
     let channels = |count: usize| Input {
@@ -389,14 +393,16 @@ fn terms_reach_the_total(adapter: &dyn Adapter) -> Result<(), String> {
 }
 
 fn absent_in_generalised_dice(adapter: &dyn Adapter) -> Result<(), String> {
-    // Classes 0 and 1 predicted perfectly; class 2 is absent and has a little mass. Its weight is the largest there is (1/1e-7).
+    // Classes 0 and 1 predicted perfectly; class 2 is absent and has a little mass. Its weight is
+    // the largest there is (1/1e-7).
     let input = scene(&[&[30.0, 30.0, -30.0, -30.0], &[-30.0, -30.0, 30.0, 30.0], &[-30.0; 4]], &[0, 0, 1, 1]);
     let got = total(adapter, "gdice(activation=softmax)", &input)?;
     ensure((0.0..0.01).contains(&got), || format!("{got} for a perfect prediction"))
 }
 
 fn generalised_dice_by_hand(adapter: &dyn Adapter) -> Result<(), String> {
-    // p = (0.8, 0.8, 0.8, 0.2) of class 0; T = 3 and 1. A mean of per-class Dice with the same weights would be another number.
+    // p = (0.8, 0.8, 0.8, 0.2) of class 0; T = 3 and 1. A mean of per-class Dice with the same
+    // weights would be another number.
     let z = 4.0f64.ln();
     let input = scene(&[&[z, z, z, 0.0], &[0.0, 0.0, 0.0, z]], &[0, 0, 0, 1]);
     let (w0, w1) = (1.0 / 9.0, 1.0);

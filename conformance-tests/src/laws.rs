@@ -7,8 +7,8 @@ use crate::check::{labels, run, takes};
 use crate::inputs::input;
 use crate::{Adapter, Dtype, Input, Output};
 
-/// Checks that a loss keeps the laws that the traits state for its terms and that composition states for all: on a backend, in `f64`,
-/// for as many classes as it needs.
+/// Checks that a loss keeps the laws that the traits state for its terms and that composition
+/// states for all: on a backend, in `f64`, for as many classes as it needs.
 ///
 /// # Errors
 /// The first law that is broken, in words.
@@ -35,7 +35,8 @@ pub fn check(loss: &Loss, classes: usize, adapter: &dyn Adapter) -> Result<(), S
                 Role::Size if (matching, size, constant) != (0.0, value, 0.0) => {
                     return Err(format!("{}: a size penalty is all size, not {:?}", term.name(), out.terms[i]));
                 }
-                // A linear score reports the parts of its logarithm, which is the larger: 1 − D ≤ −log D.
+                // A linear score reports the parts of its logarithm, which is the larger: 1 − D ≤
+                // −log D.
                 Role::Overlap if matching + size + constant < value - 1e-9 => {
                     return Err(format!("{}: the parts add up to less than {value}", term.name()));
                 }
@@ -93,7 +94,8 @@ fn least_at_the_truth(loss: &Loss, input: &Input, value: f64, adapter: &dyn Adap
     if least <= value + 1e-12 { Ok(()) } else { Err(format!("{loss}: {least} at the truth, {value} elsewhere")) }
 }
 
-/// A size penalty does not see where predictions lie: shuffling pixels of a sample, without its labels, changes nothing.
+/// A size penalty does not see where predictions lie: shuffling pixels of a sample, without its
+/// labels, changes nothing.
 fn sizes_alone(loss: &Loss, input: &Input, value: f64, adapter: &dyn Adapter) -> Result<(), String> {
     let mut shuffled = input.clone();
     let [_, _, pixels] = input.lengths();
@@ -131,8 +133,8 @@ pub fn check_built_in(adapter: &dyn Adapter) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks that a backend's operations are the host's, to a few roundings of `f64`, also those that only a term of a user's own asks for.
-/// `read` brings an array to the host.
+/// Checks that a backend's operations are the host's, to a few roundings of `f64`, also those that
+/// only a term of a user's own asks for. `read` brings an array to the host.
 ///
 /// # Errors
 /// The first operation that is another, in words, or a backend's own error.

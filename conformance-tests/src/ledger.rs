@@ -1,4 +1,5 @@
-//! Known differences of a backend: a text file that names tests that are expected to fail, each with the reason.
+//! Known differences of a backend: a text file that names tests that are expected to fail, each
+//! with the reason.
 
 /// A ledger.
 ///

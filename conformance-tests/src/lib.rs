@@ -1,9 +1,10 @@
 //! Proof that every backend computes the same loss.
 //!
-//! A backend is tested through an [`Adapter`]: numbers in, numbers out. The suite checks it against the scalar [`oracle`] on every
-//! [case](cases), each a test with a name of its own, `loss/activation/situation/dtype`, against every row of the [`semantics`]
-//! table, and against the [`defects`] of other libraries. The test binary of a backend, one with `harness = false` in its manifest,
-//! is a line:
+//! A backend is tested through an [`Adapter`]: numbers in, numbers out. The suite checks it against
+//! the scalar [`oracle`] on every [case](cases), each a test with a name of its own,
+//! `loss/activation/situation/dtype`, against every row of the [`semantics`] table, and against the
+//! [`defects`] of other libraries. The test binary of a backend, one with `harness = false` in its
+//! manifest, is a line:
 //!
 //! ```no_run
 //! # #[cfg(feature = "ndarray")] mod test {
@@ -12,12 +13,14 @@
 //! # }
 //! ```
 //!
-//! A backend with an [algebra](loss_core::expr::Algebra) of its own tests that beside it, by [`laws::check_algebra`].
+//! A backend with an [algebra](loss_core::expr::Algebra) of its own tests that beside it, by
+//! [`laws::check_algebra`].
 //!
-//! [`agreement`] compares backends with each other, and [`report`] puts all of it into one report; `segloss conformance` prints it.
+//! [`agreement`] compares backends with each other, and [`report`] puts all of it into one report;
+//! `segloss conformance` prints it.
 //!
-//! A backend outside of this workspace needs `loss-core` and this crate without its default features; `conformance-tests/outsider`
-//! is one, whole.
+//! A backend outside of this workspace needs `loss-core` and this crate without its default
+//! features; `conformance-tests/outsider` is one, whole.
 
 pub mod adapter;
 pub mod adapters;
@@ -57,8 +60,9 @@ macro_rules! conformance_suite {
 /// The environment variable that, set to anything, ends [`run`] at the first test that fails.
 pub const FAIL_FAST: &str = "CONFORMANCE_FAIL_FAST";
 
-/// Runs the suite on the adapters, as a test binary with `harness = false`. Prints how many tests each ran, and fails where one ran
-/// fewer than it declares. [`FAIL_FAST`] ends it at the first test that fails.
+/// Runs the suite on the adapters, as a test binary with `harness = false`. Prints how many tests
+/// each ran, and fails where one ran fewer than it declares. [`FAIL_FAST`] ends it at the first
+/// test that fails.
 #[must_use]
 pub fn run(adapters: &[&'static dyn Adapter]) -> ExitCode {
     let arguments = Arguments::from_args();

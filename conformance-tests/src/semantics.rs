@@ -1,4 +1,5 @@
-//! The semantics table of `docs/design.md` as named checks that every backend must pass, for what can be asked of any backend.
+//! The semantics table of `docs/design.md` as named checks that every backend must pass, for what
+//! can be asked of any backend.
 
 pub(crate) mod maps;
 
@@ -128,7 +129,8 @@ fn ignored_class(adapter: &dyn Adapter) -> Result<(), String> {
 }
 
 fn masked_pixels(adapter: &dyn Adapter) -> Result<(), String> {
-    // Ten true pixels predicted perfectly, and a thousand that are masked out: Dice must be 0, not 0.96.
+    // Ten true pixels predicted perfectly, and a thousand that are masked out: Dice must be 0, not
+    // 0.96.
     let mut masked = input(&[1, 1, 1010], 7);
     let truth = |s: usize| s < 10;
     masked.logits = (0..1010).map(|s| if truth(s) { 50.0 } else { 0.0 }).collect();

@@ -82,7 +82,8 @@ impl Test {
         Self { case: Some((Arc::clone(case), dtype)), ..Self::new(about.to_string(), Subject::Case(about), body) }
     }
 
-    /// The case, and the type of its logits, where the test is one of a case: for comparing several backends on it.
+    /// The case, and the type of its logits, where the test is one of a case: for comparing several
+    /// backends on it.
     #[must_use]
     pub fn case(&self) -> Option<(&Case, Dtype)> {
         self.case.as_ref().map(|(case, dtype)| (case.as_ref(), *dtype))
@@ -137,7 +138,8 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Whether it takes a test. Where a loss or a type is asked for, tests that are about no single one are left out.
+    /// Whether it takes a test. Where a loss or a type is asked for, tests that are about no single
+    /// one are left out.
     #[must_use]
     pub fn takes(&self, test: &Test) -> bool {
         let Some(About { loss, dtype, .. }) = test.subject.about() else {

@@ -29,7 +29,8 @@ pub(crate) fn spread<T: Send>(count: usize, piece: impl Fn(usize) -> T + Sync) -
     done.into_iter().map(|(_, result)| result).collect()
 }
 
-/// What `f` gives; a panic, which a test binary would report by itself, is what went wrong in words.
+/// What `f` gives; a panic, which a test binary would report by itself, is what went wrong in
+/// words.
 pub(crate) fn guarded<T>(f: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| Err(format!("it panics: {}", words(panic.as_ref()))))
 }

@@ -1,5 +1,6 @@
-//! The backends, and the oracle itself, against numbers computed elsewhere: 50-digit arithmetic (`golden/mpmath.json`) and the released
-//! packages of peers (`golden/peers.json`). How they were made is beside them; what reproduces what is in `docs/peers.md`.
+//! The backends, and the oracle itself, against numbers computed elsewhere: 50-digit arithmetic
+//! (`golden/mpmath.json`) and the released packages of peers (`golden/peers.json`). How they were
+//! made is beside them; what reproduces what is in `docs/peers.md`.
 //!
 //! It ends with how well they agree.
 
@@ -20,7 +21,8 @@ use serde_json::{Map, Value};
 
 const ADAPTERS: [&dyn Adapter; 3] = [&Ndarray, &BurnFused, &BurnOperations];
 
-/// What the numbers of a file may be off by, beside the suite's own tolerance: peers compute in f64, by other formulas than ours.
+/// What the numbers of a file may be off by, beside the suite's own tolerance: peers compute in
+/// f64, by other formulas than ours.
 const PEERS: Tolerance = Tolerance { relative: 1e-14, rounding: 0.0, least: 0.0 };
 
 /// A number, and what errors in it are relative to.
@@ -122,7 +124,8 @@ impl Golden {
     }
 }
 
-/// Prints the worst errors, relative to the scale: by type and adapter, and for peers by their losses.
+/// Prints the worst errors, relative to the scale: by type and adapter, and for peers by their
+/// losses.
 fn report(source: &str, goldens: &[Arc<Golden>]) -> Result<(), String> {
     let mut worst: BTreeMap<String, [f64; 2]> = BTreeMap::new();
     let mut add = |key: String, found: &[Compared]| {

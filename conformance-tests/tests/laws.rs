@@ -1,4 +1,5 @@
-//! The laws of the traits, for every built-in term on every backend, and caught where a term breaks them.
+//! The laws of the traits, for every built-in term on every backend, and caught where a term breaks
+//! them.
 
 use conformance_tests::adapters::{BurnFused, BurnOperations, Ndarray};
 use conformance_tests::{Adapter, laws};

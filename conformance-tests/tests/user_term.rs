@@ -1,4 +1,5 @@
-//! The term of `examples/size_cap.rs`, written outside of the library, on ndarray and on both paths of Burn.
+//! The term of `examples/size_cap.rs`, written outside of the library, on ndarray and on both paths
+//! of Burn.
 
 #[path = "../examples/size_cap.rs"]
 #[allow(dead_code, unreachable_pub)]

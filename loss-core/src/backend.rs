@@ -1,5 +1,5 @@
-//! What a backend is written with: [`Passes`] or [`Algebra`], and what these meet of plans, programs
-//! and maps.
+//! What a backend is written with: [`Passes`] or [`Algebra`], and what these meet of plans,
+//! programs and maps.
 
 use crate::LossError;
 pub use crate::expr::{Algebra, HostAlgebra, Op, PixelFunction, PixelStep, Table};
@@ -43,8 +43,8 @@ pub trait Passes {
     /// Proportions that came with the target, `[N, K]` or `[1, K]`.
     fn prior(&self) -> Option<&Table>;
 
-    /// Makes the plan's derived maps that are not there yet ([`Plan::underived`]), and returns them.
-    /// It is called before the passes that read them. By default there are none.
+    /// Makes the plan's derived maps that are not there yet ([`Plan::underived`]), and returns
+    /// them. It is called before the passes that read them. By default there are none.
     ///
     /// # Errors
     /// What the maps refuse; by default [`LossError::MissingMap`] for any of them.

@@ -8,8 +8,8 @@ use crate::{Activation, GroundTruthMatching, LossError, Overlap, RegionSizePenal
 
 /// A segmentation loss: a weighted sum of terms, and how logits and labels are read.
 ///
-/// It is data: no tensor library and no type parameter in it, cheap to clone, and `Send + Sync`. Backends bring their own
-/// extension trait that evaluates it.
+/// It is data: no tensor library and no type parameter in it, cheap to clone, and `Send + Sync`.
+/// Backends bring their own extension trait that evaluates it.
 ///
 /// ```
 /// use loss_core::{Loss, matching, matching::CrossEntropy, penalty, penalty::L1};
@@ -80,7 +80,8 @@ impl Loss {
         self
     }
 
-    /// The loss as it is in an epoch, counted from 0: schedules set the weights, nothing is rebuilt.
+    /// The loss as it is in an epoch, counted from 0: schedules set the weights, nothing is
+    /// rebuilt.
     #[must_use]
     pub fn at_epoch(&self, epoch: usize) -> Self {
         Self { epoch, ..self.clone() }
@@ -89,7 +90,8 @@ impl Loss {
     /// Multiplies the weight of every term by a schedule.
     ///
     /// # Errors
-    /// [`LossError::OptionOutOfRange`] where a term's weight grows already, and as [`Schedule::grow`].
+    /// [`LossError::OptionOutOfRange`] where a term's weight grows already, and as
+    /// [`Schedule::grow`].
     pub fn scheduled(self, schedule: Schedule) -> Result<Self, LossError> {
         schedule.check()?;
         let mut terms = self.terms.to_vec();
@@ -132,7 +134,8 @@ impl Loss {
     /// The expressions of this loss for K classes, with their derivative; built once and kept.
     ///
     /// # Errors
-    /// [`LossError`] where the terms do not fit the classes or the activation, or a weight is not finite.
+    /// [`LossError`] where the terms do not fit the classes or the activation, or a weight is not
+    /// finite.
     pub fn program(&self, classes: usize, detail: Detail) -> Result<Arc<Program>, LossError> {
         if let Some((weight, _)) = self.terms().find(|(weight, _)| !weight.is_finite()) {
             return Err(LossError::Weight { weight });
@@ -151,7 +154,8 @@ impl Loss {
 
 impl std::ops::Add for Loss {
     type Output = Self;
-    /// All terms of both. The left side's activation counts where both set one; ignored labels are joined.
+    /// All terms of both. The left side's activation counts where both set one; ignored labels are
+    /// joined.
     fn add(self, other: Self) -> Self {
         let terms = self.terms.iter().chain(other.terms.iter()).cloned().collect();
         let activation = self.activation.or(other.activation);
@@ -162,7 +166,8 @@ impl std::ops::Add for Loss {
 
 impl std::ops::Mul<Loss> for f64 {
     type Output = Loss;
-    /// Multiplies every term's weight. A weight that is not finite is an error when the loss is used.
+    /// Multiplies every term's weight. A weight that is not finite is an error when the loss is
+    /// used.
     fn mul(self, loss: Loss) -> Loss {
         let mut terms = loss.terms.to_vec();
         for term in &mut terms {

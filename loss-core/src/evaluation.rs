@@ -117,8 +117,8 @@ impl Loss {
         program.evaluate(&call.statistics(program.plan())?, &self.inputs_of(call))
     }
 
-    /// Total and values of the terms; and, written to `gradient` where one is given, the gradient of
-    /// the total.
+    /// Total and values of the terms; and, written to `gradient` where one is given, the gradient
+    /// of the total.
     ///
     /// # Errors
     /// As [`Loss::evaluate_on`].

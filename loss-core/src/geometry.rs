@@ -1,4 +1,5 @@
-//! Whether logits, target and weights fit each other: checked once, before any work, the same for every backend.
+//! Whether logits, target and weights fit each other: checked once, before any work, the same for
+//! every backend.
 
 use crate::{Activation, Argument, LossError};
 
@@ -26,8 +27,9 @@ impl Geometry {
     /// Checks shapes and the activation, and returns the three lengths.
     ///
     /// # Errors
-    /// [`LossError::LogitsRank`], [`LossError::Empty`], [`LossError::TooFewClasses`], [`LossError::ShapeMismatch`], and
-    /// [`LossError::Unsupported`] for more numbers than can be counted.
+    /// [`LossError::LogitsRank`], [`LossError::Empty`], [`LossError::TooFewClasses`],
+    /// [`LossError::ShapeMismatch`], and [`LossError::Unsupported`] for more numbers than can be
+    /// counted.
     pub fn new(
         logits: &[usize],
         target: (TargetKind, &[usize]),

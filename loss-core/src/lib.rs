@@ -1,13 +1,16 @@
 //! Segmentation losses as expressions over region statistics.
 //!
-//! Cross-Entropy and Dice both split into a **ground-truth matching** term, which pulls the predicted region onto the true one, and a
-//! **region-size penalty**, which biases how large the predicted region is (Liu et al., "Do We Really Need Dice?", arXiv 2104.08717).
-//! This crate keeps the two apart: a [`GroundTruthMatching`] term is handed only what lies [inside the true regions](InsideTruth), a
-//! [`RegionSizePenalty`] only [sizes](RegionSizes), and an [`Overlap`] term, which sees both, must say how it splits.
+//! Cross-Entropy and Dice both split into a **ground-truth matching** term, which pulls the
+//! predicted region onto the true one, and a **region-size penalty**, which biases how large the
+//! predicted region is (Liu et al., "Do We Really Need Dice?", arXiv 2104.08717). This crate keeps
+//! the two apart: a [`GroundTruthMatching`] term is handed only what lies [inside the true
+//! regions](InsideTruth), a [`RegionSizePenalty`] only [sizes](RegionSizes), and an [`Overlap`]
+//! term, which sees both, must say how it splits.
 //!
-//! Every term is an [expression](expr::Expr) over a handful of [statistics](Statistic) per sample and class. From that follow its
-//! gradient, the [plan](Plan) of what a backend must sum up, and its evaluation on any [backend](Backend). No tensor library is needed
-//! here: add `segloss` with a backend feature to compute with arrays.
+//! Every term is an [expression](expr::Expr) over a handful of [statistics](Statistic) per sample
+//! and class. From that follow its gradient, the [plan](Plan) of what a backend must sum up, and
+//! its evaluation on any [backend](Backend). No tensor library is needed here: add `segloss` with a
+//! backend feature to compute with arrays.
 //!
 //! ```
 //! use loss_core::{Loss, RegionSizePenalty, RegionSizes, Temperature, expr::{Expr, Scalar}, matching, penalty};

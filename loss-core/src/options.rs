@@ -9,7 +9,8 @@ use crate::regions::class_indicator;
 pub enum Pooling {
     /// Over the whole batch: one value per class.
     Batch,
-    /// Per sample; then the mean over all samples, in which a sample without a valid pixel counts as 0.
+    /// Per sample; then the mean over all samples, in which a sample without a valid pixel counts
+    /// as 0.
     Sample,
 }
 
@@ -32,7 +33,8 @@ impl Pooling {
         }
     }
 
-    /// Reduces contributions that were divided by a pooled divisor but not summed over samples themselves.
+    /// Reduces contributions that were divided by a pooled divisor but not summed over samples
+    /// themselves.
     pub(crate) fn total(self, contributions: &Expr<Regions>) -> Expr<Scalar> {
         let per_sample = contributions.sum_classes();
         match self {

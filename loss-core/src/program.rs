@@ -83,7 +83,8 @@ impl Program {
         let report = (detail == Detail::Parts).then(|| report(&regions).map(|e| tape.push_node(e.node())));
         let outputs = Evaluation { total, terms: outputs, regions: Vec::new() };
 
-        // The quantity differentiated is Σ seed · output, so that one backward pass serves any of them.
+        // The quantity differentiated is Σ seed · output, so that one backward pass serves any of
+        // them.
         let mut seeded = None;
         for (i, &output) in outputs.scalars().enumerate() {
             let seed = tape.push_leaf(Leaf::Seed(i));
@@ -134,15 +135,16 @@ impl Program {
         &self.plan
     }
 
-    /// The sums over the target that all derivatives are made of, where they are made of those alone: then the derivatives are
-    /// known before the logits are read, and one read gives statistics and gradient. Cross-Entropy and focal are so, by
-    /// themselves and with each other.
+    /// The sums over the target that all derivatives are made of, where they are made of those
+    /// alone: then the derivatives are known before the logits are read, and one read gives
+    /// statistics and gradient. Cross-Entropy and focal are so, by themselves and with each other.
     #[must_use]
     pub fn target_plan(&self) -> Option<&Plan> {
         self.target_plan.as_ref()
     }
 
-    /// How many steps its tape has: leaves and operations of outputs, derivatives and elements, equal ones once.
+    /// How many steps its tape has: leaves and operations of outputs, derivatives and elements,
+    /// equal ones once.
     #[must_use]
     pub fn operations(&self) -> usize {
         self.tape.len()
@@ -180,7 +182,8 @@ impl Program {
     /// Interprets the expressions where the backend keeps its numbers: total, values and parts.
     ///
     /// # Errors
-    /// [`LossError::MissingPrior`] and the like for inputs that do not fit; failures of the algebra.
+    /// [`LossError::MissingPrior`] and the like for inputs that do not fit; failures of the
+    /// algebra.
     pub fn outputs<A: Algebra>(
         &self,
         algebra: &A,
@@ -218,7 +221,8 @@ impl Program {
         Ok(evaluation)
     }
 
-    /// Each term per sample and class before its reduction, where it has such a form; one row where it is pooled over the batch.
+    /// Each term per sample and class before its reduction, where it has such a form; one row where
+    /// it is pooled over the batch.
     ///
     /// # Errors
     /// As [`Program::outputs`].
@@ -229,8 +233,9 @@ impl Program {
         Ok(self.elements.iter().map(|e| e.and_then(|_| values.next())).collect())
     }
 
-    /// The statistics of a plan and, where there is a gradient to write to, the gradient of the total: in as few reads as there can
-    /// be. The plan is the program's own, or one that holds more; derivatives are taken of the program alone.
+    /// The statistics of a plan and, where there is a gradient to write to, the gradient of the
+    /// total: in as few reads as there can be. The plan is the program's own, or one that holds
+    /// more; derivatives are taken of the program alone.
     ///
     /// # Errors
     /// As [`Program::outputs`], and what the backend reports.
@@ -255,8 +260,9 @@ impl Program {
         Ok(statistics)
     }
 
-    /// The derivative of Σ seed · output for each statistic of the plan, on the host; `None` where it is zero. Seeds stand in the
-    /// order of [`Evaluation::scalars`]; missing ones are 0, so `&[1.0]` is the derivative of the total.
+    /// The derivative of Σ seed · output for each statistic of the plan, on the host; `None` where
+    /// it is zero. Seeds stand in the order of [`Evaluation::scalars`]; missing ones are 0, so
+    /// `&[1.0]` is the derivative of the total.
     ///
     /// # Errors
     /// As [`Program::outputs`].

@@ -1,4 +1,5 @@
-//! What each kind of term is handed: the views of the regions that make "matching" and "size" facts the compiler checks.
+//! What each kind of term is handed: the views of the regions that make "matching" and "size" facts
+//! the compiler checks.
 
 use crate::expr::{Classes, Expr, Leaf, PixelFunction, Regions, Samples};
 use crate::{Activation, Map, Probability, Side, Statistic, Temperature};
@@ -61,7 +62,8 @@ macro_rules! scene {
                 Expr::leaf(Leaf::Statistic(Statistic::VALID_SIZE))
             }
 
-            /// The two sides of each channel's problem under sigmoid, the region alone under softmax.
+            /// The two sides of each channel's problem under sigmoid, the region alone under
+            /// softmax.
             #[must_use]
             pub fn sides(&self) -> &'static [Side] {
                 match self.activation {
@@ -84,9 +86,11 @@ macro_rules! scene {
 }
 
 scene! {
-    /// What lies inside the true regions: all that a [`GroundTruthMatching`](crate::GroundTruthMatching) term can see.
+    /// What lies inside the true regions: all that a
+    /// [`GroundTruthMatching`](crate::GroundTruthMatching) term can see.
     InsideTruth;
-    /// Sizes, true and predicted: all that a [`RegionSizePenalty`](crate::RegionSizePenalty) can see.
+    /// Sizes, true and predicted: all that a [`RegionSizePenalty`](crate::RegionSizePenalty) can
+    /// see.
     RegionSizes;
     /// Everything: what an [`Overlap`](crate::Overlap) is made of.
     AllRegions;
@@ -99,7 +103,8 @@ impl InsideTruth {
         self.intersection_on(Side::Region, temperature)
     }
 
-    /// Predicted mass inside the true region on a side; the background's, Σ (1 − y)(1 − p), exists under sigmoid.
+    /// Predicted mass inside the true region on a side; the background's, Σ (1 − y)(1 − p), exists
+    /// under sigmoid.
     #[must_use]
     pub fn intersection_on(&self, side: Side, temperature: Temperature) -> Expr<Regions> {
         self.statistic(Statistic::intersection(Probability::new(self.activation, temperature, side)))
@@ -111,8 +116,8 @@ impl InsideTruth {
         self.statistic(Statistic::log_likelihood(self.activation, side))
     }
 
-    /// The log-likelihood of the target smoothed towards the uniform one: y' = (1 − e)·y + e/C, with C = K classes under softmax
-    /// and C = 2 sides under sigmoid.
+    /// The log-likelihood of the target smoothed towards the uniform one: y' = (1 − e)·y + e/C,
+    /// with C = K classes under softmax and C = 2 sides under sigmoid.
     #[must_use]
     pub fn smoothed_log_likelihood(&self, smoothing: f64, side: Side) -> Expr<Regions> {
         if smoothing == 0.0 {
@@ -167,7 +172,8 @@ impl RegionSizes {
         self.target_size().ratio(&self.valid_size())
     }
 
-    /// A proportion per sample and class that the caller gives with the target (a size known per image).
+    /// A proportion per sample and class that the caller gives with the target (a size known per
+    /// image).
     #[must_use]
     pub fn given(&self) -> Expr<Regions> {
         Expr::leaf(Leaf::GivenPrior(self.activation()))

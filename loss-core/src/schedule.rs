@@ -12,8 +12,8 @@ use crate::options::require;
 pub enum Schedule {
     /// Always the same.
     Constant(f64),
-    /// `initial · factor^⌊epoch/every⌋`, at most `cap`: how the authors strengthen a size penalty. Build it with
-    /// [`Schedule::grow`].
+    /// `initial · factor^⌊epoch/every⌋`, at most `cap`: how the authors strengthen a size penalty.
+    /// Build it with [`Schedule::grow`].
     Grow {
         /// Weight in epoch 0.
         initial: f64,
@@ -30,7 +30,8 @@ impl Schedule {
     /// A weight that grows by `factor` every so many epochs, up to `cap`.
     ///
     /// # Errors
-    /// [`LossError::OptionOutOfRange`] unless `factor ≥ 1`, `every` is a whole number ≥ 1, and `0 ≤ initial ≤ cap`.
+    /// [`LossError::OptionOutOfRange`] unless `factor ≥ 1`, `every` is a whole number ≥ 1, and
+    /// `0 ≤ initial ≤ cap`.
     pub fn grow(initial: f64, factor: f64, every: f64, cap: f64) -> Result<Self, LossError> {
         let schedule = Self::Grow { initial, factor, every, cap };
         schedule.check().map(|()| schedule)

@@ -16,11 +16,12 @@ use crate::{Detail, Evaluation, Loss, LossError, Map, Passes, Program, Scope};
 /// other threads or machines are further rows. Sums are `f64`, so that the whole differs from the
 /// same pixels in one piece in the last places at most.
 ///
-/// They can be kept and sent (serde): as the text of the loss, and a table per statistic. That needs
-/// terms that [`Loss`] can read back.
+/// They can be kept and sent (serde): as the text of the loss, and a table per statistic. That
+/// needs terms that [`Loss`] can read back.
 ///
 /// A map that is derived from whole samples cannot be made of their tiles:
-/// [`LossError::DerivedInParts`] unless it is given with each tile, or one tile is the whole sample.
+/// [`LossError::DerivedInParts`] unless it is given with each tile, or one tile is the whole
+/// sample.
 ///
 /// ```
 /// # use loss_core::{Loss, expr::Table};
@@ -106,8 +107,8 @@ impl Statistics {
     /// machine.
     ///
     /// # Errors
-    /// [`LossError::OtherLoss`] where it is of another loss, [`LossError::TileMismatch`] where it has
-    /// other samples or classes, [`LossError::DerivedInParts`]. Then nothing is added.
+    /// [`LossError::OtherLoss`] where it is of another loss, [`LossError::TileMismatch`] where it
+    /// has other samples or classes, [`LossError::DerivedInParts`]. Then nothing is added.
     pub fn merge(&mut self, other: Self) -> Result<(), LossError> {
         self.belongs(&other)?;
         let got = other.samples().or(self.samples()).unwrap_or(0);
@@ -118,9 +119,9 @@ impl Statistics {
     /// Takes the samples of another behind those that are there.
     ///
     /// # Errors
-    /// [`LossError::OtherLoss`] where it is of another loss, [`LossError::TileMismatch`] where it has
-    /// other classes, [`LossError::DerivedInParts`] where a map was made of a batch that is a part
-    /// now. Then nothing is taken.
+    /// [`LossError::OtherLoss`] where it is of another loss, [`LossError::TileMismatch`] where it
+    /// has other classes, [`LossError::DerivedInParts`] where a map was made of a batch that is a
+    /// part now. Then nothing is taken.
     pub fn stack(&mut self, other: Self) -> Result<(), LossError> {
         self.belongs(&other)?;
         let rows = other.samples().unwrap_or(0);

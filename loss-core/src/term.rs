@@ -30,11 +30,13 @@ macro_rules! of_any_role {
     };
 }
 
-/// A term that pulls the predicted region onto the true one. It sees only what lies inside the true regions.
+/// A term that pulls the predicted region onto the true one. It sees only what lies inside the true
+/// regions.
 ///
 /// # Laws
-/// Its value does not change with predictions outside the true regions beyond what normalisation carries over; it is least where
-/// every true pixel is predicted with probability 1; it is 0 where no pixel is valid.
+/// Its value does not change with predictions outside the true regions beyond what normalisation
+/// carries over; it is least where every true pixel is predicted with probability 1; it is 0 where
+/// no pixel is valid.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a ground-truth matching term",
     label = "`matching(..)` takes terms that see only what lies inside the true regions",
@@ -46,13 +48,15 @@ pub trait GroundTruthMatching: Send + Sync + 'static {
     /// The term as an expression.
     fn matching(&self, truth: &InsideTruth) -> Expr<Scalar>;
 
-    /// The term per sample and class before its reduction, where it has such a form (one row when pooled over the batch).
+    /// The term per sample and class before its reduction, where it has such a form (one row when
+    /// pooled over the batch).
     fn elements(&self, truth: &InsideTruth) -> Option<Expr<Regions>> {
         let _ = truth;
         None
     }
 
-    /// The matching and size parts hidden in it; `None`, the default, where no exact split is known.
+    /// The matching and size parts hidden in it; `None`, the default, where no exact split is
+    /// known.
     fn decompose(&self, regions: &AllRegions) -> Option<Decomposition> {
         let _ = regions;
         None
@@ -64,7 +68,8 @@ pub trait GroundTruthMatching: Send + Sync + 'static {
 /// A term that biases how large the predicted region is. It sees only sizes.
 ///
 /// # Laws
-/// Its value depends on the prediction through predicted sizes alone; it is 0, with zero gradient, where no pixel is valid.
+/// Its value depends on the prediction through predicted sizes alone; it is 0, with zero gradient,
+/// where no pixel is valid.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a region-size penalty",
     label = "`penalty(..)` takes terms that see only region sizes",
@@ -76,7 +81,8 @@ pub trait RegionSizePenalty: Send + Sync + 'static {
     /// The term as an expression.
     fn penalty(&self, sizes: &RegionSizes) -> Expr<Scalar>;
 
-    /// The term per sample and class before its reduction, where it has such a form (one row when pooled over the batch).
+    /// The term per sample and class before its reduction, where it has such a form (one row when
+    /// pooled over the batch).
     fn elements(&self, sizes: &RegionSizes) -> Option<Expr<Regions>> {
         let _ = sizes;
         None
@@ -85,7 +91,8 @@ pub trait RegionSizePenalty: Send + Sync + 'static {
     of_any_role!();
 }
 
-/// A term made of both: a score of overlap, whose logarithm splits exactly into matching, size and a constant.
+/// A term made of both: a score of overlap, whose logarithm splits exactly into matching, size and
+/// a constant.
 ///
 /// # Laws
 /// The three parts of [`Overlap::decompose`] add up to the term, or to its logarithmic form.
@@ -103,7 +110,8 @@ pub trait Overlap: Send + Sync + 'static {
     /// Its exact split.
     fn decompose(&self, regions: &AllRegions) -> Decomposition;
 
-    /// The term per sample and class before its reduction, where it has such a form (one row when pooled over the batch).
+    /// The term per sample and class before its reduction, where it has such a form (one row when
+    /// pooled over the batch).
     fn elements(&self, regions: &AllRegions) -> Option<Expr<Regions>> {
         let _ = regions;
         None
@@ -143,7 +151,8 @@ pub trait Unsplit: Send + Sync + 'static {
 pub enum SplitOf {
     /// The term itself.
     Value,
-    /// The logarithmic form of a linear score: its gradient is the linear form's, divided by the score.
+    /// The logarithmic form of a linear score: its gradient is the linear form's, divided by the
+    /// score.
     Logarithm,
 }
 

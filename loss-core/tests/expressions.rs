@@ -1,4 +1,5 @@
-//! Expressions by their numbers: each against a function of plain Rust, its derivative against central differences.
+//! Expressions by their numbers: each against a function of plain Rust, its derivative against
+//! central differences.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -222,7 +223,8 @@ fn nothing_is_computed_that_changes_nothing() {
         let operations = operations(formula);
         assert!(operations <= plain + numbers, "formula {i}: {operations} and {plain}");
     }
-    // Nor a derivative of what does not depend on the logits, or has none: one more function is one more operation.
+    // Nor a derivative of what does not depend on the logits, or has none: one more function is one
+    // more operation.
     let more = |without, with| operations(with) - operations(without);
     assert_eq!(more(|s| sum(&s.target_size().squared()), |s| sum(&s.target_size().squared().abs())), 1);
     assert_eq!(more(|s| sum(&mass(s).positive()), |s| sum(&mass(s).positive().exp())), 1);

@@ -1,4 +1,5 @@
-//! Losses as programs: what is shared, what can be differentiated, what each term is by itself, what is refused.
+//! Losses as programs: what is shared, what can be differentiated, what each term is by itself,
+//! what is refused.
 
 use loss_core::expr::{Algebra, Expr, HostAlgebra, Op, Scalar, Table};
 use loss_core::{
@@ -18,7 +19,8 @@ fn program(text: &str, detail: Detail) -> std::sync::Arc<Program> {
     parse(text).program(CLASSES, detail).unwrap()
 }
 
-/// Numbers that a softmax could have, each statistic with others; `moved` is added to the first of every one.
+/// Numbers that a softmax could have, each statistic with others; `moved` is added to the first of
+/// every one.
 fn statistics(plan: &Plan, moved: f64) -> Vec<Table> {
     let table = |statistic: &Statistic| {
         let mut values = match statistic {
@@ -83,7 +85,8 @@ fn a_loss_with_other_terms_has_a_program_of_its_own() {
 fn equal_parts_are_computed_once() {
     let operations = |text| program(text, Detail::Total).operations();
     assert!(operations("ce") > 5);
-    // A second weight, its product, the sum, and a seed with its product and sum; what is differentiated likewise.
+    // A second weight, its product, the sum, and a seed with its product and sum; what is
+    // differentiated likewise.
     assert!(operations("ce + ce") < operations("ce") + 15, "{} and {}", operations("ce"), operations("ce + ce"));
 }
 

@@ -118,8 +118,8 @@ pub struct DerivedMap {
 impl<'a> Problem<'a> {
     /// Checks that all fits.
     ///
-    /// `logits`, `target` and `weights` come with their shapes: `[N, K, *spatial]`, `[N, *spatial]` (soft: as the logits),
-    /// `[N, *spatial]`.
+    /// `logits`, `target` and `weights` come with their shapes: `[N, K, *spatial]`, `[N, *spatial]`
+    /// (soft: as the logits), `[N, *spatial]`.
     ///
     /// # Errors
     /// Those of [`Geometry::new`], and [`LossError::Length`] where a slice is not as long as its
@@ -187,7 +187,8 @@ impl<'a> Problem<'a> {
         self
     }
 
-    /// Makes the derived maps of a plan that are not there yet; samples are shared out over threads.
+    /// Makes the derived maps of a plan that are not there yet; samples are shared out over
+    /// threads.
     ///
     /// # Errors
     /// What the maps refuse; [`LossError::Length`] where the logits are not as long as the problem

@@ -1,4 +1,5 @@
-//! The tests of `backend-tch` for a machine that has CUDA and Python's torch, but not Rust: see `docs/cuda.md`.
+//! The tests of `backend-tch` for a machine that has CUDA and Python's torch, but not Rust: see
+//! `docs/cuda.md`.
 
 use std::env;
 use std::fs;
@@ -64,7 +65,8 @@ fn make(libtorch: &Path, bundle: &Path) -> Result<(), String> {
         eprintln!("xtask: building {name}");
         let mut command = cargo(&["rustc", "--locked", "--release", "-p", "backend-tch", kind, name]);
         command.args(["--message-format", "json-render-diagnostics", "--", "-C", "strip=symbols"]);
-        // A program calls nothing in libtorch_cuda.so and would not load it. In Python's torch libtorch.so is empty and needs it.
+        // A program calls nothing in libtorch_cuda.so and would not load it. In Python's torch
+        // libtorch.so is empty and needs it.
         command.args(["-C", "link-arg=-Wl,--no-as-needed", "-C", "link-arg=-ltorch"]);
         let program = built(&mut command)?;
         fs::copy(&program, part.join(name)).map_err(failed("cannot copy a program"))?;

@@ -1,9 +1,10 @@
-//! The kernels under other conditions than those they are used in: with each set of instructions, not optimised, and under the address
-//! sanitizer.
+//! The kernels under other conditions than those they are used in: with each set of instructions,
+//! not optimised, and under the address sanitizer.
 
 use std::process::Command;
 
-/// The suite on every set of instructions that the machine has beside the fastest, which the tests use anyway.
+/// The suite on every set of instructions that the machine has beside the fastest, which the tests
+/// use anyway.
 ///
 /// # Errors
 /// What failed.
@@ -23,12 +24,13 @@ pub(crate) fn each_instruction_set() -> Result<(), String> {
     Ok(())
 }
 
-/// The tests of the kernels, and the suite on them. The exhaustive tests of functions and the largest case are of no other loops than the
-/// rest.
+/// The tests of the kernels, and the suite on them. The exhaustive tests of functions and the
+/// largest case are of no other loops than the rest.
 const TESTS: [&str; 7] = ["test", "-p", "loss-kernels", "-p", "backend-ndarray", "--lib", "--tests"];
 const REST: [&str; 6] = ["--", "--quiet", "--skip", "is_within", "--skip", "large"];
 
-/// The kernels as a program in development has them, unless it says otherwise: their functions then need the most stack.
+/// The kernels as a program in development has them, unless it says otherwise: their functions then
+/// need the most stack.
 ///
 /// # Errors
 /// What failed.
@@ -54,7 +56,8 @@ fn host() -> Result<String, String> {
     host.map(str::to_owned).ok_or_else(|| "rustc does not say what its host is".to_owned())
 }
 
-/// The tests of the kernels, and the suite on them, under the address sanitizer; false where there is no nightly toolchain.
+/// The tests of the kernels, and the suite on them, under the address sanitizer; false where there
+/// is no nightly toolchain.
 ///
 /// # Errors
 /// What failed.

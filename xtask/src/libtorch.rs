@@ -71,7 +71,8 @@ fn located() -> Result<PathBuf, String> {
     find().ok_or_else(|| "LibTorch is not here: run `cargo xtask libtorch` once".to_owned())
 }
 
-/// Puts LibTorch for the CPU under `target/`, from the Python package index. Does nothing where there is one.
+/// Puts LibTorch for the CPU under `target/`, from the Python package index. Does nothing where
+/// there is one.
 pub(crate) fn provide() -> Result<(), String> {
     if let Some(libtorch) = find() {
         eprintln!("xtask: LibTorch is at {}", libtorch.display());
@@ -80,7 +81,8 @@ pub(crate) fn provide() -> Result<(), String> {
     fetch(&NEWEST, &own())
 }
 
-/// Puts the CPU part of a LibTorch into a folder, from the Python package index. Does nothing where it is there.
+/// Puts the CPU part of a LibTorch into a folder, from the Python package index. Does nothing where
+/// it is there.
 pub(crate) fn fetch(release: &Release, place: &Path) -> Result<(), String> {
     let Release { version, packages, cuda, size } = release;
     if is_here(version, place) {

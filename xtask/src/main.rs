@@ -22,22 +22,25 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Format, lints, docs, features, tests and doctests: the cheapest first, stopping at the first failure
+    /// Format, lints, docs, features, tests and doctests: the cheapest first, stopping at the first
+    /// failure
     Test(Scope),
     /// The cheap half of `test`: everything but the tests themselves
     Lint(Scope),
-    /// Put LibTorch for the CPU under target/, from the Python package index; nothing is done where LIBTORCH is set
+    /// Put LibTorch for the CPU under target/, from the Python package index; nothing is done where
+    /// LIBTORCH is set
     Libtorch,
     /// Print the lines that let a shell find LibTorch: eval "$(cargo xtask env)"
     Env,
-    /// Any cargo command with LibTorch in place, such as: cargo xtask tch run --release -p backend-tch --example train_tch
+    /// Any cargo command with LibTorch in place, such as: cargo xtask tch run --release -p
+    /// backend-tch --example train_tch
     Tch {
         /// Arguments of cargo
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         arguments: Vec<String>,
     },
-    /// Any cargo command with a Vulkan driver in place, in software where there is no GPU's: cargo xtask wgpu test -p backend-burn
-    /// --features wgpu --test cube
+    /// Any cargo command with a Vulkan driver in place, in software where there is no GPU's: cargo
+    /// xtask wgpu test -p backend-burn --features wgpu --test cube
     Wgpu {
         /// Arguments of cargo
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
@@ -51,9 +54,11 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Run the kernels' tests and the suite on them under the address sanitizer; needs a nightly toolchain
+    /// Run the kernels' tests and the suite on them under the address sanitizer; needs a nightly
+    /// toolchain
     Sanitize,
-    /// Run the tests of backend-tch on CUDA, as made by --build; where there is no device, say how (see docs/cuda.md)
+    /// Run the tests of backend-tch on CUDA, as made by --build; where there is no device, say how
+    /// (see docs/cuda.md)
     CudaTests {
         /// Make them, for a machine that has Python's torch 2.11 and need not have Rust
         #[arg(long)]
@@ -73,7 +78,8 @@ struct Scope {
     /// Leave out backend-tch, the only package that needs LibTorch
     #[arg(long)]
     without_tch: bool,
-    /// Burn's kernels on wgpu too, which need Vulkan, and a second build of Burn, the longest of all
+    /// Burn's kernels on wgpu too, which need Vulkan, and a second build of Burn, the longest of
+    /// all
     #[arg(long)]
     with_wgpu: bool,
 }
@@ -90,8 +96,8 @@ enum With {
     NoPanics,
 }
 
-// backend-tch is a member, so that it shares the lock file and the lints, but what cargo does to the whole workspace leaves it out:
-// it cannot be built without LibTorch.
+// backend-tch is a member, so that it shares the lock file and the lints, but what cargo does to
+// the whole workspace leaves it out: it cannot be built without LibTorch.
 const LINT: &[Step] = &[
     ("format", &["fmt", "--all", "--", "--check"], With::Nothing),
     ("lints", &["clippy", "--workspace", "--exclude", "backend-tch", "--all-targets", "--", "-D", "warnings"], With::Nothing),
@@ -102,7 +108,8 @@ const LINT: &[Step] = &[
 
 const TEST: &[Step] = &[("tests and doctests", &["test", "--workspace", "--exclude", "backend-tch"], With::Nothing)];
 
-/// Public functions give errors: libraries and commands are compiled without their tests, which may panic.
+/// Public functions give errors: libraries and commands are compiled without their tests, which may
+/// panic.
 const NO_PANICS: &[&str] = &[
     "--",
     "-D",

@@ -1,4 +1,5 @@
-//! A Vulkan driver for tests on wgpu: the machine's own, or Mesa's in software from Debian's packages.
+//! A Vulkan driver for tests on wgpu: the machine's own, or Mesa's in software from Debian's
+//! packages.
 
 use std::env;
 use std::fs;
@@ -34,7 +35,8 @@ fn is_here() -> bool {
     named || env::consts::OS != "linux" || PLACES.iter().any(lists)
 }
 
-/// Puts Mesa's software driver under `target/`, from Debian's packages; nothing is installed. Does nothing where there is a driver.
+/// Puts Mesa's software driver under `target/`, from Debian's packages; nothing is installed. Does
+/// nothing where there is a driver.
 pub(crate) fn provide() -> Result<(), String> {
     if is_here() {
         eprintln!("xtask: wgpu finds a driver of this machine");

@@ -1,4 +1,5 @@
-//! Exponentials and logarithms to within about two units in the last place on any device: shading languages promise far less.
+//! Exponentials and logarithms to within about two units in the last place on any device: shading
+//! languages promise far less.
 
 use burn_cubecl::cubecl::{self, prelude::*};
 
@@ -6,8 +7,9 @@ use burn_cubecl::cubecl::{self, prelude::*};
 const LN2_HIGH: f32 = 0.693_359_4;
 const LN2_LOW: f32 = -2.121_944_4e-4;
 
-/// A number that compilers know nothing of. They may reorder additions where they see them, and would find that what a sum has lost
-/// is 0; kernels are launched over two dimensions, but no compiler knows that.
+/// A number that compilers know nothing of. They may reorder additions where they see them, and
+/// would find that what a sum has lost is 0; kernels are launched over two dimensions, but no
+/// compiler knows that.
 #[cube]
 pub(super) fn opaque(x: f32) -> f32 {
     f32::reinterpret(u32::reinterpret(x) ^ (CUBE_COUNT_Z - 1u32))

@@ -6,7 +6,8 @@ use super::elementary::sigmoid;
 use super::pixel::{channel, counts, factor, function, largest, log_sum, logarithms, masses, rests, share, softmax, weight};
 use super::recipe::{Recipe, Sum};
 
-/// ∂/∂(log p) of a statistic at a pixel: p·∂/∂p of a mass, φ' of a pixel function, 1 of a logarithm, times what comes from upstream.
+/// ∂/∂(log p) of a statistic at a pixel: p·∂/∂p of a mass, φ' of a pixel function, 1 of a
+/// logarithm, times what comes from upstream.
 #[cube]
 fn slope(weight: f32, y: f32, upstream: f32, masses: &Sequence<f32>, logarithms: &Sequence<f32>, #[comptime] sum: Sum) -> f32 {
     let factor = factor(weight, y, comptime!(sum.over));
@@ -49,7 +50,8 @@ fn softmax_slopes(
     slopes
 }
 
-/// The gradient `[N, K, S]`, given that of the statistics, `[N, statistics, K]` at the head of each row of `upstream`.
+/// The gradient `[N, K, S]`, given that of the statistics, `[N, statistics, K]` at the head of each
+/// row of `upstream`.
 #[cube(launch, address_type = "dynamic")]
 pub(super) fn pull_back<F: Float, I: Int>(
     logits: &Tensor<F>,
@@ -104,7 +106,8 @@ pub(super) fn pull_back<F: Float, I: Int>(
                     }
                 }
             }
-            // The likeliest class's is minus the sum of the others': by itself its difference would cancel where p is nearly 1.
+            // The likeliest class's is minus the sum of the others': by itself its difference would
+            // cancel where p is nearly 1.
             let mut others = f32::new(0.0);
             let mut at_top = f32::new(0.0);
             for k in 0..classes {

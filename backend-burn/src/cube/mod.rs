@@ -1,5 +1,6 @@
-//! Devices that CubeCL compiles for: the statistics of a plan are one operation with a hand-written backward, a kernel pair that reads
-//! the logits where they are and allocates nothing of their size but the gradient. The algebra on them is the ordinary one.
+//! Devices that CubeCL compiles for: the statistics of a plan are one operation with a hand-written
+//! backward, a kernel pair that reads the logits where they are and allocates nothing of their size
+//! but the gradient. The algebra on them is the ordinary one.
 
 #![allow(
     clippy::collapsible_if,
@@ -54,8 +55,8 @@ fn packed_shape(logits: &Shape, recipe: &Recipe) -> Shape {
     Shape::from([samples, recipe.numbers(classes)])
 }
 
-/// Statistics as one operation on Burn's tape: logits in, `[N, statistics · K]` out. What the recipe does not read of labels, shares
-/// and weights is empty.
+/// Statistics as one operation on Burn's tape: logits in, `[N, statistics · K]` out. What the
+/// recipe does not read of labels, shares and weights is empty.
 #[backend_extension(Cube, Autodiff, Fusion)]
 pub(crate) trait RegionStatistics: Backend {
     /// The statistics of a recipe.
@@ -220,7 +221,8 @@ impl<B: RegionStatistics, C: CheckpointStrategy> RegionStatistics for Autodiff<B
         gradient: FloatTensor<Self>,
         recipe: Recipe,
     ) -> FloatTensor<Self> {
-        // Burn differentiates once, so nothing is recorded here: the gradient is a constant of the tape.
+        // Burn differentiates once, so nothing is recorded here: the gradient is a constant of the
+        // tape.
         let [logits, shares, weights, gradient] = [logits, shares, weights, gradient].map(|tensor| tensor.into_primitive());
         Self::from_inner(B::region_statistics_backward(logits, labels, shares, weights, gradient, recipe))
     }
@@ -248,8 +250,8 @@ fn recipe(logits: &Tensor<3>, target: &BurnTarget, plan: &Plan, ignore: &[i64]) 
     Recipe::new(plan, layout, wide(&logits.clone().without_autodiff().device()) == DType::F64)
 }
 
-/// The statistics of a plan, each `[N, K]` or `[N, 1]`, of logits `[N, K, S]` and a target on the same device. `None` where the kernels
-/// cannot compute one.
+/// The statistics of a plan, each `[N, K]` or `[N, 1]`, of logits `[N, K, S]` and a target on the
+/// same device. `None` where the kernels cannot compute one.
 ///
 /// # Errors
 /// [`LossError::Unsupported`] for logits that the kernels do not read.

@@ -58,19 +58,22 @@ pub(super) fn share(shares: &Tensor<f32>, at: usize, k: usize, channel: i32, #[c
     if comptime!(recipe.layout.soft) { shares[at] } else { select(channel == i32::cast_from(k), 1.0f32, 0.0f32) }
 }
 
-/// Whether a pixel, or a summand of it, has any weight; NaN has. By the bits: a shading language's `!=` may be false for NaN.
+/// Whether a pixel, or a summand of it, has any weight; NaN has. By the bits: a shading language's
+/// `!=` may be false for NaN.
 #[cube]
 pub(super) fn counts(weight: f32) -> bool {
     (u32::reinterpret(weight) & 0x7fff_ffffu32) != 0u32
 }
 
-/// Whether a number is neither infinite nor NaN, by its bits: shading languages may assume that there are none.
+/// Whether a number is neither infinite nor NaN, by its bits: shading languages may assume that
+/// there are none.
 #[cube]
 pub(super) fn finite(x: f32) -> bool {
     (u32::reinterpret(x) & 0x7f80_0000u32) != 0x7f80_0000u32
 }
 
-/// max_k z of a pixel, the first class that has it, and whether all logits are finite. `first` is the place of class 0.
+/// max_k z of a pixel, the first class that has it, and whether all logits are finite. `first` is
+/// the place of class 0.
 #[cube]
 pub(super) fn largest<F: Float>(logits: &Tensor<F>, first: usize, classes: usize, pixels: usize) -> (f32, usize, bool) {
     let mut max = f32::cast_from(logits[first]);
@@ -89,8 +92,8 @@ pub(super) fn largest<F: Float>(logits: &Tensor<F>, first: usize, classes: usize
     (max, top, all_finite)
 }
 
-/// Per temperature of the softmax: Σ e^(τ(z − max)) over all classes but the largest's, whose own is 1: kept apart, a rest far below
-/// 1 loses nothing.
+/// Per temperature of the softmax: Σ e^(τ(z − max)) over all classes but the largest's, whose own
+/// is 1: kept apart, a rest far below 1 loses nothing.
 #[cube]
 pub(super) fn rests<F: Float>(
     logits: &Tensor<F>,
@@ -244,7 +247,8 @@ fn number(step: PixelStep) -> f32 {
     if let PixelStep::Constant(bits) = step { f64::from_bits(bits) as f32 } else { 0.0 }
 }
 
-/// φ(log p), or its slope, times what the statistic multiplies it by; 0 where that is 0, however large φ may be there.
+/// φ(log p), or its slope, times what the statistic multiplies it by; 0 where that is 0, however
+/// large φ may be there.
 #[cube]
 pub(super) fn function(factor: f32, log_p: f32, #[comptime] sum: Sum, #[comptime] slope: bool) -> f32 {
     let mut out = f32::new(0.0);

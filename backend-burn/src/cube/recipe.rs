@@ -1,4 +1,5 @@
-//! A plan as the kernels are compiled for it: known on the host, so that every loop over statistics is unrolled.
+//! A plan as the kernels are compiled for it: known on the host, so that every loop over statistics
+//! is unrolled.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -246,7 +247,8 @@ impl Parts {
         mass || (logarithm && self.is_one(at))
     }
 
-    /// τ of the sigmoid that the gradient of a sum goes through, with its sign; `None` for all others.
+    /// τ of the sigmoid that the gradient of a sum goes through, with its sign; `None` for all
+    /// others.
     pub(crate) fn through_sigmoid(&self, sum: usize) -> Option<f32> {
         let sum = self.sums.get(sum)?;
         let mass = sum.mass().map(|(mass, _)| self.masses[mass]).filter(|mass| mass.softmax.is_none());

@@ -1,7 +1,8 @@
 //! Statistics of a batch: sums over the pixels of a sample, per class.
 //!
-//! A cube takes a run of pixels of one sample, a unit a few of them. Every sum is kept as two numbers, the second being what the
-//! first has lost to rounding: in a unit, over the units of a cube, and over the cubes of a sample, always in the same order.
+//! A cube takes a run of pixels of one sample, a unit a few of them. Every sum is kept as two
+//! numbers, the second being what the first has lost to rounding: in a unit, over the units of a
+//! cube, and over the cubes of a sample, always in the same order.
 
 use burn_cubecl::cubecl::{self, prelude::*};
 
@@ -18,7 +19,8 @@ const PER_UNIT: usize = 16;
 /// Pixels of a cube.
 pub(super) const PER_CUBE: usize = UNITS * PER_UNIT;
 
-/// Statistics that a cube adds up at a time: what fits into the memory that its units share, on any device.
+/// Statistics that a cube adds up at a time: what fits into the memory that its units share, on any
+/// device.
 const AT_A_TIME: usize = 4;
 
 /// No summand is larger, so that a sum of fewer than 3·10⁸ of them cannot overflow on the way.
@@ -39,7 +41,8 @@ fn saturated(x: f32) -> f32 {
     select(x < -LARGEST_SUM, -LARGEST_SUM, x)
 }
 
-/// Adds up `count` sums of all units of a cube: they end up with the first unit. A loop at run time: compilers take long over barriers.
+/// Adds up `count` sums of all units of a cube: they end up with the first unit. A loop at run
+/// time: compilers take long over barriers.
 #[cube]
 fn add_units(high: &mut Shared<[f32]>, low: &mut Shared<[f32]>, #[comptime] count: usize) {
     let unit = UNIT_POS as usize;
@@ -79,7 +82,8 @@ pub(super) fn sum_pixels<F: Float, I: Int>(
         let unit = UNIT_POS as usize;
         let (n, cube) = (CUBE_POS / cubes, CUBE_POS % cubes);
         let start = cube * PER_CUBE + unit;
-        // How many pixels it is, is known at run time alone: compilers would unroll the loops over them, which takes them long.
+        // How many pixels it is, is known at run time alone: compilers would unroll the loops over
+        // them, which takes them long.
         let mut own = 0usize;
         if start < pixels {
             own = (pixels - start + (UNITS - 1)) / UNITS;
@@ -175,8 +179,8 @@ pub(super) fn sum_pixels<F: Float, I: Int>(
     }
 }
 
-/// Sums over the cubes of each sample: `[N, statistics, K, cubes, 2]` to `[N, 1 or 2, statistics, K]`. From `first_logarithm` on
-/// statistics saturate.
+/// Sums over the cubes of each sample: `[N, statistics, K, cubes, 2]` to
+/// `[N, 1 or 2, statistics, K]`. From `first_logarithm` on statistics saturate.
 #[cube(launch, address_type = "dynamic")]
 pub(super) fn sum_cubes(
     partial: &Tensor<f32>,

@@ -23,8 +23,9 @@ use crate::table::{Table, decimal, fine};
 /// Evaluate a loss on arrays from .npy files, term by term and class by class
 ///
 /// Logits have the shape [N, K, *spatial] and are float16, float32 or float64. The target is either
-/// labels [N, *spatial] of any integer type, or soft targets [N, K, *spatial] of a float type. The loss
-/// is computed in the type of the logits unless --dtype says otherwise: float64 logits in float64.
+/// labels [N, *spatial] of any integer type, or soft targets [N, K, *spatial] of a float type. The
+/// loss is computed in the type of the logits unless --dtype says otherwise: float64 logits in
+/// float64.
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 #[command(after_help = "Examples:
@@ -45,7 +46,8 @@ pub(crate) struct EvalArgs {
     /// Array of pixel weights >= 0, [N, *spatial]
     #[arg(long, value_name = "W.npy")]
     weights: Option<PathBuf>,
-    /// Distance of neighbouring pixels along each spatial axis, for losses of distances [default: 1]
+    /// Distance of neighbouring pixels along each spatial axis, for losses of distances [default:
+    /// 1]
     #[arg(long, value_name = "D,H,W", value_delimiter = ',')]
     spacing: Vec<f64>,
     /// Array that the loss reads under a name, [N, K, *spatial] or [N, 1, *spatial], such as
@@ -58,7 +60,8 @@ pub(crate) struct EvalArgs {
     /// Device of the backend tch: cpu or cuda:N
     #[arg(long, value_name = "DEVICE", default_value_t = DeviceArg::Cpu)]
     device: DeviceArg,
-    /// How logits become probabilities; one channel needs sigmoid [default: what SPEC says, else softmax]
+    /// How logits become probabilities; one channel needs sigmoid [default: what SPEC says, else
+    /// softmax]
     #[arg(long, value_enum)]
     activation: Option<ActivationArg>,
     /// A label whose pixels do not count; may be given more than once
@@ -67,7 +70,8 @@ pub(crate) struct EvalArgs {
     /// The type that logits are converted to before anything is computed
     #[arg(long, value_enum, default_value_t = Dtype::Keep)]
     dtype: Dtype,
-    /// Write the gradient of the total by the logits to this file (float64 if computed so, else float32)
+    /// Write the gradient of the total by the logits to this file (float64 if computed so, else
+    /// float32)
     #[arg(long, value_name = "G.npy")]
     grad: Option<PathBuf>,
     /// Print JSON
@@ -267,7 +271,8 @@ impl EvalArgs {
         output::check_writable(grad)
     }
 
-    /// Says of a logit that became infinite only by its conversion that it did, and names the file of any other refusal.
+    /// Says of a logit that became infinite only by its conversion that it did, and names the file
+    /// of any other refusal.
     fn beyond(&self, dtype: Dtype, logits: &Array, error: CliError) -> CliError {
         if let CliError::Loss(LossError::NonFiniteLogit { position, .. }) = &error {
             let logit = logits.floats().get(position.as_slice()).copied().filter(|logit| logit.is_finite());

@@ -1,6 +1,7 @@
 //! Pixels that plots and photographs are drawn on.
 //!
-//! Text is set here with a font that comes with the program: not every machine has one, and plotters loses the space beside letters.
+//! Text is set here with a font that comes with the program: not every machine has one, and
+//! plotters loses the space beside letters.
 
 use std::convert::Infallible;
 use std::path::Path;
@@ -56,7 +57,8 @@ impl Canvas {
         Brush(self).into_drawing_area()
     }
 
-    /// Half as wide and high, each pixel the mean of four: what was drawn with hard edges becomes smooth.
+    /// Half as wide and high, each pixel the mean of four: what was drawn with hard edges becomes
+    /// smooth.
     pub(crate) fn halved(&self) -> Self {
         let (width, height) = (self.width / 2, self.height / 2);
         let row = 3 * self.width as usize;

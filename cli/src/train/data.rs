@@ -85,10 +85,11 @@ pub(crate) struct Batch {
     pub(crate) labels: Vec<i32>,
 }
 
-/// Draws random patches: every image equally often, any place equally likely, turned and mirrored at random.
+/// Draws random patches: every image equally often, any place equally likely, turned and mirrored
+/// at random.
 ///
-/// Places are drawn without regard to what they show. Crops centred on rare classes would change the very proportions whose
-/// bias a loss is chosen for.
+/// Places are drawn without regard to what they show. Crops centred on rare classes would change
+/// the very proportions whose bias a loss is chosen for.
 pub(crate) struct Sampler<'a> {
     pictures: &'a [Picture],
     patch: usize,
@@ -136,7 +137,8 @@ impl<'a> Sampler<'a> {
         batch.labels.extend(labels.iter().map(|&label| i32::from(label)));
     }
 
-    /// A random place, tried again a few times where little of it is valid (outside a camera's field of view).
+    /// A random place, tried again a few times where little of it is valid (outside a camera's
+    /// field of view).
     fn corner(&mut self, picture: &Picture) -> [isize; 2] {
         const TRIES: usize = 10;
         let mut corner = [0; 2];

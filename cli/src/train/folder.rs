@@ -12,7 +12,8 @@ use ndarray::Array2;
 use super::data::{Dataset, IGNORED, MOST_CLASSES, Picture};
 use crate::error::CliError;
 
-/// Reads `train/` and `test/` where they are, else the folder itself, whose last quarter by name is held out.
+/// Reads `train/` and `test/` where they are, else the folder itself, whose last quarter by name is
+/// held out.
 pub(crate) fn dataset(folder: &Path) -> Result<Dataset, CliError> {
     let refuse = |reason: &str| CliError::Folder { path: folder.to_path_buf(), reason: reason.into() };
     if !folder.is_dir() {
@@ -90,7 +91,8 @@ fn grey(path: &Path) -> Result<Array2<u8>, CliError> {
     let unreadable = |error: ImageError| refuse(format!("not a readable PNG: {error}"));
     let kind = kind(&bytes);
     let decoder = PngDecoder::new(Cursor::new(bytes)).map_err(unreadable)?;
-    // Asked of the file itself: decoding stretches fewer bits to the whole range, which would change class indices.
+    // Asked of the file itself: decoding stretches fewer bits to the whole range, which would
+    // change class indices.
     if let Some(kind) = kind {
         return Err(refuse(format!("must be 8-bit grey, found {kind}")));
     }

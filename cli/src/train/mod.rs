@@ -30,12 +30,12 @@ use crate::output::{self, Console};
 
 /// Train a small U-Net and watch what each part of the loss does
 ///
-/// Without --data, images of small bright lesions are made up. With it, pairs of NAME_image.png (8-bit
-/// grey) and NAME_label.png (8-bit class index, 255 = ignored) are read from FOLDER/train and FOLDER/test,
-/// or from FOLDER itself, whose last quarter by name is held out to validate with.
+/// Without --data, images of small bright lesions are made up. With it, pairs of NAME_image.png
+/// (8-bit grey) and NAME_label.png (8-bit class index, 255 = ignored) are read from FOLDER/train
+/// and FOLDER/test, or from FOLDER itself, whose last quarter by name is held out to validate with.
 ///
-/// DIR receives metrics.csv, metrics.png, pictures.png, model.bpk (weights, in Burn's own format) and
-/// run.json. Ctrl-C ends the run early and saves the same.
+/// DIR receives metrics.csv, metrics.png, pictures.png, model.bpk (weights, in Burn's own format)
+/// and run.json. Ctrl-C ends the run early and saves the same.
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 #[command(after_help = "Examples:
@@ -276,7 +276,8 @@ fn conclude(out: &Path, dataset: &Dataset, outcome: &Outcome, saved: &[&str], co
     Ok(())
 }
 
-/// Reading numbers out of a tensor does not fail on the CPU; if it does, it is said rather than panicked about.
+/// Reading numbers out of a tensor does not fail on the CPU; if it does, it is said rather than
+/// panicked about.
 fn read_failure(error: TensorReadError) -> CliError {
     CliError::Tensor(error.to_string())
 }

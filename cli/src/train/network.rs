@@ -16,8 +16,8 @@ pub(crate) const GROUP: usize = 4;
 
 /// A U-Net of three levels with `width`, 2 `width` and 4 `width` channels.
 ///
-/// Coarse features are narrowed before they are enlarged, and added to the fine ones rather than put beside them: a convolution
-/// over both would take half of the time of a step on a CPU.
+/// Coarse features are narrowed before they are enlarged, and added to the fine ones rather than
+/// put beside them: a convolution over both would take half of the time of a step on a CPU.
 #[derive(Module, Debug)]
 pub(crate) struct UNet {
     fine_in: Block,

@@ -73,8 +73,8 @@ fn draw(area: &Area, loss: &str, origin: &str, history: &[EpochRecord]) -> Drawn
     panel(&panels[0], "Ground-truth matching parts and the total, training", linear(&matching), &number, &matching)?;
     panel(&panels[1], "Region-size parts, training", linear(&sizes), &number, &sizes)?;
     panel(&panels[2], "Dice on the validation images", 0.0..1.02, &number, &dice)?;
-    // Classes of a tenth of a percent and of ninety percent have to be seen together; what is far below the
-    // rarest class lies on the lower edge.
+    // Classes of a tenth of a percent and of ninety percent have to be seen together; what is far
+    // below the rarest class lies on the lower edge.
     let rarest = first.classes.iter().map(|c| c.target).filter(|&t| t > 0.0).fold(1.0, f64::min);
     let floor = (rarest / 10.0).max(1e-6);
     areas.iter_mut().flat_map(|s| &mut s.values).for_each(|v| *v = v.max(floor));

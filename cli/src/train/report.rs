@@ -49,7 +49,8 @@ impl EpochTable {
         Self { epochs, columns }
     }
 
-    /// What stands above the epochs: headings, and the true areas in the same columns as the predicted ones.
+    /// What stands above the epochs: headings, and the true areas in the same columns as the
+    /// predicted ones.
     pub(crate) fn heading(&self) -> [String; 3] {
         let headings = self.columns.iter().map(|c| format!("{:^1$}", c.heading, width(c))).collect();
         let cells = |of: fn(&Column) -> &[String]| self.columns.iter().map(|c| join(of(c), c)).collect();

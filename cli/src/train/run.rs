@@ -171,7 +171,8 @@ pub(crate) fn train(
 }
 
 impl Settings {
-    /// The learning rate rises over the first twentieth of the run and falls along a cosine to a hundredth.
+    /// The learning rate rises over the first twentieth of the run and falls along a cosine to a
+    /// hundredth.
     fn rate(&self, step: usize) -> f64 {
         let total = (self.epochs * self.steps) as f64;
         let done = (step as f64 + 1.0) / total;

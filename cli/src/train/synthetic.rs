@@ -1,4 +1,5 @@
-//! Images of small bright lesions, made up: a few percent of the pixels, among things that look like them.
+//! Images of small bright lesions, made up: a few percent of the pixels, among things that look
+//! like them.
 
 use std::f32::consts::TAU;
 
@@ -11,7 +12,8 @@ use super::data::{Dataset, Picture};
 /// Side of an image.
 const SIDE: usize = 64;
 
-/// So many images to train on, and a quarter as many to validate with. Image number i depends on the seed and on i alone.
+/// So many images to train on, and a quarter as many to validate with. Image number i depends on
+/// the seed and on i alone.
 pub(crate) fn dataset(images: usize, seed: u64) -> Dataset {
     let validation = images.div_ceil(4);
     let make = |stream: u64, kind: &str, i: usize| lesions(format!("{kind} {}", i + 1), seed, stream + i as u64);

@@ -1,5 +1,5 @@
-//! A backend on plain `Vec<f64>`, as slow and as short as it can be: what [`loss_core::Passes`] asks
-//! for, and nothing else.
+//! A backend on plain `Vec<f64>`, as slow and as short as it can be: what [`loss_core::Passes`]
+//! asks for, and nothing else.
 
 use loss_core::backend::{Pixels, Table, derive};
 use loss_core::{
@@ -152,7 +152,8 @@ fn sigmoid(x: f64) -> f64 {
 }
 
 impl Pixel {
-    /// Differences to the largest logit, and the sum of their exponentials but for the largest's own.
+    /// Differences to the largest logit, and the sum of their exponentials but for the largest's
+    /// own.
     fn shifted(&self, tau: f64) -> (Vec<f64>, f64) {
         let max = self.logit.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let top = self.logit.iter().position(|z| *z == max).unwrap_or(0);
@@ -183,7 +184,8 @@ impl Pixel {
         }
     }
 
-    /// What a statistic sums up at this pixel, per class, and how that changes with log p(τ) on its side.
+    /// What a statistic sums up at this pixel, per class, and how that changes with log p(τ) on its
+    /// side.
     fn summands(&self, statistic: &Statistic, map: Option<usize>) -> Vec<(f64, f64)> {
         let Self { share, .. } = self;
         let factor = |k: usize| {
@@ -222,7 +224,8 @@ impl Pixel {
         }
     }
 
-    /// Adds Σ_k g_k · ∂log p_k(τ)/∂z to a gradient, where g is the derivative for log p(τ) on a side.
+    /// Adds Σ_k g_k · ∂log p_k(τ)/∂z to a gradient, where g is the derivative for log p(τ) on a
+    /// side.
     fn add_gradient(&self, g: &[f64], Probability { activation, temperature, side }: Probability, out: &mut [f64]) {
         let tau = sign(side) * temperature.value();
         if activation == Activation::Sigmoid {

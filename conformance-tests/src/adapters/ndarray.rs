@@ -9,7 +9,8 @@ use crate::{Adapter, Dtype, Input, InputMap, Labels, Output, parts_of};
 /// `backend-ndarray`.
 pub struct Ndarray;
 
-/// An array of a shape; `strided` stores it with reversed axes, so that the view of the right shape is not row-major.
+/// An array of a shape; `strided` stores it with reversed axes, so that the view of the right shape
+/// is not row-major.
 fn array<T: Clone>(shape: &[usize], values: Vec<T>, strided: bool) -> Result<ArrayD<T>, LossError> {
     let array = ArrayD::from_shape_vec(IxDyn(shape), values).map_err(unfit)?;
     Ok(if strided { array.reversed_axes().as_standard_layout().into_owned().reversed_axes() } else { array })

@@ -54,7 +54,8 @@ fn failed(operation: &'static str) -> impl Fn(TchError) -> LossError {
 
 impl Tch {
     fn logits(&self, input: &Input, dtype: Dtype) -> Result<Tensor, TchError> {
-        // Each rounded once: LibTorch's own conversion of `f64` to half precision goes through `f32`.
+        // Each rounded once: LibTorch's own conversion of `f64` to half precision goes through
+        // `f32`.
         let values: Vec<f64> = input.logits.iter().map(|&z| dtype.round(z)).collect();
         shaped(&Tensor::f_from_slice(&values)?, &input.shape, float(dtype), input.strided, self.device)
     }

@@ -11,8 +11,9 @@ use crate::{Adapter, Dtype, Input};
 
 /// A small scene repeated along its pixels until it holds 10⁸ logits.
 ///
-/// The losses used depend on proportions alone, so that value and parts are those of the small scene, and each pixel's gradient is
-/// that of its original divided by the number of repetitions: the oracle need not see the large one.
+/// The losses used depend on proportions alone, so that value and parts are those of the small
+/// scene, and each pixel's gradient is that of its original divided by the number of repetitions:
+/// the oracle need not see the large one.
 #[derive(Clone, Copy, Debug)]
 pub struct Large {
     /// Pixels.

@@ -1,4 +1,5 @@
-//! Cases as data: losses × situations, each compared with the oracle in total, terms, parts and gradient.
+//! Cases as data: losses × situations, each compared with the oracle in total, terms, parts and
+//! gradient.
 
 mod large;
 mod losses;
@@ -83,8 +84,8 @@ impl Case {
         Reference::new(&oracle::answer(&problem, &self.terms), allowed)
     }
 
-    /// Runs a backend and measures every number against the oracle: the total, value, matching, size and constant of each term,
-    /// and the gradient.
+    /// Runs a backend and measures every number against the oracle: the total, value, matching,
+    /// size and constant of each term, and the gradient.
     ///
     /// # Errors
     /// What the backend reports, in words.

@@ -31,7 +31,8 @@ impl Reference {
         Self { want, scales: Scales { total: total.scale, terms, gradient: *gradient_scale }, allowed }
     }
 
-    /// The same for a backend whose algebra on the sums over K classes is in another type than `f64`.
+    /// The same for a backend whose algebra on the sums over K classes is in another type than
+    /// `f64`.
     pub(super) fn with_algebra_in(self, dtype: crate::Dtype, classes: usize) -> Self {
         Self { allowed: self.allowed.with_algebra_in(dtype, classes), ..self }
     }

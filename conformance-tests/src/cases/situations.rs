@@ -7,7 +7,8 @@ use crate::inputs::numbers;
 use crate::oracle::{HARDEST_PIXELS, SIGNED_DISTANCES, Target};
 use crate::{Dtype, Input, InputMap};
 
-/// An input with a name: shape, activation, what is done to it, and the one type it is for, if it is for one.
+/// An input with a name: shape, activation, what is done to it, and the one type it is for, if it
+/// is for one.
 pub(super) struct Situation {
     pub(super) name: &'static str,
     pub(super) shape: &'static [usize],
@@ -92,7 +93,8 @@ const OF_MAPS: &[Everywhere] = &[
     ("sigmoid/one_channel_given_maps", &[2, 1, 4, 5], SIGMOID, |i| given(i, [1, 1])),
 ];
 
-/// Logits as large as a type allows: a quarter of its largest number; f16, which is computed in a wider type, all of it.
+/// Logits as large as a type allows: a quarter of its largest number; f16, which is computed in a
+/// wider type, all of it.
 const LARGEST: &[(&str, Change, Dtype)] = &[
     ("softmax/largest_f32", largest_f32, Dtype::F32),
     ("softmax/largest_f16", largest_f16, Dtype::F16),

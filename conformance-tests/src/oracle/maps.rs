@@ -1,4 +1,5 @@
-//! Maps: factors of pixels and classes, constants to the gradient. Given, or derived by brute force.
+//! Maps: factors of pixels and classes, constants to the gradient. Given, or derived by brute
+//! force.
 
 use super::options::{Pooling, TopK};
 use super::{Activation, Quantity, World};

@@ -1,7 +1,9 @@
-//! The oracle: every loss once more, written straight from the definitions, in scalar `f64` with compensated sums.
+//! The oracle: every loss once more, written straight from the definitions, in scalar `f64` with
+//! compensated sums.
 //!
-//! It shares no code with what it checks, neither formulas nor activations nor derivatives: its gradient comes from a scalar tape.
-//! Slow on purpose. It is itself checked against hand-computed values and central differences below.
+//! It shares no code with what it checks, neither formulas nor activations nor derivatives: its
+//! gradient comes from a scalar tape. Slow on purpose. It is itself checked against hand-computed
+//! values and central differences below.
 
 mod mapped;
 mod maps;
@@ -128,7 +130,8 @@ struct World<'a> {
     handed_on: Vec<Vec<(Var, f64)>>,
 }
 
-/// A number, and what it is made of: an error of ε in the statistics moves it by up to ε times its scale.
+/// A number, and what it is made of: an error of ε in the statistics moves it by up to ε times its
+/// scale.
 #[derive(Clone, Copy, Debug)]
 pub struct Scaled {
     /// The number.
@@ -147,7 +150,8 @@ pub struct Answer {
     pub terms: Vec<Vec<Scaled>>,
     /// ∂total/∂logits, row-major.
     pub gradient: Vec<f64>,
-    /// What a pixel's gradient is made of, before it cancels over classes: the largest Σ_k τ·p_k·|∂total/∂p_k|, and
+    /// What a pixel's gradient is made of, before it cancels over classes: the largest Σ_k
+    /// τ·p_k·|∂total/∂p_k|, and
     /// |∂total/∂log p_k|, of any pixel; a small p_k counts for as much more as it is less exact.
     pub gradient_scale: f64,
 }
@@ -322,8 +326,9 @@ impl<'a> World<'a> {
     }
 }
 
-/// How much less exact a small probability is than the tolerance has counted: of its roundings, that of the shift and that of the
-/// temperature move an exponent −x by x units each, and so the probability.
+/// How much less exact a small probability is than the tolerance has counted: of its roundings,
+/// that of the shift and that of the temperature move an exponent −x by x units each, and so the
+/// probability.
 fn of_exponent(p: f64) -> f64 {
     if p > 0.0 { 1.0 + 2.0 * (-p.ln() - 1.0).max(0.0) / ROUNDINGS } else { 1.0 }
 }

@@ -1,4 +1,5 @@
-//! A scalar tape: every number with its parents and partial derivatives, sums compensated. Slow and obvious.
+//! A scalar tape: every number with its parents and partial derivatives, sums compensated. Slow and
+//! obvious.
 
 /// A number on the tape.
 pub(super) type Var = usize;

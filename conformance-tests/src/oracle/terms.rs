@@ -260,7 +260,8 @@ fn class_mean(
     world.mean(&rows)
 }
 
-/// −log(score) of a score with this denominator, and its parts: log(denominator / M) is size, −log(numerator at I = T / M) constant.
+/// −log(score) of a score with this denominator, and its parts: log(denominator / M) is size,
+/// −log(numerator at I = T / M) constant.
 fn split(world: &mut World<'_>, score: Var, denominator: Var, covered: [f64; 2], valid: f64) -> [Var; 3] {
     if valid == 0.0 {
         return [world.tape.constant(0.0); 3];
@@ -408,7 +409,8 @@ fn generalized_dice(world: &mut World<'_>, o: &GeneralizedDice) -> Made {
         .into()
 }
 
-/// The given proportion of a class in a sample, or in the batch by valid sizes; and what is left of 1.
+/// The given proportion of a class in a sample, or in the batch by valid sizes; and what is left of
+/// 1.
 fn given(world: &World<'_>, pooling: Pooling, row: usize, k: usize) -> (f64, f64) {
     let at = |n: usize| world.problem.prior.as_ref().map_or(f64::NAN, |prior| prior[n * world.problem.classes + k]);
     let share = match pooling {

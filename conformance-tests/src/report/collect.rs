@@ -21,7 +21,8 @@ pub struct Progress<'a> {
     pub test: &'a str,
 }
 
-/// Runs the selected tests of the suite on the adapters, and compares these with each other; each computes a case once.
+/// Runs the selected tests of the suite on the adapters, and compares these with each other; each
+/// computes a case once.
 ///
 /// # Errors
 /// A ledger that does not read, or that names no test.
@@ -177,7 +178,8 @@ impl<'a> Collection<'a> {
     }
 }
 
-/// The cell of a loss, new where there is none. Cases of a loss follow each other, so it is near the end.
+/// The cell of a loss, new where there is none. Cases of a loss follow each other, so it is near
+/// the end.
 fn cell<'c>(cells: &'c mut Vec<Cell>, about: &About, backend: &str) -> &'c mut Cell {
     let is = |cell: &Cell| cell.loss == about.loss && cell.dtype == about.dtype && cell.backend == backend;
     let at = cells.iter().rposition(is).unwrap_or_else(|| {

@@ -270,7 +270,8 @@ fn section(title: &str, about: &str, content: &str) -> String {
     format!("<section>\n<h2>{title}</h2>\n{about}{content}</section>\n")
 }
 
-/// A table of cells that are markup already; a row's first so many cells are text, the others numbers.
+/// A table of cells that are markup already; a row's first so many cells are text, the others
+/// numbers.
 fn table(headings: &[&str], text: usize, rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let class = |column: usize| if column < text { "" } else { " class=\"number\"" };
     let heading = |(column, heading): (usize, &&str)| format!("<th scope=\"col\"{}>{heading}</th>", class(column));

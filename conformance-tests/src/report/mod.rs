@@ -1,4 +1,5 @@
-//! The suite on several backends as one report, for people ([`html`](Report::html)) and for programs (serde).
+//! The suite on several backends as one report, for people ([`html`](Report::html)) and for
+//! programs (serde).
 
 mod collect;
 mod html;
@@ -168,8 +169,8 @@ fn counted(count: usize, one: &str, several: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { several })
 }
 
-/// How often the tolerance can be halved until an error of so many times what is allowed fails, up to [`HALVINGS`]; `None` where it
-/// fails as it is.
+/// How often the tolerance can be halved until an error of so many times what is allowed fails, up
+/// to [`HALVINGS`]; `None` where it fails as it is.
 #[must_use]
 pub fn halvings(times: f64) -> Option<usize> {
     (0..=HALVINGS).rev().find(|&i| passes(times, i))

@@ -44,7 +44,8 @@ impl Origin {
     }
 }
 
-/// Seconds since 1970 as a date: the Gregorian calendar repeats every 400 years, counted here from a first of March.
+/// Seconds since 1970 as a date: the Gregorian calendar repeats every 400 years, counted here from
+/// a first of March.
 fn utc(seconds: u64) -> String {
     const ERA: u64 = 146_097;
     let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);

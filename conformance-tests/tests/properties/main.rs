@@ -1,6 +1,8 @@
-//! Every identity and bound of the theory, and the symmetries of a loss, as properties of random scenes.
+//! Every identity and bound of the theory, and the symmetries of a loss, as properties of random
+//! scenes.
 //!
-//! The left sides are what `backend-ndarray` reports in `f64`; the right sides are written out here from sums of the oracle.
+//! The left sides are what `backend-ndarray` reports in `f64`; the right sides are written out here
+//! from sums of the oracle.
 
 mod bounds;
 mod identities;

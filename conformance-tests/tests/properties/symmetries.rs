@@ -58,7 +58,8 @@ proptest! {
     fn a_shift_of_all_classes_changes_nothing_under_softmax(scene in scenes(), by in -50.0..50.0f64) {
         let shifted = Scene { logits: scene.logits.iter().map(|z| z + by).collect(), ..scene.clone() };
         let text = "ce + focal(activation=softmax) + dice + l1 + kl + db + log_recall";
-        // Adding the shift rounds the logits to 1e-14, and the temperature of 10 sees ten times that.
+        // Adding the shift rounds the logits to 1e-14, and the temperature of 10 sees ten times
+        // that.
         let (a, b) = (scene.run(text), shifted.run(text));
         prop_assert!((a.total - b.total).abs() <= 1e-11 * a.total.abs().max(1.0), "{} and {}", a.total, b.total);
     }

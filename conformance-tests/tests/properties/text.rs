@@ -93,7 +93,8 @@ proptest! {
         prop_assert_eq!(again.to_string(), printed.clone());
         let through_json: Loss = serde_json::from_str(&serde_json::to_string(&loss).unwrap()).unwrap();
         prop_assert_eq!(&through_json, &loss);
-        // And it computes the same, to the last bit, or is refused in the same words (α under softmax).
+        // And it computes the same, to the last bit, or is refused in the same words (α under
+        // softmax).
         let labels = scene.labels.iter().map(|&label| if label == IGNORED { label } else { label % 2 }).collect();
         let logits = scene.logits[..scene.samples * 2 * scene.pixels].to_vec();
         let two = Scene { classes: 2, logits, labels, ..scene };

@@ -4,15 +4,19 @@ use crate::spec::describe::{Describe, Visitor};
 use crate::term::Term;
 use crate::{Activation, GroundTruthMatching, InsideTruth, LossError, Side};
 
-/// Focal loss: Cross-Entropy in which a pixel counts the less, the better it is predicted: `φ(log p) = −(1−p)^γ log p`.
+/// Focal loss: Cross-Entropy in which a pixel counts the less, the better it is predicted:
+/// `φ(log p) = −(1−p)^γ log p`.
 ///
-/// One-vs-all sigmoid on every channel's logit by default, as in the authors' experiments, whatever the activation of the loss:
-/// the mean over valid pixels, summed over channels, of `α·y·φ(log p) + (1−α)·(1−y)·φ(log(1−p))` (without α, both factors are 1).
-/// Softmax: the mean over valid pixels of `φ(log p_y)`; with class weights c the divisor is `Σ_k c_k T_k`.
+/// One-vs-all sigmoid on every channel's logit by default, as in the authors' experiments, whatever
+/// the activation of the loss: the mean over valid pixels, summed over channels, of
+/// `α·y·φ(log p) + (1−α)·(1−y)·φ(log(1−p))` (without α, both factors are 1). Softmax: the mean over
+/// valid pixels of `φ(log p_y)`; with class weights c the divisor is `Σ_k c_k T_k`.
 ///
-/// Stable for saturated logits: `1−p` is `−expm1(log p)`, so that it does not cancel. Where no pixel is valid it is 0.
+/// Stable for saturated logits: `1−p` is `−expm1(log p)`, so that it does not cancel. Where no
+/// pixel is valid it is 0.
 ///
-/// Source: Lin et al., "Focal Loss for Dense Object Detection", arXiv 1708.02002, equations 4 and 5.
+/// Source: Lin et al., "Focal Loss for Dense Object Detection", arXiv 1708.02002, equations 4 and
+/// 5.
 ///
 /// ```
 /// use loss_core::{Activation, matching, matching::Focal};
@@ -55,7 +59,8 @@ impl Focal {
     /// Weight of the true region against its background, whose weight is `1 − α`. Only for sigmoid.
     ///
     /// # Errors
-    /// [`LossError::OptionOutOfRange`] outside `[0, 1]`; [`LossError::NotForActivation`] under softmax, when the loss meets its logits.
+    /// [`LossError::OptionOutOfRange`] outside `[0, 1]`; [`LossError::NotForActivation`] under
+    /// softmax, when the loss meets its logits.
     pub fn alpha(mut self, alpha: f64) -> Result<Self, LossError> {
         self.alpha = Some(alpha);
         self.check().map(|()| self)

@@ -3,11 +3,14 @@ use crate::LossError;
 use crate::spec::describe::{Describe, Visitor};
 use crate::term::Term;
 
-/// Jaccard (intersection over union): `I/(P + T − I)`, as `1 − score` or `−log(score)`, averaged over classes.
+/// Jaccard (intersection over union): `I/(P + T − I)`, as `1 − score` or `−log(score)`, averaged
+/// over classes.
 ///
-/// Its size part is the logarithm of the union. Pooling, floors and absent classes as for [`Dice`](super::Dice).
+/// Its size part is the logarithm of the union. Pooling, floors and absent classes as for
+/// [`Dice`](super::Dice).
 ///
-/// Source: Rahman and Wang, "Optimizing Intersection-Over-Union in Deep Neural Networks for Image Segmentation", ISVC 2016.
+/// Source: Rahman and Wang, "Optimizing Intersection-Over-Union in Deep Neural Networks for Image
+/// Segmentation", ISVC 2016.
 ///
 /// ```
 /// use loss_core::{Pooling, overlap, overlap::Jaccard};

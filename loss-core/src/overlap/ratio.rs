@@ -1,4 +1,5 @@
-//! What Dice, Tversky, Jaccard and recall share: a ratio of masses per class, its form, its split and its mean.
+//! What Dice, Tversky, Jaccard and recall share: a ratio of masses per class, its form, its split
+//! and its mean.
 
 use crate::expr::{Expr, Regions, Samples, Scalar};
 use crate::options::{AbsentClass, ClassOptions, Form, Pooling, require_smoothing};
@@ -139,8 +140,9 @@ pub(crate) trait Ratio {
         ClassMean::new(values, &score.denominator, &masses.target, &masses.valid, options.absent, &options.classes)
     }
 
-    /// −log(score) = −log(numerator / covered) [matching] + log(denominator / M) [size] − log(covered / M) [constant], where
-    /// `covered` is the numerator at I = T. Where the score is below its floor, the matching part is what remains.
+    /// −log(score) = −log(numerator / covered) [matching] + log(denominator / M) [size] −
+    /// log(covered / M) [constant], where `covered` is the numerator at I = T. Where the score is
+    /// below its floor, the matching part is what remains.
     fn split(&self, regions: &AllRegions) -> Decomposition {
         let masses = self.masses(regions);
         let score = self.smoothed(&masses);

@@ -6,8 +6,8 @@ use crate::{LossError, RegionSizes};
 
 /// Dice's own size bias, by itself: the mean over samples and classes of `log(p̂_k(τ) + t_k + ε)`.
 ///
-/// For ablation: it grows with p̂ whatever the truth is, so it always shrinks regions, and its values are negative. A sample without
-/// a valid pixel contributes 0.
+/// For ablation: it grows with p̂ whatever the truth is, so it always shrinks regions, and its
+/// values are negative. A sample without a valid pixel contributes 0.
 ///
 /// Source: Liu et al., arXiv 2104.08717, section 3.
 ///

@@ -1,4 +1,5 @@
-//! Terms that bias the size of the predicted region, openly. One term a file; what they share is in `proportions`.
+//! Terms that bias the size of the predicted region, openly. One term a file; what they share is in
+//! `proportions`.
 
 mod dice_bias;
 mod kl;

@@ -1,4 +1,5 @@
-//! What the proportion penalties share: p̂(τ) = (P(τ) + ε)/(M + ε) against a target proportion, and how it is averaged.
+//! What the proportion penalties share: p̂(τ) = (P(τ) + ε)/(M + ε) against a target proportion, and
+//! how it is averaged.
 
 use crate::expr::{Expr, Regions, Samples, Scalar};
 use crate::options::{ClassOptions, Pooling, out_of_range, require};
@@ -15,7 +16,8 @@ pub enum SizeTarget {
     Truth,
     /// One proportion per class, the same for every image; under softmax they sum to 1.
     Prior(Vec<f64>),
-    /// One proportion per sample and class, or one per class for all samples, given with the target at each call.
+    /// One proportion per sample and class, or one per class for all samples, given with the target
+    /// at each call.
     Given,
 }
 
@@ -85,7 +87,8 @@ impl ProportionOptions {
         let valid = self.pooling.samples(sizes.valid_size());
         let of =
             |size: Expr<Regions>| (self.pooling.regions(size) + epsilon) / (valid.clone() + epsilon).max(crate::expr::TINY);
-        // 1 − (size + ε)/(M + ε), from the mass outside: there is no cancelling where nearly all is inside.
+        // 1 − (size + ε)/(M + ε), from the mass outside: there is no cancelling where nearly all is
+        // inside.
         let outside = |size: Expr<Regions>| self.pooling.regions(size) / (valid.clone() + epsilon).max(crate::expr::TINY);
         let predicted_size = sizes.predicted_size(self.temperature);
         // Under softmax a class has no background of its own: the others are in the sum.
@@ -159,8 +162,8 @@ macro_rules! proportion_term {
             /// The proportions wanted.
             ///
             /// # Errors
-            /// [`LossError::OptionOutOfRange`] for a prior outside `[0, 1]`; under softmax, [`LossError::PriorNotDistribution`]
-            /// when the loss is first used.
+            /// [`LossError::OptionOutOfRange`] for a prior outside `[0, 1]`; under softmax,
+            /// [`LossError::PriorNotDistribution`] when the loss is first used.
             pub fn target(mut self, target: super::SizeTarget) -> Result<Self, LossError> {
                 self.options.target = target;
                 $crate::spec::describe::Describe::check(&self).map(|()| self)

@@ -53,7 +53,8 @@ fn tokens(text: &str) -> Result<Vec<(usize, Token)>, LossError> {
         let mut take = |fits: &dyn Fn(char, char) -> bool| {
             let (mut end, mut last) = (start, c);
             while let Some(&(i, c)) = rest.peek() {
-                // The first character fits as well: each kind of word can go on with what it begins with.
+                // The first character fits as well: each kind of word can go on with what it begins
+                // with.
                 if !fits(last, c) {
                     break;
                 }
@@ -224,7 +225,8 @@ impl Parser<'_> {
         Schedule::grow(initial, factor, every, cap)
     }
 
-    /// The name of what a value is given for, which stands in no other place of a list, with the `=` after it.
+    /// The name of what a value is given for, which stands in no other place of a list, with the
+    /// `=` after it.
     fn key(&mut self, expected: &'static str, given: &mut Vec<String>) -> Result<String, LossError> {
         let start = self.at;
         let name = self.name(expected)?;

@@ -1,4 +1,5 @@
-//! Losses as text: every term's name and options, listed once and used for reading, writing and documentation.
+//! Losses as text: every term's name and options, listed once and used for reading, writing and
+//! documentation.
 
 pub(crate) mod describe;
 mod grammar;
@@ -10,8 +11,8 @@ pub use describe::{Describe, OptionDoc, Visitor, text_of};
 pub use value::{OptionValue, Value};
 pub use vocabulary::{TermDoc, Vocabulary, catalogue};
 
-/// The fourteen configurations of the authors' experiments: name and text. The names are texts themselves: `"CE+LogDice"` reads
-/// as `ce + log_dice`.
+/// The fourteen configurations of the authors' experiments: name and text. The names are texts
+/// themselves: `"CE+LogDice"` reads as `ce + log_dice`.
 pub const PRESETS: [(&str, &str); 14] = [
     ("CE", "ce"),
     ("CE+L1", "ce + l1"),
