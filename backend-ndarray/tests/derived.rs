@@ -166,7 +166,7 @@ fn a_map_of_the_whole_is_not_made_of_parts() {
     let error = add(&mut tiles, 3..6).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the map `signed_distances` is made of whole samples, not of its parts; \
+        "the map `signed_distances[1]` is made of whole samples, not of its parts; \
          give `signed_distances` with the target of each part"
     );
     // A ranking of the batch is none of a machine's samples.

@@ -228,7 +228,7 @@ const FAULTS: &[(&str, Faulty, &str)] = &[
     (
         "the hardest of the batch, not of each sample",
         asks(|loss, input| (rewritten(&loss, "pooling=sample", "pooling=batch"), input)),
-        "topk(fraction=0.3, pooling=sample)/softmax/2d/f64",
+        "topk(fraction=0.3, pooling=sample)/softmax/ignored/f64",
     ),
     (
         "parts of a term that has no exact split",

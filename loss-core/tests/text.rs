@@ -106,7 +106,7 @@ fn mistakes_are_named() {
         ("ce + logdise", "unknown loss `logdise`; did you mean `log_dice`?"),
         (
             "zzzzzzzz",
-            "unknown loss `zzzzzzzz`; known are ce, focal, log_recall, l1, kl, db, dice, gdice, tversky, jaccard, cross_entropy, \
+            "unknown loss `zzzzzzzz`; known are ce, focal, topk, log_recall, l1, kl, db, dice, gdice, tversky, jaccard, boundary, cross_entropy, \
              dice_bias, log_dice, generalized_dice",
         ),
         ("dice(smoth_numerator=1)", "dice has no option `smoth_numerator`; did you mean `smooth_numerator`?"),
@@ -306,7 +306,7 @@ fn every_label_can_be_ignored_in_text() {
 
 #[test]
 fn the_catalogue_lists_defaults_that_read() {
-    let names = ["ce", "focal", "log_recall", "l1", "kl", "db", "dice", "gdice", "tversky", "jaccard"];
+    let names = ["ce", "focal", "topk", "log_recall", "l1", "kl", "db", "dice", "gdice", "tversky", "jaccard", "boundary"];
     assert!(catalogue().iter().map(|term| term.name).eq(names));
     for term in catalogue() {
         let loss = parse(term.name);

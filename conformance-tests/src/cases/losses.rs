@@ -205,6 +205,7 @@ fn with_maps() -> Vec<Both> {
     let alone = |text, three, term| Both { text, terms: vec![(1.0, term)], three };
     vec![
         alone("boundary", false, boundary(Boundary::default())),
+        alone("boundary(classes=all)", true, boundary(Boundary { classes: Some(vec![0, 1, 2]), ..Default::default() })),
         alone("boundary(pooling=sample)", false, boundary(Boundary { pooling: sample, ..Default::default() })),
         alone(
             "boundary(classes=[0, 2], class_weights=[0.2, 1, 3])",

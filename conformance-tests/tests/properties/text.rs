@@ -37,6 +37,7 @@ fn value(term: &str, option: &str) -> BoxedStrategy<String> {
         "squared" | "background" => word(&["true", "false"]),
         "target" => word(&["truth", "[0.25, 0.75]", "[1, 0]"]),
         "temperature" => number(0.5, 20.0),
+        "fraction" => number(0.01, 1.0),
         "gamma" => number(0.0, 5.0),
         "beta" => number(0.1, 2.0),
         "alpha" if term == "tversky" => number(0.1, 2.0),

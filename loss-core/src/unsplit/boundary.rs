@@ -32,7 +32,7 @@ use crate::{Activation, AllRegions, LossError, Map, TargetKind, Temperature, Uns
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Boundary {
-    classes: Foreground,
+    classes: Chosen,
     class_weights: Option<Vec<f64>>,
     pooling: Pooling,
     activation: Option<Activation>,
@@ -40,30 +40,43 @@ pub struct Boundary {
 
 /// The classes of a term that leaves the background out unless asked otherwise.
 #[derive(Clone, Debug, PartialEq)]
-struct Foreground(Option<Vec<usize>>);
+enum Chosen {
+    Foreground,
+    All,
+    Only(Vec<usize>),
+}
 
-impl OptionValue for Foreground {
-    const EXPECTED: &'static str = "foreground or a list of class indices, [1, 2, ..]";
+impl OptionValue for Chosen {
+    const EXPECTED: &'static str = "foreground, all or a list of class indices, [1, 2, ..]";
     fn write(&self) -> Value {
-        if self.0.is_none() { Value::Word("foreground".into()) } else { self.0.write() }
+        match self {
+            Self::Foreground => Value::Word("foreground".into()),
+            Self::All => Value::Word("all".into()),
+            Self::Only(classes) => Some(classes.clone()).write(),
+        }
     }
     fn read(value: &Value) -> Option<Self> {
         match value {
-            Value::Word(word) if word == "foreground" => Some(Self(None)),
-            Value::List(_) => Option::<Vec<usize>>::read(value).map(Self),
-            _ => None,
+            Value::Word(word) if word == "foreground" => Some(Self::Foreground),
+            _ => Option::<Vec<usize>>::read(value).map(|classes| classes.map_or(Self::All, Self::Only)),
         }
     }
 }
 
-/// All classes but the background's; the one channel of two classes.
-fn foreground(classes: usize) -> Vec<usize> {
-    (usize::from(classes > 1)..classes).collect()
+impl Chosen {
+    /// The foreground is all classes but the first; the one channel of two classes.
+    fn of(&self, classes: usize) -> Vec<usize> {
+        match self {
+            Self::Foreground => (usize::from(classes > 1)..classes).collect(),
+            Self::All => (0..classes).collect(),
+            Self::Only(only) => only.clone(),
+        }
+    }
 }
 
 impl Default for Boundary {
     fn default() -> Self {
-        Self { classes: Foreground(None), class_weights: None, pooling: Pooling::Batch, activation: None }
+        Self { classes: Chosen::Foreground, class_weights: None, pooling: Pooling::Batch, activation: None }
     }
 }
 
@@ -80,8 +93,14 @@ impl Boundary {
     /// [`LossError::OptionOutOfRange`] for an empty or repeating list; [`LossError::ClassIndex`]
     /// when the loss meets its logits.
     pub fn classes(mut self, classes: &[usize]) -> Result<Self, LossError> {
-        self.classes = Foreground(Some(classes.to_vec()));
+        self.classes = Chosen::Only(classes.to_vec());
         self.check().map(|()| self)
+    }
+
+    /// All classes, the background among them: `classes=all`.
+    #[must_use]
+    pub fn all_classes(self) -> Self {
+        Self { classes: Chosen::All, ..self }
     }
 
     /// One weight ≥ 0 per class.
@@ -96,8 +115,8 @@ impl Boundary {
 
     fn contributions(&self, regions: &AllRegions) -> Expr<Regions> {
         let regions = regions.under(self.activation);
-        let map = Map::derived(SignedDistances { classes: self.classes.0.clone() });
-        let classes = self.classes.0.clone().unwrap_or_else(|| foreground(regions.classes()));
+        let classes = self.classes.of(regions.classes());
+        let map = Map::derived(SignedDistances { classes: classes.clone() });
         let weights = self.class_weights.as_deref().map_or_else(|| Expr::constant(1.0), Expr::classes);
         let mass = regions.sizes().times(&map).predicted_size(Temperature::ONE);
         (weights * class_indicator(&classes) * mass).ratio(&self.pooling.samples(regions.sizes().valid_size()))
@@ -131,7 +150,8 @@ impl Describe for Boundary {
     }
 
     fn check(&self) -> Result<(), LossError> {
-        ClassOptions { only: self.classes.0.clone(), weights: self.class_weights.clone() }.check(Self::NAME)
+        let only = if let Chosen::Only(only) = &self.classes { Some(only.clone()) } else { None };
+        ClassOptions { only, weights: self.class_weights.clone() }.check(Self::NAME)
     }
 
     fn into_term(self) -> Term {
@@ -143,10 +163,10 @@ impl Describe for Boundary {
 /// each class: the distance to the true region, and inside it 1 minus the distance to its outside.
 ///
 /// Labels on one to three spatial axes; ignored pixels belong to neither side.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct SignedDistances {
-    /// The classes that it is made for; 0 elsewhere. `None`: all foreground classes.
-    pub classes: Option<Vec<usize>>,
+    /// The classes that it is made for; it is 0 elsewhere.
+    pub classes: Vec<usize>,
 }
 
 impl Derive for SignedDistances {
@@ -155,7 +175,7 @@ impl Derive for SignedDistances {
     }
 
     fn id(&self) -> String {
-        self.classes.as_ref().map_or_else(|| self.name().to_owned(), |classes| format!("{}{classes:?}", self.name()))
+        format!("{}{:?}", self.name(), self.classes)
     }
 
     fn channels(&self, classes: usize) -> usize {
@@ -173,10 +193,9 @@ impl Derive for SignedDistances {
             let got = format!("{} spatial axes", spatial.len());
             return unsupported("signed distances", got, "one to three spatial axes, [N, K, D, H, W] at most");
         }
-        let classes = self.classes.clone().unwrap_or_else(|| foreground(view.classes()));
         for (i, out) in out.chunks_mut(pixels.max(1)).enumerate() {
             let (n, k) = (i / view.classes(), i % view.classes());
-            if !classes.contains(&k) {
+            if !self.classes.contains(&k) {
                 out.fill(0.0);
                 continue;
             }
