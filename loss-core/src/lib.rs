@@ -9,7 +9,7 @@
 //!
 //! Every term is an [expression](expr::Expr) over a handful of [statistics](Statistic) per sample
 //! and class. From that follow its gradient, the [plan](Plan) of what a backend must sum up, and
-//! its evaluation on any [backend](Backend). No tensor library is needed here: add `segloss` with a
+//! its evaluation on any [`backend`]. No tensor library is needed here: add `segloss` with a
 //! backend feature to compute with arrays.
 //!
 //! ```

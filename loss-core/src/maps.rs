@@ -246,7 +246,7 @@ impl<'a> View<'a> {
             Activation::Sigmoid => {
                 for z in out {
                     let x = if side == Side::Background { -*z } else { *z };
-                    *z = x.min(0.0) - (-x.abs()).exp().ln_1p() + (x - x);
+                    *z = x.min(0.0) - (-x.abs()).exp().ln_1p();
                 }
             }
         }
@@ -264,11 +264,11 @@ pub fn derive(map: &Map, pixels: &dyn Pixels) -> Result<Vec<f32>, LossError> {
 /// What fills the map of one sample.
 pub type FillSample<'a> = dyn Fn(usize, &mut [f32]) -> Result<(), LossError> + Sync + 'a;
 
-/// [`derive`] with the samples' maps filled by the caller's loop, which may use threads: it is
+/// [`derive()`] with the samples' maps filled by the caller's loop, which may use threads: it is
 /// handed the length of a sample's map, all maps, and what fills one.
 ///
 /// # Errors
-/// As [`derive`].
+/// As [`derive()`].
 pub fn derive_with(
     map: &Map,
     pixels: &dyn Pixels,
