@@ -1,6 +1,6 @@
 //! Logits and labels in memory, and what is done to them.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 
 use backend_ndarray::{Element, NdarrayLoss, Target};
 use conformance_tests::inputs::numbers;
@@ -142,7 +142,7 @@ impl<E: Element> Slot<E> {
         let target = (loss_kernels::Target::Labels(labels), shape);
         let problem = Problem::new(self.logits.shape(), target, None, loss.ignored(), loss.activation())?;
         let kernels: Cpu<'_, _> = Cpu::new(logits, problem, None);
-        let mut call = Remembering { kernels, statistics: OnceLock::new() };
+        let mut call = Remembering { kernels, statistics: Mutex::default() };
         let mut pass = || loss.value_on(&mut call, Some(&mut *out)).map(|value| value.total);
         pass()?;
         let result = f(&mut pass);
@@ -154,7 +154,7 @@ impl<E: Element> Slot<E> {
 /// The kernels, with statistics that are taken once: what is left is the gradient's pass, and the formulas on [N, K] numbers.
 struct Remembering<'a, E> {
     kernels: Cpu<'a, E>,
-    statistics: OnceLock<Vec<Table>>,
+    statistics: Mutex<Vec<(Plan, Vec<Table>)>>,
 }
 
 impl<E: Element> Passes for Remembering<'_, E> {
@@ -169,11 +169,13 @@ impl<E: Element> Passes for Remembering<'_, E> {
     }
 
     fn statistics(&self, plan: &Plan) -> Result<Vec<Table>, LossError> {
-        if let Some(known) = self.statistics.get() {
-            return Ok(known.clone());
+        let mut known = self.statistics.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, tables)) = known.iter().find(|(of, _)| of == plan) {
+            return Ok(tables.clone());
         }
-        let found = self.kernels.statistics(plan)?;
-        Ok(self.statistics.get_or_init(|| found).clone())
+        let tables = self.kernels.statistics(plan)?;
+        known.push((plan.clone(), tables.clone()));
+        Ok(tables)
     }
 
     fn logit_gradient(&self, plan: &Plan, upstream: &[Option<Table>], gradient: &mut [E]) -> Result<(), LossError> {
@@ -200,6 +202,10 @@ mod tests {
         let again = slot.with_gradient_pass(&loss, |pass| pass()).unwrap().unwrap();
         assert_eq!(again, value);
         assert_eq!(*slot.spare(), whole);
+        // Where the derivatives are known before the logits are read.
+        let ce: Loss = "ce".parse().unwrap();
+        let value = slot.value(&ce).unwrap();
+        assert_eq!(slot.with_gradient_pass(&ce, |pass| pass()).unwrap().unwrap(), value);
         slot.copy();
         assert_eq!(slot.spare, Some(slot.logits.clone()));
     }
