@@ -1,4 +1,4 @@
-//! How logits become probabilities.
+//! How logits become probabilities, and of what.
 
 use std::fmt::{Display, Formatter, Result};
 
@@ -19,4 +19,13 @@ impl Display for Activation {
             Self::Sigmoid => "sigmoid",
         })
     }
+}
+
+/// Which part of a two-class problem: only sigmoid channels have a background of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The class itself: p, y.
+    Region,
+    /// What is not the class: 1 − p, 1 − y (sigmoid).
+    Background,
 }

@@ -2,12 +2,13 @@
 //! programs and maps.
 
 use crate::LossError;
+pub use crate::activation::Side;
 pub use crate::expr::{Algebra, HostAlgebra, Op, PixelFunction, PixelStep, Table};
 pub use crate::geometry::{Geometry, TargetKind};
 pub use crate::maps::{FillSample, Pixels, View, derive, derive_with};
 pub use crate::plan::Plan;
 pub use crate::program::{Detail, Inputs, Program};
-pub use crate::statistics::{Side, Statistic};
+pub use crate::statistics::Statistic;
 
 /// How a loss is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

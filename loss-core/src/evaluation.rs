@@ -2,8 +2,7 @@
 
 use serde::Serialize;
 
-use crate::expr::Table;
-use crate::{AbsentClass, Detail, Inputs, Loss, LossError, Passes, Role, SplitOf};
+use crate::{AbsentClass, Role, SplitOf};
 
 /// The value of a loss with what explains it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -97,61 +96,5 @@ impl RegionReport {
         let exists = f64::from(u8::from(target + predicted > 0.0));
         let dice = AbsentClass::SkipEmpty.score(dice, exists, target).unwrap_or(f64::NAN);
         Self { class, target, predicted, dice }
-    }
-}
-
-impl Loss {
-    /// Value of the loss with its parts, on a backend that keeps its small arrays on the host.
-    ///
-    /// # Errors
-    /// Where the loss does not fit classes or activation: [`LossError::NoTerms`],
-    /// [`LossError::Weight`], [`LossError::ClassCount`], [`LossError::ClassIndex`],
-    /// [`LossError::NotForActivation`], [`LossError::PriorNotDistribution`]. Where a prior or a map
-    /// is missing or does not fit: [`LossError::MissingPrior`], [`LossError::MissingMap`],
-    /// [`LossError::GivenPriorShape`], [`LossError::ValueOutOfRange`]. What [`Passes::statistics`]
-    /// reports of logits and target, such as [`LossError::LabelOutOfRange`] and
-    /// [`LossError::NonFiniteLogit`]. What a term, or a derived map, refuses.
-    pub fn evaluate_on<P: Passes + ?Sized>(&self, call: &mut P) -> Result<Evaluation, LossError> {
-        let program = self.program(call.geometry().classes, Detail::Parts)?;
-        call.derive(program.plan())?;
-        program.evaluate(&call.statistics(program.plan())?, &self.inputs_of(call))
-    }
-
-    /// Total and values of the terms; and, written to `gradient` where one is given, the gradient
-    /// of the total.
-    ///
-    /// # Errors
-    /// As [`Loss::evaluate_on`].
-    pub fn value_on<P: Passes + ?Sized>(
-        &self,
-        call: &mut P,
-        gradient: Option<&mut P::Gradient>,
-    ) -> Result<Evaluation, LossError> {
-        let program = self.program(call.geometry().classes, Detail::Total)?;
-        call.derive(program.plan())?;
-        let inputs = self.inputs_of(call);
-        let statistics = program.read_on(call, program.plan(), &inputs, gradient)?;
-        program.evaluate(&statistics, &inputs)
-    }
-
-    /// Each term per sample and class before its reduction, where it has such a form; one row where
-    /// it is pooled over the batch.
-    ///
-    /// # Errors
-    /// As [`Loss::evaluate_on`].
-    pub fn elements_on<P: Passes + ?Sized>(&self, call: &mut P) -> Result<Vec<Option<Table>>, LossError> {
-        let program = self.program(call.geometry().classes, Detail::Parts)?;
-        call.derive(program.plan())?;
-        program.elements(&call.statistics(program.plan())?, &self.inputs_of(call))
-    }
-
-    fn inputs_of<P: Passes + ?Sized>(&self, call: &P) -> Inputs {
-        self.inputs(call.geometry().samples, call.prior().cloned())
-    }
-
-    /// What a program needs beside statistics, at the present epoch.
-    #[must_use]
-    pub fn inputs(&self, samples: usize, prior: Option<Table>) -> Inputs {
-        Inputs { samples, weights: self.weights(), prior }
     }
 }

@@ -1,11 +1,10 @@
-//! A loss ready to run: its expressions in order, the statistics they need, and their derivative.
+//! A loss ready to run: its expressions in order, the statistics they need, and their derivative;
+//! and what they come to on statistics.
 
-use crate::expr::{Algebra, Classes, Expr, HostAlgebra, Index, Leaf, Op, Scalar, Table, Tape};
-use crate::term::WeightedTerm;
-use crate::{
-    Activation, AllRegions, Argument, Decomposition, Evaluation, LossError, Passes, Plan, RegionReport, Split, Statistic,
-    Temperature, TermEvaluation,
-};
+mod compile;
+
+use crate::expr::{Algebra, HostAlgebra, Index, Leaf, Table, Tape};
+use crate::{Evaluation, LossError, Passes, Plan, RegionReport, Statistic, prior};
 
 /// How much a program computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,89 +45,6 @@ pub struct Program {
 }
 
 impl Program {
-    pub(crate) fn new(
-        terms: &[WeightedTerm],
-        classes: usize,
-        activation: Activation,
-        detail: Detail,
-    ) -> Result<Self, LossError> {
-        if terms.is_empty() {
-            return Err(LossError::NoTerms);
-        }
-        let regions = AllRegions::new(activation, classes);
-        let mut tape = Tape::default();
-        let mut push = |e: &Expr<Scalar>| tape.push_node(e.node());
-        let (mut outputs, mut total, mut element_exprs) = (Vec::new(), None, Vec::new());
-        for (i, WeightedTerm { term, .. }) in terms.iter().enumerate() {
-            term.fits(classes, activation)?;
-            let (value, elements) = term.expressions(&regions);
-            let split = if detail == Detail::Total { None } else { term.decompose(&regions) };
-            let weighted = Expr::<Scalar>::leaf(Leaf::Weight(i)) * value.clone();
-            total = Some(total.map_or(weighted.clone(), |total: Expr<Scalar>| total + weighted));
-            outputs.push(TermEvaluation {
-                name: term.name(),
-                role: term.role(),
-                weight: 0.0,
-                value: push(&value),
-                split: split.map(|Decomposition { matching, size, constant, of }| Split {
-                    matching: push(&matching),
-                    size: push(&size),
-                    constant: push(&constant),
-                    of,
-                }),
-            });
-            element_exprs.push(elements);
-        }
-        let total = push(&total.unwrap_or_else(|| Expr::constant(0.0)));
-        let report = (detail == Detail::Parts).then(|| report(&regions).map(|e| tape.push_node(e.node())));
-        let outputs = Evaluation { total, terms: outputs, regions: Vec::new() };
-
-        // The quantity differentiated is Σ seed · output, so that one backward pass serves any of
-        // them.
-        let mut seeded = None;
-        for (i, &output) in outputs.scalars().enumerate() {
-            let seed = tape.push_leaf(Leaf::Seed(i));
-            let product = tape.push(Op::Mul, output, Some(seed));
-            seeded = Some(seeded.map_or(product, |sum| tape.push(Op::Add, sum, Some(product))));
-        }
-        let seeded = seeded.unwrap_or(total);
-        let adjoint_of = tape.differentiate(seeded);
-        let elements: Vec<Option<Index>> = element_exprs.iter().map(|e| e.as_ref().map(|e| tape.push_node(e.node()))).collect();
-        // A training step reads nothing for elements: with `Detail::Total` only what outputs need.
-        let read = (detail == Detail::Total).then(|| {
-            let mut wanted: Vec<Index> = outputs.scalars().copied().collect();
-            wanted.extend(adjoint_of.iter().map(|(_, adjoint)| *adjoint));
-            tape.needed(&wanted)
-        });
-        let statistics: Vec<(Index, Statistic)> = tape
-            .leaves()
-            .filter(|(i, _)| read.as_ref().is_none_or(|read| read[*i]))
-            .filter_map(|(i, leaf)| if let Leaf::Statistic(s) = leaf { Some((i, s.clone())) } else { None })
-            .collect();
-        for (_, leaf) in tape.leaves() {
-            match leaf {
-                Leaf::Classes(values) if values.len() != classes => {
-                    return Err(LossError::ClassCount { classes, got: values.len() });
-                }
-                Leaf::ClassIn(list) => {
-                    if let Some(&class) = list.iter().find(|&&class| class >= classes) {
-                        return Err(LossError::ClassIndex { class, classes });
-                    }
-                }
-                _ => {}
-            }
-        }
-        tape.finish();
-        let plan = Plan::new(classes, statistics.iter().map(|(_, s)| s.clone()))?;
-        let find = |wanted: Index| adjoint_of.iter().find(|(leaf, _)| *leaf == wanted).map(|(_, adjoint)| *adjoint);
-        let adjoints: Vec<Option<Index>> = statistics.iter().map(|(leaf, _)| find(*leaf)).collect();
-        let needed = tape.needed(&adjoints.iter().flatten().copied().collect::<Vec<_>>());
-        let before_logits = statistics.iter().all(|(leaf, s)| !needed[*leaf] || !s.depends_on_logits());
-        let of_target = plan.statistics().iter().filter(|s| !s.depends_on_logits()).cloned();
-        let target_plan = before_logits.then(|| Plan::new(classes, of_target)).transpose()?;
-        Ok(Self { plan, tape, outputs, report, elements, adjoints, target_plan })
-    }
-
     /// The statistics the program needs.
     #[must_use]
     pub fn plan(&self) -> &Plan {
@@ -171,7 +87,7 @@ impl Program {
                 Leaf::SampleCount => Table::scalar(samples as f64),
                 Leaf::ClassCount => Table::scalar(classes as f64),
                 Leaf::Weight(i) => Table::scalar(weight(inputs, *i)?),
-                Leaf::GivenPrior(activation) => given_prior(inputs, classes, *activation)?,
+                Leaf::GivenPrior(activation) => prior::given(inputs.prior.as_ref(), samples, classes, *activation)?.clone(),
                 Leaf::Seed(i) => Table::scalar(seeds.get(*i).copied().unwrap_or(0.0)),
                 Leaf::LogProbability => return Err(LossError::Internal { what: "a pixel's logarithm outside its function" }),
             };
@@ -301,41 +217,4 @@ impl<T> Known<'_, T> {
 
 fn weight(inputs: &Inputs, term: usize) -> Result<f64, LossError> {
     inputs.weights.get(term).copied().ok_or(LossError::Internal { what: "fewer weights than terms" })
-}
-
-fn given_prior(inputs: &Inputs, classes: usize, activation: Activation) -> Result<Table, LossError> {
-    let prior = inputs.prior.as_ref().ok_or(LossError::MissingPrior)?;
-    if prior.columns() != classes || ![1, inputs.samples].contains(&prior.rows()) {
-        return Err(LossError::GivenPriorShape { samples: inputs.samples, classes, got: [prior.rows(), prior.columns()] });
-    }
-    if let Some(i) = prior.values().iter().position(|v| !(0.0..=1.0).contains(v)) {
-        let position = vec![i / classes, i % classes];
-        return Err(LossError::ValueOutOfRange {
-            what: Argument::Prior,
-            value: prior.values()[i],
-            expected: "[0, 1]",
-            position,
-        });
-    }
-    if activation == Activation::Softmax {
-        prior.values().chunks(classes.max(1)).try_for_each(distribution)?;
-    }
-    Ok(prior.clone())
-}
-
-/// Refuses proportions that do not add up to 1, as those of softmax do.
-pub(crate) fn distribution(prior: &[f64]) -> Result<(), LossError> {
-    let sum: f64 = prior.iter().sum();
-    if (sum - 1.0).abs() > 1e-6 { Err(LossError::PriorNotDistribution { sum }) } else { Ok(()) }
-}
-
-/// Per class, pooled over the batch: true proportion, predicted proportion, soft Dice.
-fn report(regions: &AllRegions) -> [Expr<Classes>; 3] {
-    let sizes = regions.sizes();
-    let valid = sizes.valid_size().sum_samples();
-    let target = sizes.target_size().sum_samples();
-    let predicted = sizes.predicted_size(Temperature::ONE).sum_samples();
-    let both = regions.inside().intersection(Temperature::ONE).sum_samples();
-    let dice = (2.0 * both).ratio(&(predicted.clone() + target.clone()));
-    [target.ratio(&valid), predicted.ratio(&valid), dice]
 }

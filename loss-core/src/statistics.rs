@@ -4,7 +4,7 @@ use std::fmt::{Display, Formatter};
 
 use crate::expr::PixelFunction;
 use crate::number::number;
-use crate::{Activation, LossError, Map};
+use crate::{Activation, LossError, Map, Side};
 
 /// The factor τ > 0 on the logits before the activation. High values approach the hard prediction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,15 +38,6 @@ impl Temperature {
     pub fn value(self) -> f64 {
         f64::from_bits(self.0)
     }
-}
-
-/// Which part of a two-class problem: only sigmoid channels have a background of their own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Side {
-    /// The class itself: p, y.
-    Region,
-    /// What is not the class: 1 − p, 1 − y (sigmoid).
-    Background,
 }
 
 /// A probability of a pixel and class: p(τ), or 1 − p(τ) on the background side, which does not

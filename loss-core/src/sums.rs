@@ -203,11 +203,12 @@ impl Whole {
     /// The same whole, for gradients of some of its samples alone: those of one machine.
     ///
     /// # Errors
-    /// [`LossError::TileMismatch`] for samples that it does not have; [`LossError::DerivedInParts`]
+    /// [`LossError::Unsupported`] for samples that it does not have; [`LossError::DerivedInParts`]
     /// for a part of a batch that a map was made of.
     pub fn rows(&self, rows: Range<usize>) -> Result<Self, LossError> {
         if rows.start > rows.end || rows.end > self.samples {
-            fits([self.samples, self.program.plan().classes()], [rows.end, self.program.plan().classes()])?;
+            let (got, expected) = (format!("{rows:?} of {}", self.samples), "a range of the samples that were seen");
+            return Err(LossError::Unsupported { what: "rows", got, expected });
         }
         if rows.len() < self.samples {
             no_batch(self.derived.iter())?;

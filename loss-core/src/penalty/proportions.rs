@@ -3,7 +3,7 @@
 
 use crate::expr::{Expr, Regions, Samples, Scalar};
 use crate::options::{ClassOptions, Pooling, out_of_range, require};
-use crate::program::distribution;
+use crate::prior::distribution;
 use crate::spec::describe::Visitor;
 use crate::spec::value::{OptionValue, Value};
 use crate::{Activation, LossError, RegionSizes, Side, Temperature};
