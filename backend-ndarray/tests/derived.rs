@@ -2,7 +2,9 @@
 //! statistics whose maps are of the whole.
 
 use backend_ndarray::{NdarrayLoss, NdarrayStatistics, NdarrayWhole, Target};
-use loss_core::{Loss, LossError, Statistics};
+use loss_core::backend::View;
+use loss_core::expr::{Expr, Scalar};
+use loss_core::{AllRegions, Derive, Loss, LossError, Map, Statistics, Unsplit, unsplit};
 use ndarray::{Array2, Array3, Array4, array, s};
 
 fn loss(text: &str) -> Loss {
@@ -118,6 +120,43 @@ fn what_a_map_cannot_be_made_of_is_refused() {
     assert!(count.starts_with("number of spacings: 1 for logits of shape [1, 2, 4, 4]"), "{count}");
     let range = refused(&[1, 2, 4], false, Some(&[0.0]));
     assert_eq!(range, "spacing 0 at [0] is outside [1e-18, 1e18]");
+}
+
+/// A map of as many channels.
+struct Channels(usize);
+
+impl Derive for Channels {
+    fn name(&self) -> &'static str {
+        "channels"
+    }
+
+    fn channels(&self, _: usize) -> usize {
+        self.0
+    }
+
+    fn fill(&self, _: &View<'_>, out: &mut [f32]) -> Result<(), LossError> {
+        out.fill(1.0);
+        Ok(())
+    }
+}
+
+struct Size(usize);
+
+impl Unsplit for Size {
+    fn value(&self, regions: &AllRegions) -> Expr<Scalar> {
+        regions.map_size(&Map::derived(Channels(self.0))).mean_classes().sum_samples()
+    }
+}
+
+#[test]
+fn a_map_has_one_channel_or_one_for_each_class() {
+    let (logits, labels) = (sample_logits(), Array2::<u8>::ones((2, 6)));
+    let value = |channels| unsplit(Size(channels)).value(logits.view(), &Target::labels(labels.view()));
+    assert_eq!([1, 2].map(|channels| value(channels).unwrap()), [12.0; 2]);
+    for channels in [0, 3] {
+        let error = value(channels).unwrap_err().to_string();
+        assert!(error.ends_with("expected one channel, or one for each class"), "{error}");
+    }
 }
 
 /// Statistics of each sample of `sample_logits` by itself.

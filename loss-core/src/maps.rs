@@ -256,7 +256,8 @@ impl<'a> View<'a> {
 /// Makes a derived map of all samples, `[N, channels, pixels]`, one after the other.
 ///
 /// # Errors
-/// [`LossError::MissingMap`] for a map that had to be given; what [`Derive::fill`] refuses.
+/// [`LossError::MissingMap`] for a map that had to be given; [`LossError::Unsupported`] for another
+/// number of channels than 1 or K, or more numbers than memory holds; what [`Derive::fill`] refuses.
 pub fn derive(map: &Map, pixels: &dyn Pixels) -> Result<Vec<f32>, LossError> {
     derive_with(map, pixels, |size, all, fill| all.chunks_mut(size).enumerate().try_for_each(|(n, out)| fill(n, out)))
 }
@@ -278,7 +279,12 @@ pub fn derive_with(
         return Err(LossError::MissingMap { name: map.name().to_owned(), given: Vec::new() });
     };
     let all = View::new(pixels, 0..pixels.shape().first().copied().unwrap_or(0));
-    let size = how.channels(all.classes()) * all.pixels();
+    let (channels, classes) = (how.channels(all.classes()), all.classes());
+    if channels != 1 && channels != classes {
+        let got = format!("{channels} channels of `{}` for {classes} classes", map.id());
+        return Err(LossError::Unsupported { what: "derived map", got, expected: "one channel, or one for each class" });
+    }
+    let size = channels * all.pixels();
     let mut out = Vec::new();
     let length = size.checked_mul(all.samples());
     if length.is_none_or(|length| out.try_reserve_exact(length).is_err()) {

@@ -18,7 +18,8 @@ use crate::{Activation, GroundTruthMatching, InsideTruth, LossError, Map, Side};
 ///
 /// It has no exact split: which pixels are hard says nothing about the sizes of whole regions.
 ///
-/// Pixels are ranked on the host, once a call, so that a GPU waits for it.
+/// Pixels are ranked on the host, once a call, so that a GPU waits for it; that takes 16 bytes for
+/// each valid pixel and channel.
 ///
 /// Source: Wu et al., "Bridging Category-level and Instance-level Semantic Image Segmentation",
 /// arXiv 1605.06885. nnU-Net counts ignored pixels among the n, and has no value below one pixel.
