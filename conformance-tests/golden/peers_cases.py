@@ -4,6 +4,7 @@ A case is (package, their loss as text, call(logits, input), our spec, activatio
 N samples, K classes, M valid pixels, and fractions of them.
 """
 
+import math
 import random
 
 import monai.losses as monai_losses
@@ -129,6 +130,14 @@ def torch_cases():
     yield ce("ce(class_weights=[0.25, 1, 3], label_smoothing=0.1)", IGNORING, **both, **pair)
     yield ce("{M} * ce", IGNORING, reduction="sum", ignore_index=IGNORED, **pair)
     yield ce("ce", ["softmax/soft"])
+
+    def hardest(z, target, share):
+        losses = F.cross_entropy(z, target, reduction="none").flatten()
+        return losses.topk(math.ceil(share * losses.numel())).values.mean()
+
+    for share, on in ((0.3, PRESENT), (0.5, ["softmax/two_classes"])):
+        spec = f"topk(fraction={share})"
+        yield torch_case("hardest_cross_entropy", spec, "softmax", on, function=hardest, share=share, **pair)
     yield ce("ce(label_smoothing=0.1)", ["softmax/soft"], label_smoothing=0.1)
     yield bce("ce", ONE + MANY + ["sigmoid/soft"])
     yield bce("{MK} * ce", MANY, reduction="sum")
@@ -146,6 +155,9 @@ def monai_cases():
     soft = lambda name, spec, on, **more: monai(name, spec, "softmax", on, **hot, **more)
     sig = lambda name, spec, on, **more: monai(name, spec, "sigmoid", on, **more)
     yield soft("DiceLoss", f"dice({own})", SOFTMAX)
+    # Their distances are float32, minus 1 in float32: equal where none inside has a fraction.
+    yield soft("BoundaryLoss", "{1/K} * boundary(classes=all)", PRESENT)
+    yield soft("BoundaryLoss", "0.5 * boundary", PRESENT, include_background=False)
     yield sig("DiceLoss", f"dice({own})", ONE + MANY + ["sigmoid/soft"], sigmoid=True)
     yield soft("DiceLoss", f"dice(absent=count, {s})", SOFTMAX, batch=True)
     yield soft("DiceLoss", f"dice({own}, classes=[1, 2])", SOFTMAX, include_background=False)
