@@ -71,7 +71,8 @@ fn topk_is_the_mean_of_the_hardest_pixels() {
     let value = |text: &str| loss(text).with_ignore_index(9).value(logits.view(), &target).unwrap();
     let mut all = [losses(0), losses(1)].concat();
     all.sort_by(|a, b| b.total_cmp(a));
-    // ⌈0.3 · 11⌉ = 4 of the batch; ⌈0.3 · 5⌉ and ⌈0.3 · 6⌉ of the samples; one of each.
+    // ⌈0.3 · 11⌉ = 4 of the batch; ⌈0.3 · 5⌉ and ⌈0.3 · 6⌉ of the samples; one of
+    // each.
     close(value("topk(fraction=0.3)"), mean(&all, 4));
     close(value("topk(fraction=0.3, pooling=sample)"), (mean(&losses(0), 2) + mean(&losses(1), 2)) / 2.0);
     close(value("topk(fraction=1e-6, pooling=sample)"), (losses(0)[0] + losses(1)[0]) / 2.0);

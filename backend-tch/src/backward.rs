@@ -12,9 +12,9 @@ use crate::chunk::{Chunk, Shares};
 use crate::error::During;
 use crate::pixels::{Group, Needs, Probabilities, Value, groups, missing, outside};
 
-/// What the sums of one kind hand down, times τ and the sign of their side: `[N, K, 1]` in the type
-/// computed in, for the sum without a map and for those with one, beside the map's place in the
-/// plan.
+/// What the sums of one kind hand down, times τ and the sign of their side: `[N, K, 1]` in the
+/// type computed in, for the sum without a map and for those with one, beside the map's place in
+/// the plan.
 #[derive(Default)]
 struct Handed {
     plain: Option<Tensor>,
@@ -109,7 +109,8 @@ impl<'a> Upstream<'a> {
         &mut self.functions[at].1
     }
 
-    /// ∂/∂(log p) of what is summed over all pixels, `[n, K, s]`: p(p·2∂/∂Q + ∂/∂P) + ∂/∂A.
+    /// ∂/∂(log p) of what is summed over all pixels, `[n, K, s]`: p(p·2∂/∂Q + ∂/∂P) +
+    /// ∂/∂A.
     fn everywhere(&self, of: &Probabilities<'_>) -> Result<Option<Tensor>, TchError> {
         let (chunk, p) = (of.chunk, of.p()?);
         let squared = self.squared.at(chunk, None)?.map(|squared| p.f_mul(&squared)).transpose()?;
@@ -244,8 +245,8 @@ fn softmax(chunk: &Chunk, t: Temperature, up: &Upstream<'_>) -> Result<Tensor, L
     finish().during(during)
 }
 
-/// Adds `g·(1 − p)`, where p is the probability of a side and g is ∂/∂(log p); τ and the sign of
-/// the side are in g.
+/// Adds `g·(1 − p)`, where p is the probability of a side and g is ∂/∂(log p); τ and the
+/// sign of the side are in g.
 fn add_sigmoid(
     chunk: &Chunk,
     (of, other): (&Probabilities<'_>, &Probabilities<'_>),

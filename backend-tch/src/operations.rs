@@ -119,7 +119,8 @@ impl<'a> Chunks<'a> {
         sums.iter().map(finish).collect::<Result<_, _>>().during("summing over pixels")
     }
 
-    /// ∂/∂logits, in the type it is computed in, given the derivative for each statistic, `[N, K]`.
+    /// ∂/∂logits, in the type it is computed in, given the derivative for each statistic,
+    /// `[N, K]`.
     fn gradient(&self, upstream: &[Option<Tensor>]) -> Result<Tensor, LossError> {
         let kind = self.checked.compute();
         let size: Vec<i64> = self.checked.logits.iter().map(|&length| length as i64).collect();

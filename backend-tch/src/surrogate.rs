@@ -1,8 +1,8 @@
 //! A value on the tape whose backward is a gradient computed beforehand.
 //!
 //! tch has no custom autograd functions, and ordinary formulas such as
-//! `value + (z·g − (z·g).detach()).sum()` read the logits: NaN at an ignored pixel would reach the
-//! value, and each would cost passes over memory. Instead one product is put on the tape,
+//! `value + (z·g − (z·g).detach()).sum()` read the logits: NaN at an ignored pixel would reach
+//! the value, and each would cost passes over memory. Instead one product is put on the tape,
 //! `edge · saved`, whose operands are exchanged around it:
 //!
 //! - `edge` is a view of the logits that is on the tape (its backward is a change of shape). Its

@@ -55,8 +55,8 @@ fn sums(activation: Activation) -> Vec<Sum> {
     }
 }
 
-/// Σ_n Σ_k (1 + k)(x + x²) for every x = Σ w … φ / M, where φ are the maps of these names, and none
-/// for the name "".
+/// Σ_n Σ_k (1 + k)(x + x²) for every x = Σ w … φ / M, where φ are the maps of these names,
+/// and none for the name "".
 struct Mapped {
     sums: Vec<Sum>,
     maps: &'static [&'static str],

@@ -1,5 +1,5 @@
-//! Memory beyond inputs and gradient, of a volume of 128³ pixels and four classes. A process of its
-//! own: the peak is the process's.
+//! Memory beyond inputs and gradient, of a volume of 128³ pixels and four classes. A process of
+//! its own: the peak is the process's.
 #![cfg(target_os = "linux")]
 
 use std::fs;

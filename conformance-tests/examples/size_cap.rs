@@ -11,8 +11,8 @@ use segloss::expr::{Expr, Scalar};
 use segloss::ndarray::{NdarrayLoss, Target};
 use segloss::{RegionSizePenalty, RegionSizes, Temperature, matching, matching::CrossEntropy, penalty};
 
-/// Proportions above a cap cost the square of what is above, summed over classes: Σ_k max(p̂_k −
-/// cap_k, 0)².
+/// Proportions above a cap cost the square of what is above, summed over classes: Σ_k max(p̂_k
+/// − cap_k, 0)².
 pub struct SizeCap(pub Vec<f64>);
 
 impl RegionSizePenalty for SizeCap {

@@ -1,8 +1,8 @@
 //! Backends among themselves: each pair on every case that both support.
 //!
 //! Two backends may differ by twice what each may differ from the oracle, on the oracle's scales.
-//! The case of 10⁸ numbers is left to the oracle: two of its gradients do not fit beside each other
-//! everywhere.
+//! The case of 10⁸ numbers is left to the oracle: two of its gradients do not fit beside each
+//! other everywhere.
 
 use std::fmt::{Display, Formatter};
 

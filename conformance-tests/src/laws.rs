@@ -35,8 +35,8 @@ pub fn check(loss: &Loss, classes: usize, adapter: &dyn Adapter) -> Result<(), S
                 Role::Size if (matching, size, constant) != (0.0, value, 0.0) => {
                     return Err(format!("{}: a size penalty is all size, not {:?}", term.name(), out.terms[i]));
                 }
-                // A linear score reports the parts of its logarithm, which is the larger: 1 − D ≤
-                // −log D.
+                // A linear score reports the parts of its logarithm, which is the larger: 1 − D
+                // ≤ −log D.
                 Role::Overlap if matching + size + constant < value - 1e-9 => {
                     return Err(format!("{}: the parts add up to less than {value}", term.name()));
                 }

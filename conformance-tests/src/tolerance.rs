@@ -34,8 +34,8 @@ impl Tolerance {
 }
 
 /// Roundings of the algebra on the sums, where that is not in `f64`: a sum that is brought to its
-/// type, an ε, a quotient, what a score lacks of 1, the terms' weight and their sum; and as many on
-/// the way back. Besides, one for each class of a mean.
+/// type, an ε, a quotient, what a score lacks of 1, the terms' weight and their sum; and as many
+/// on the way back. Besides, one for each class of a mean.
 const OF_ALGEBRA: f64 = 12.0;
 
 /// Roundings that a probability or its logarithm goes through on its way from the logits, beside
@@ -46,10 +46,11 @@ pub(crate) const ROUNDINGS: f64 = 13.0;
 
 /// The tolerance for logits of a type and of a shape `[N, K, S]`.
 ///
-/// Pixels are computed in `f64` for `f64` logits, else in `f32`, with a unit roundoff u of 2⁻⁵³ or
-/// 2⁻²⁴, of which each of the K additions over classes takes one more; sums over pixels are kept in
-/// `f64`, where each of n additions rounds once: (13 + K)·u + n·2⁻⁵³. Half precision is read as it
-/// is, so its values are as good as for `f32`; its gradient is rounded once, when it is stored.
+/// Pixels are computed in `f64` for `f64` logits, else in `f32`, with a unit roundoff u of
+/// 2⁻⁵³ or 2⁻²⁴, of which each of the K additions over classes takes one more; sums over
+/// pixels are kept in `f64`, where each of n additions rounds once: (13 + K)·u + n·2⁻⁵³.
+/// Half precision is read as it is, so its values are as good as for `f32`; its gradient is rounded
+/// once, when it is stored.
 #[must_use]
 pub fn tolerance(dtype: Dtype, [samples, classes, pixels]: [usize; 3]) -> Tolerance {
     let (unit, rounding, least) = match dtype {
@@ -101,8 +102,8 @@ impl Display for Compared {
     }
 }
 
-/// Compares numbers that share a scale: each may be off by `relative · scale`, plus the rounding of
-/// its own storage.
+/// Compares numbers that share a scale: each may be off by `relative · scale`, plus the rounding
+/// of its own storage.
 ///
 /// # Errors
 /// Where there are not as many of one as of the other.

@@ -63,8 +63,8 @@ pub trait Passes {
     /// the library.
     fn statistics(&self, plan: &Plan) -> Result<Vec<Table>, LossError>;
 
-    /// Reads the logits once more and writes ∂loss/∂logits, given the loss's derivative for each
-    /// statistic: one table per entry of [`Plan::statistics`], or `None` where it is zero.
+    /// Reads the logits once more and writes ∂loss/∂logits, given the loss's derivative for
+    /// each statistic: one table per entry of [`Plan::statistics`], or `None` where it is zero.
     ///
     /// # Errors
     /// As [`Passes::statistics`].

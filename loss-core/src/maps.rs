@@ -228,8 +228,8 @@ impl<'a> View<'a> {
         self.pixels.share(self.rows.start + n, k, s)
     }
 
-    /// log p of every class of a pixel, or log(1 − p) on the background side, written to `out`. It
-    /// does not overflow for saturated logits, and is NaN where a logit is not finite.
+    /// log p of every class of a pixel, or log(1 − p) on the background side, written to `out`.
+    /// It does not overflow for saturated logits, and is NaN where a logit is not finite.
     pub fn log_probabilities(&self, activation: Activation, side: Side, (n, s): (usize, usize), out: &mut [f64]) {
         for (k, out) in out.iter_mut().enumerate() {
             *out = self.pixels.logit(self.rows.start + n, k, s);
@@ -257,7 +257,8 @@ impl<'a> View<'a> {
 ///
 /// # Errors
 /// [`LossError::MissingMap`] for a map that had to be given; [`LossError::Unsupported`] for another
-/// number of channels than 1 or K, or more numbers than memory holds; what [`Derive::fill`] refuses.
+/// number of channels than 1 or K, or more numbers than memory holds; what [`Derive::fill`]
+/// refuses.
 pub fn derive(map: &Map, pixels: &dyn Pixels) -> Result<Vec<f32>, LossError> {
     derive_with(map, pixels, |size, all, fill| all.chunks_mut(size).enumerate().try_for_each(|(n, out)| fill(n, out)))
 }

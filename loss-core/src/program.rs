@@ -176,9 +176,9 @@ impl Program {
         Ok(statistics)
     }
 
-    /// The derivative of Σ seed · output for each statistic of the plan, on the host; `None` where
-    /// it is zero. Seeds stand in the order of [`Evaluation::scalars`]; missing ones are 0, so
-    /// `&[1.0]` is the derivative of the total.
+    /// The derivative of Σ seed · output for each statistic of the plan, on the host; `None`
+    /// where it is zero. Seeds stand in the order of [`Evaluation::scalars`]; missing ones are 0,
+    /// so `&[1.0]` is the derivative of the total.
     ///
     /// # Errors
     /// As [`Program::outputs`].

@@ -19,8 +19,8 @@ macro_rules! scene {
                 Expr::leaf(Leaf::Statistic(Statistic { map: self.map.clone(), ..statistic }))
             }
 
-            /// The same regions with every pixel and class multiplied by a map: T becomes Σ w φ y,
-            /// P becomes Σ w φ p, and so on. M stays as it is: [`Self::map_size`] is Σ w φ.
+            /// The same regions with every pixel and class multiplied by a map: T becomes Σ w φ
+            /// y, P becomes Σ w φ p, and so on. M stays as it is: [`Self::map_size`] is Σ w φ.
             #[must_use]
             pub fn times(&self, map: &Map) -> Self {
                 Self { map: Some(map.clone()), ..self.clone() }
@@ -103,8 +103,8 @@ impl InsideTruth {
         self.intersection_on(Side::Region, temperature)
     }
 
-    /// Predicted mass inside the true region on a side; the background's, Σ (1 − y)(1 − p), exists
-    /// under sigmoid.
+    /// Predicted mass inside the true region on a side; the background's, Σ (1 − y)(1 − p),
+    /// exists under sigmoid.
     #[must_use]
     pub fn intersection_on(&self, side: Side, temperature: Temperature) -> Expr<Regions> {
         self.statistic(Statistic::intersection(Probability::new(self.activation, temperature, side)))

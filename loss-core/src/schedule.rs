@@ -12,8 +12,8 @@ use crate::options::require;
 pub enum Schedule {
     /// Always the same.
     Constant(f64),
-    /// `initial · factor^⌊epoch/every⌋`, at most `cap`: how the authors strengthen a size penalty.
-    /// Build it with [`Schedule::grow`].
+    /// `initial · factor^⌊epoch/every⌋`, at most `cap`: how the authors strengthen a size
+    /// penalty. Build it with [`Schedule::grow`].
     Grow {
         /// Weight in epoch 0.
         initial: f64,

@@ -151,7 +151,8 @@ impl Statistic {
     /// Σ w y² (differs from T for soft targets)
     pub const SQUARED_TARGET: Self = Self { over: Over::Region, of: Quantity::Target, map: None };
 
-    /// P = Σ w p; on the background side Σ w (1 − p), which does not cancel where M − P would.
+    /// P = Σ w p; on the background side Σ w (1 − p), which does not cancel where M − P
+    /// would.
     #[must_use]
     pub const fn predicted_size(p: Probability) -> Self {
         Self { over: Over::Valid, of: Quantity::Mass(p), map: None }

@@ -79,7 +79,8 @@ pub(crate) struct Block<C> {
     logits: Columns<C>,
     /// max_k z − z per class, softmax only; likewise.
     pub(crate) depth: Columns<C>,
-    /// p(τ) = `power · scale`. Under softmax the powers are e^(τ(z − max)), under sigmoid p itself.
+    /// p(τ) = `power · scale`. Under softmax the powers are e^(τ(z − max)), under sigmoid p
+    /// itself.
     pub(crate) power: Columns<C>,
     /// 1/Σ_k e^(τ(z − max)), softmax only.
     scale: Columns<C>,

@@ -1,8 +1,9 @@
 //! The gradient of a block for its logits.
 //!
-//! Softmax: `∂/∂z_j = τ·(g_j − p_j Σ_k g_k)`, where `g_k = ∂/∂(log p_k)` collects what the
-//! statistics hand down: `w·p_k·(∂/∂P + y·∂/∂I + 2p·∂/∂Q) + w·y·(∂/∂L + φ'·∂/∂F) + w·∂/∂A`.
-//! Sigmoid: each channel by itself, where `∂ log p/∂z = τ·(1 − p)` and `∂ log(1 − p)/∂z = −τ·p`.
+//! Softmax: `∂/∂z_j = τ·(g_j − p_j Σ_k g_k)`, where `g_k = ∂/∂(log p_k)` collects what
+//! the statistics hand down: `w·p_k·(∂/∂P + y·∂/∂I + 2p·∂/∂Q) + w·y·(∂/∂L +
+//! φ'·∂/∂F) + w·∂/∂A`. Sigmoid: each channel by itself, where
+//! `∂ log p/∂z = τ·(1 − p)` and `∂ log(1 − p)/∂z = −τ·p`.
 
 use loss_core::{Activation, Plan, Side};
 use pulp::Simd;
@@ -23,8 +24,8 @@ use crate::upstream::{Handed, Upstream};
 pub(crate) struct GradientColumns<C> {
     /// ∂/∂z per class; under softmax before [`Self::excess`] is subtracted.
     out: Columns<C>,
-    /// Σ_k ∂/∂z under softmax, which should be 0. The likeliest class is corrected by it: where p
-    /// is nearly 1, that class's difference cancels.
+    /// Σ_k ∂/∂z under softmax, which should be 0. The likeliest class is corrected by it:
+    /// where p is nearly 1, that class's difference cancels.
     excess: Columns<C>,
     slopes: Slopes<C>,
     /// One column, ready to be stored.

@@ -99,8 +99,8 @@ impl<C: Real> PixelColumns<C> {
         true
     }
 
-    /// φ or φ' of log p, or of log(1 − p), for the pixels of a class. To be called for every class,
-    /// in order.
+    /// φ or φ' of log p, or of log(1 − p), for the pixels of a class. To be called for every
+    /// class, in order.
     #[inline(always)]
     pub(crate) fn of_class<S: Simd>(
         &mut self,

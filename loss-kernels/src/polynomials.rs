@@ -10,8 +10,8 @@ use crate::simd::Lanes;
 /// processor as much as a hundred normal numbers.
 const POWERS: f64 = 100.0;
 
-/// Powers of two are made 2²⁷ times too small, so that the bits of the smallest are 0; their factor
-/// is 2²⁷ times too large.
+/// Powers of two are made 2²⁷ times too small, so that the bits of the smallest are 0; their
+/// factor is 2²⁷ times too large.
 const UNIT: f32 = 134_217_728.0;
 
 /// ln 2 in two parts: the product of the first with a whole number of up to 14 bits is exact.
@@ -82,7 +82,8 @@ fn splat<S: Simd, const N: usize>(simd: S, numbers: [f32; N]) -> [Lanes<S, f32>;
     lanes
 }
 
-/// τ for [`Functions::exp_of_minus`]: −τ·log₂ e in two parts, and the x from which on e^−τx is 0.
+/// τ for [`Functions::exp_of_minus`]: −τ·log₂ e in two parts, and the x from which on
+/// e^−τx is 0.
 #[derive(Clone, Copy)]
 pub struct Rate<S: Simd> {
     minus_high: Lanes<S, f32>,
@@ -181,11 +182,11 @@ impl Functions for f32 {
         Rate { minus_high: Lanes::of(simd, -high), minus_low: Lanes::of(simd, -low), most: Lanes::of(simd, most) }
     }
 
-    /// e^−τx for x ≥ +0: an error below 1.1 units in the last place while τx ≤ 68.9 (tested for
-    /// every float at τ = 1), and 0 from 99.5·ln 2 on.
+    /// e^−τx for x ≥ +0: an error below 1.1 units in the last place while τx ≤ 68.9 (tested
+    /// for every float at τ = 1), and 0 from 99.5·ln 2 on.
     ///
-    /// −τx·log₂ e is a whole number n and a fraction f, |f| ≤ ½, and 2^f = 1 + f·q(f), q being
-    /// [`EXP2`].
+    /// −τx·log₂ e is a whole number n and a fraction f, |f| ≤ ½, and 2^f = 1 + f·q(f), q
+    /// being [`EXP2`].
     #[inline(always)]
     fn exp_of_minus<S: Simd>(x: Lanes<S, f32>, rate: &Rate<S>, constants: &Constants<S>) -> Lanes<S, f32> {
         let (round, high) = (constants.round, rate.minus_high);
@@ -199,11 +200,11 @@ impl Functions for f32 {
         polynomial(f, &constants.exp2).fused_mul_add(f, constants.unit) * Bits::of(biased).left(23).float()
     }
 
-    /// e^−x − 1 for x ≥ +0: an error below 1.5 units in the last place (tested for every 13th float
-    /// from 1e-30 to 200).
+    /// e^−x − 1 for x ≥ +0: an error below 1.5 units in the last place (tested for every 13th
+    /// float from 1e-30 to 200).
     ///
-    /// With −x = n·ln 2 + r, |r| ≤ ln 2 / 2, it is 2^n·(e^r − 1) + (2^n − 1), and e^r − 1 = r +
-    /// r²·q(r), q being [`EXP_M1`].
+    /// With −x = n·ln 2 + r, |r| ≤ ln 2 / 2, it is 2^n·(e^r − 1) + (2^n − 1), and e^r −
+    /// 1 = r + r²·q(r), q being [`EXP_M1`].
     #[inline(always)]
     fn exp_m1_of_minus<S: Simd>(x: Lanes<S, f32>, constants: &Constants<S>) -> Lanes<S, f32> {
         let (x, round) = (x.min(x.splat(POWERS as f32 * std::f32::consts::LN_2)), constants.round);
@@ -240,7 +241,8 @@ impl Functions for f32 {
         let lost = small - (sum - large);
         let (f, lost) = (fraction - one, lost * down);
         let square = f * f;
-        // e·ln 2 + f − f²/2 + f³·p + lost/(1 + f), small summands first; 1/(1 + f) is nearly 1 − f.
+        // e·ln 2 + f − f²/2 + f³·p + lost/(1 + f), small summands first; 1/(1 + f) is nearly
+        // 1 − f.
         let small = e.mul_add(low, x.splat(-0.5).mul_add(square, lost - lost * f));
         let small = (polynomial(f, &constants.ln_1p) * f).mul_add(square, small);
         e.mul_add(high, f) + small

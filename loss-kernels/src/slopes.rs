@@ -12,8 +12,8 @@ use crate::pixel::{OfPixel, PixelColumns, Wanted};
 use crate::simd::{Lanes, write_column};
 use crate::upstream::Handed;
 
-/// Columns per class: Σ φ'·∂/∂F of the region, then of the background; then in the same order what
-/// sums with a map hand down, y included.
+/// Columns per class: Σ φ'·∂/∂F of the region, then of the background; then in the same
+/// order what sums with a map hand down, y included.
 pub(crate) struct Slopes<C>(Columns<C>);
 
 impl<C: Real> Slopes<C> {

@@ -116,9 +116,9 @@ impl<C: Real> Upstream<C> {
         self.own() || self.more() || self.mass != C::zero()
     }
 
-    /// ∂/∂(log p) of this side without the weight, as p·`.0` + `.1`, at the pair `b` of the class
-    /// `k`. `column`: the side's in `slopes`. `OWN`, `MORE`: as in [`Handed`]; without `MORE`, p is
-    /// not used.
+    /// ∂/∂(log p) of this side without the weight, as p·`.0` + `.1`, at the pair `b` of the
+    /// class `k`. `column`: the side's in `slopes`. `OWN`, `MORE`: as in [`Handed`]; without
+    /// `MORE`, p is not used.
     #[inline(always)]
     pub(crate) fn parts<S: Simd, T: Membership<S, C>, const BACKGROUND: bool, const OWN: bool, const MORE: bool>(
         &self,

@@ -21,7 +21,8 @@ fn whole(x: f32) -> f32 {
     (x * std::f32::consts::LOG2_E + 0.5f32).floor()
 }
 
-/// e^r − 1 for the r that is left, by Taylor's series to r⁷/7!: its remainder is below 2e-9 there.
+/// e^r − 1 for the r that is left, by Taylor's series to r⁷/7!: its remainder is below 2e-9
+/// there.
 #[cube]
 fn rest(x: f32, n: f32) -> f32 {
     let r = opaque(x - n * LN2_HIGH) - n * LN2_LOW;
@@ -117,7 +118,8 @@ pub(super) fn log_sigmoid(x: f32) -> f32 {
     select(x < 0.0f32, x, 0.0f32) - ln_1p(exp(-x.abs()))
 }
 
-/// x^c for x ≥ 0. Halves of small whole numbers, which nearly all exponents are, need no logarithm.
+/// x^c for x ≥ 0. Halves of small whole numbers, which nearly all exponents are, need no
+/// logarithm.
 #[cube]
 pub(super) fn power(x: f32, #[comptime] exponent: u64) -> f32 {
     let c = comptime!(f64::from_bits(exponent));

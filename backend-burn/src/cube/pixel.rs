@@ -92,8 +92,8 @@ pub(super) fn largest<F: Float>(logits: &Tensor<F>, first: usize, classes: usize
     (max, top, all_finite)
 }
 
-/// Per temperature of the softmax: Σ e^(τ(z − max)) over all classes but the largest's, whose own
-/// is 1: kept apart, a rest far below 1 loses nothing.
+/// Per temperature of the softmax: Σ e^(τ(z − max)) over all classes but the largest's, whose
+/// own is 1: kept apart, a rest far below 1 loses nothing.
 #[cube]
 pub(super) fn rests<F: Float>(
     logits: &Tensor<F>,

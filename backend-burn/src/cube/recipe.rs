@@ -80,7 +80,8 @@ pub(crate) struct Mass {
 }
 
 impl Mass {
-    /// τ, negative on the background side of a sigmoid: 1 − σ(x) is σ(−x), without cancelling.
+    /// τ, negative on the background side of a sigmoid: 1 − σ(x) is σ(−x), without
+    /// cancelling.
     pub(crate) fn tau(&self) -> f32 {
         let tau = self.temperature.value() as f32;
         if self.softmax.is_none() && self.side == Side::Background { -tau } else { tau }

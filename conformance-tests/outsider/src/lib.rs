@@ -184,8 +184,8 @@ impl Pixel {
         }
     }
 
-    /// What a statistic sums up at this pixel, per class, and how that changes with log p(τ) on its
-    /// side.
+    /// What a statistic sums up at this pixel, per class, and how that changes with log p(τ) on
+    /// its side.
     fn summands(&self, statistic: &Statistic, map: Option<usize>) -> Vec<(f64, f64)> {
         let Self { share, .. } = self;
         let factor = |k: usize| {
@@ -224,8 +224,8 @@ impl Pixel {
         }
     }
 
-    /// Adds Σ_k g_k · ∂log p_k(τ)/∂z to a gradient, where g is the derivative for log p(τ) on a
-    /// side.
+    /// Adds Σ_k g_k · ∂log p_k(τ)/∂z to a gradient, where g is the derivative for log p(τ)
+    /// on a side.
     fn add_gradient(&self, g: &[f64], Probability { activation, temperature, side }: Probability, out: &mut [f64]) {
         let tau = sign(side) * temperature.value();
         if activation == Activation::Sigmoid {

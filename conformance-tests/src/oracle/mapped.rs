@@ -25,8 +25,9 @@ pub(super) fn boundary(world: &mut World<'_>, o: &Boundary) -> Var {
     world.mean(&values)
 }
 
-/// Softmax: −Σ_k Σ w m y log p / Σ w m, with class weights −Σ_k c_k Σ w m y log p / Σ_k c_k Σ w m
-/// y. Sigmoid: the mean over channels, by their weights, of what each has as a problem of its own.
+/// Softmax: −Σ_k Σ w m y log p / Σ w m, with class weights −Σ_k c_k Σ w m y log p / Σ_k
+/// c_k Σ w m y. Sigmoid: the mean over channels, by their weights, of what each has as a problem
+/// of its own.
 pub(super) fn topk(world: &mut World<'_>, o: &TopK) -> Var {
     let classes = world.problem.classes;
     let activation = o.activation.unwrap_or(world.problem.activation);

@@ -20,8 +20,8 @@ impl World<'_> {
         Some(factors.collect())
     }
 
-    /// φ: outside the true region the distance d to it, inside −(d − 1) with d the distance to what
-    /// is outside; 0 where the other side is empty. Rounded to `f32`. NaN without labels.
+    /// φ: outside the true region the distance d to it, inside −(d − 1) with d the distance to
+    /// what is outside; 0 where the other side is empty. Rounded to `f32`. NaN without labels.
     pub(super) fn signed_distances(&self) -> Map {
         let classes = self.problem.classes;
         if matches!(self.problem.target, super::Target::Soft(_)) {

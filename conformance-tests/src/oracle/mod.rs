@@ -130,14 +130,14 @@ struct World<'a> {
     handed_on: Vec<Vec<(Var, f64)>>,
 }
 
-/// A number, and what it is made of: an error of ε in the statistics moves it by up to ε times its
-/// scale.
+/// A number, and what it is made of: an error of ε in the statistics moves it by up to ε times
+/// its scale.
 #[derive(Clone, Copy, Debug)]
 pub struct Scaled {
     /// The number.
     pub value: f64,
-    /// Σ |∂value/∂statistic| · Σ |summand of the statistic|, at least |value|, and the magnitudes
-    /// of what it is added up from.
+    /// Σ |∂value/∂statistic| · Σ |summand of the statistic|, at least |value|, and the
+    /// magnitudes of what it is added up from.
     pub scale: f64,
 }
 

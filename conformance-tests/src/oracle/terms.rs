@@ -163,7 +163,8 @@ fn cross_entropy(world: &mut World<'_>, o: &CrossEntropy) -> Made {
                 if e > 0.0 {
                     log.push((-e / outcomes * c[k], everywhere[row][k]));
                 }
-                // The smoothed target's size, and −Σ y' log p = −Σ y' log(p/p̂) − T' log p̂.
+                // The smoothed target's size, and −Σ y' log p = −Σ y' log(p/p̂) − T' log
+                // p̂.
                 let inside = if outside { m - target[row][k] } else { target[row][k] };
                 let wanted = (1.0 - e) * inside + e / outcomes * m;
                 let predicted = world.tape.scale(1.0 / m, mass[row][k]);

@@ -6,17 +6,17 @@ use crate::{Activation, AllRegions, Decomposition, GroundTruthMatching, InsideTr
 
 /// Cross-Entropy: the mean over valid pixels of −log p of the true class.
 ///
-/// Softmax: `CE = −(1/M) Σ_k L_k`. Sigmoid: binary Cross-Entropy with logits, the mean over pixels
-/// and channels. With class weights c, softmax divides by `Σ_k c_k T_k` instead of M, and sigmoid
-/// by `M Σ_k c_k`. Label smoothing e replaces the target by `(1−e)·y + e/K` (sigmoid:
+/// Softmax: `CE = −(1/M) Σ_k L_k`. Sigmoid: binary Cross-Entropy with logits, the mean over
+/// pixels and channels. With class weights c, softmax divides by `Σ_k c_k T_k` instead of M, and
+/// sigmoid by `M Σ_k c_k`. Label smoothing e replaces the target by `(1−e)·y + e/K` (sigmoid:
 /// `(1−e)·y + e/2`).
 ///
 /// It is stable for saturated logits: log p is formed from logits by log-sum-exp or log-sigmoid,
 /// never from p. Where no pixel is valid it is 0.
 ///
 /// Hidden in it (Liu et al., arXiv 2104.08717, section 3) is a size penalty that pulls predicted
-/// proportions to the true ones: `CE = −(1/M) Σ_k Σ_{s∈Ω_k} log(p/p̂_k) [matching] + KL(t̂‖p̂)
-/// [size] + H(t̂) [constant]`, exactly. [`decompose`] gives the three.
+/// proportions to the true ones: `CE = −(1/M) Σ_k Σ_{s∈Ω_k} log(p/p̂_k) [matching] +
+/// KL(t̂‖p̂) [size] + H(t̂) [constant]`, exactly. [`decompose`] gives the three.
 ///
 /// [`decompose`]: GroundTruthMatching::decompose
 ///

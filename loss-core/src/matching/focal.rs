@@ -9,8 +9,9 @@ use crate::{Activation, GroundTruthMatching, InsideTruth, LossError, Side};
 ///
 /// One-vs-all sigmoid on every channel's logit by default, as in the authors' experiments, whatever
 /// the activation of the loss: the mean over valid pixels, summed over channels, of
-/// `α·y·φ(log p) + (1−α)·(1−y)·φ(log(1−p))` (without α, both factors are 1). Softmax: the mean over
-/// valid pixels of `φ(log p_y)`; with class weights c the divisor is `Σ_k c_k T_k`.
+/// `α·y·φ(log p) + (1−α)·(1−y)·φ(log(1−p))` (without α, both factors are 1).
+/// Softmax: the mean over valid pixels of `φ(log p_y)`; with class weights c the divisor is
+/// `Σ_k c_k T_k`.
 ///
 /// Stable for saturated logits: `1−p` is `−expm1(log p)`, so that it does not cancel. Where no
 /// pixel is valid it is 0.
@@ -56,7 +57,8 @@ impl Focal {
         self.check().map(|()| self)
     }
 
-    /// Weight of the true region against its background, whose weight is `1 − α`. Only for sigmoid.
+    /// Weight of the true region against its background, whose weight is `1 − α`. Only for
+    /// sigmoid.
     ///
     /// # Errors
     /// [`LossError::OptionOutOfRange`] outside `[0, 1]`; [`LossError::NotForActivation`] under

@@ -5,13 +5,13 @@ use crate::spec::describe::{Describe, Visitor};
 use crate::term::Term;
 use crate::{Activation, AllRegions, Decomposition, GroundTruthMatching, InsideTruth, LossError, Temperature};
 
-/// The matching part that Dice, Tversky and Jaccard share: `−log(I/T)`, minus the logarithm of the
-/// soft recall.
+/// The matching part that Dice, Tversky and Jaccard share: `−log(I/T)`, minus the logarithm of
+/// the soft recall.
 ///
 /// `I` is the predicted mass inside the true region of size T; unless smoothed, ratio and
-/// denominator are at least 1e-7. It is bounded by the class's Cross-Entropy, `−log(I/T) ≤ −L/T`
-/// (Jensen). A class without a true pixel contributes 0 and still counts in the mean, unless asked
-/// otherwise; where no pixel is valid it is 0.
+/// denominator are at least 1e-7. It is bounded by the class's Cross-Entropy,
+/// `−log(I/T) ≤ −L/T` (Jensen). A class without a true pixel contributes 0 and still counts
+/// in the mean, unless asked otherwise; where no pixel is valid it is 0.
 ///
 /// It does not see what is predicted outside the true region, so that `absent=skip_empty` is
 /// `skip`.

@@ -8,13 +8,13 @@ use crate::{Activation, GroundTruthMatching, InsideTruth, LossError, Map, Side};
 
 /// Top-k Cross-Entropy: the mean of −log p of the true class over the hardest pixels alone.
 ///
-/// Of n valid pixels the ⌈fraction·n⌉ with the largest −log p_y are taken, at least one; those tied
-/// at the threshold share the places that are left. Their choice is a constant to the gradient.
-/// Pixel weights multiply what is taken and what it is divided by, but not the order; so do class
-/// weights c, with which softmax divides by `Σ_k c_k T_k` of the pixels taken. Under sigmoid each
-/// channel ranks its own pixels, and the value is the weighted mean over channels. With
-/// `pooling=batch` pixels are ranked in the whole batch, with `sample` in each sample, whose means
-/// are averaged. Where no pixel is valid it is 0.
+/// Of n valid pixels the ⌈fraction·n⌉ with the largest −log p_y are taken, at least one;
+/// those tied at the threshold share the places that are left. Their choice is a constant to the
+/// gradient. Pixel weights multiply what is taken and what it is divided by, but not the order; so
+/// do class weights c, with which softmax divides by `Σ_k c_k T_k` of the pixels taken. Under
+/// sigmoid each channel ranks its own pixels, and the value is the weighted mean over channels.
+/// With `pooling=batch` pixels are ranked in the whole batch, with `sample` in each sample, whose
+/// means are averaged. Where no pixel is valid it is 0.
 ///
 /// It has no exact split: which pixels are hard says nothing about the sizes of whole regions.
 ///
@@ -189,8 +189,8 @@ impl Derive for HardestPixels {
     }
 }
 
-/// ⌈fraction·n⌉, at least one where there are any. A product that misses an integer by rounding
-/// counts as that integer.
+/// ⌈fraction·n⌉, at least one where there are any. A product that misses an integer by
+/// rounding counts as that integer.
 fn count(fraction: f64, n: usize) -> usize {
     let exact = fraction * n as f64;
     let whole = exact.round();

@@ -7,16 +7,16 @@ use crate::{LossError, Temperature};
 /// Dice: `D_k = 2I_k/(P_k + T_k)`, as `1 − D` or `−log D`, averaged over classes.
 ///
 /// Defaults are the authors': masses pooled over the batch and no smoothing; a class without a true
-/// pixel contributes 0 and still counts in the mean. With `squared` the denominator is `Σp² + Σy²`
-/// (V-Net). Where no pixel is valid it is 0.
+/// pixel contributes 0 and still counts in the mean. With `squared` the denominator is
+/// `Σp² + Σy²` (V-Net). Where no pixel is valid it is 0.
 ///
 /// Floors stand only where nothing is smoothed: without `smooth_denominator` the denominator is at
 /// least 1e-7, without `smooth_numerator` the score inside the logarithm is.
 ///
 /// Hidden in it is a size penalty that always shrinks regions (Liu et al., arXiv 2104.08717,
-/// section 3): `−log D = −log(I/T) [matching] + log(p̂ + t̂) [size] − log(2t̂) [constant]`,
-/// exactly; the gradient of the linear form is D times that of the logarithmic one, so it has the
-/// same two parts.
+/// section 3): `−log D = −log(I/T) [matching] + log(p̂ + t̂) [size] − log(2t̂)
+/// [constant]`, exactly; the gradient of the linear form is D times that of the logarithmic one, so
+/// it has the same two parts.
 ///
 /// Sources: Milletari et al., arXiv 1606.04797 (squared); Drozdzal et al., arXiv 1608.04117.
 ///

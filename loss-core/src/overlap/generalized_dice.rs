@@ -24,8 +24,8 @@ words!(RegionWeight, "square, simple or uniform":
 /// `1 − 2 Σ_k w_k I_k / Σ_k max(w_k (P_k + T_k), 1e-7)`.
 ///
 /// Sigmoid probabilities by default, as in the authors' experiments, pooled over the batch; a
-/// single sigmoid channel is doubled into `(p, 1−p)`. A class absent from the target has weight 1e7
-/// (1/1e-7): it dominates, as it does for the authors; leave it out with
+/// single sigmoid channel is doubled into `(p, 1−p)`. A class absent from the target has weight
+/// 1e7 (1/1e-7): it dominates, as it does for the authors; leave it out with
 /// [`classes`](Self::classes), or use another weight. Where no pixel is valid the loss is 0.
 ///
 /// With squares `w (P + T)` is about `2/T`: from 2·10⁷ pixels of a class on, which a batch of

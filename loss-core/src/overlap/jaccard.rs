@@ -3,8 +3,8 @@ use crate::LossError;
 use crate::spec::describe::{Describe, Visitor};
 use crate::term::Term;
 
-/// Jaccard (intersection over union): `I/(P + T − I)`, as `1 − score` or `−log(score)`, averaged
-/// over classes.
+/// Jaccard (intersection over union): `I/(P + T − I)`, as `1 − score` or `−log(score)`,
+/// averaged over classes.
 ///
 /// Its size part is the logarithm of the union. Pooling, floors and absent classes as for
 /// [`Dice`](super::Dice).

@@ -4,11 +4,12 @@ use crate::options::require;
 use crate::spec::describe::{Describe, Visitor};
 use crate::term::Term;
 
-/// Tversky: `I/(I + α(P−I) + β(T−I))`, as `1 − score` or `−log(score)`, averaged over classes.
+/// Tversky: `I/(I + α(P−I) + β(T−I))`, as `1 − score` or `−log(score)`, averaged over
+/// classes.
 ///
-/// α weighs false positives, β false negatives; α = β = ½ is [`Dice`](super::Dice), α = β = 1 is
-/// [`Jaccard`](super::Jaccard). Its size part is `log(((1−α−β)I + αP + βT)/T)`, free of I when α +
-/// β = 1. Pooling, floors and absent classes as for Dice.
+/// α weighs false positives, β false negatives; α = β = ½ is [`Dice`](super::Dice), α = β =
+/// 1 is [`Jaccard`](super::Jaccard). Its size part is `log(((1−α−β)I + αP + βT)/T)`, free
+/// of I when α + β = 1. Pooling, floors and absent classes as for Dice.
 ///
 /// Source: Salehi et al., arXiv 1706.05721, equation 3.
 ///

@@ -4,7 +4,8 @@ use crate::spec::describe::{Describe, Visitor};
 use crate::term::Term;
 use crate::{LossError, RegionSizes};
 
-/// Dice's own size bias, by itself: the mean over samples and classes of `log(p̂_k(τ) + t_k + ε)`.
+/// Dice's own size bias, by itself: the mean over samples and classes of
+/// `log(p̂_k(τ) + t_k + ε)`.
 ///
 /// For ablation: it grows with p̂ whatever the truth is, so it always shrinks regions, and its
 /// values are negative. A sample without a valid pixel contributes 0.

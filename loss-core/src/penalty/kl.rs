@@ -8,12 +8,12 @@ use crate::{Activation, LossError, RegionSizes};
 ///
 /// Summed over classes, where [`L1`](super::L1) takes the mean. So class weights c multiply,
 /// `Σ_k c_k t_k log(t_k/p̂_k)`, and are not divided by their sum as L1's are. Under sigmoid every
-/// channel is a two-class problem, so each adds its background's part `(1−t) log((1−t)/(1−p̂))`;
-/// `background(false)` leaves it out. Over all classes, unweighted and with the background's part,
-/// it is at least ½‖p̂ − t‖₁² (Pinsker; under sigmoid, of each channel's two classes) and 0 only
-/// where all sizes agree. Without that part, or over some of the classes of a softmax, neither
-/// holds, and it can be negative. The arguments of logarithms are floored at 1e-30; `t = 0` gives
-/// 0.
+/// channel is a two-class problem, so each adds its background's part
+/// `(1−t) log((1−t)/(1−p̂))`; `background(false)` leaves it out. Over all classes,
+/// unweighted and with the background's part, it is at least ½‖p̂ − t‖₁² (Pinsker; under
+/// sigmoid, of each channel's two classes) and 0 only where all sizes agree. Without that part, or
+/// over some of the classes of a softmax, neither holds, and it can be negative. The arguments of
+/// logarithms are floored at 1e-30; `t = 0` gives 0.
 ///
 /// Source: Liu et al., arXiv 2104.08717, equation 13, and the authors' settings.
 ///

@@ -6,9 +6,9 @@ use crate::{LossError, RegionSizes};
 
 /// L1 size penalty: the mean over samples and classes of `|p̂_k(τ) − t_k|`.
 ///
-/// `p̂(τ) = (P(τ) + ε)/(M + ε)` is the predicted proportion at temperature τ (10 by default), t the
-/// image's own or a prior. It is 0 only where all sizes agree, and for a sample without a valid
-/// pixel. With class weights c the mean over classes is `Σ c_k |…| / Σ c_k`.
+/// `p̂(τ) = (P(τ) + ε)/(M + ε)` is the predicted proportion at temperature τ (10 by default),
+/// t the image's own or a prior. It is 0 only where all sizes agree, and for a sample without a
+/// valid pixel. With class weights c the mean over classes is `Σ c_k |…| / Σ c_k`.
 ///
 /// Source: Liu et al., arXiv 2104.08717, equation 14, and the authors' settings.
 ///

@@ -1,5 +1,5 @@
-//! What the proportion penalties share: p̂(τ) = (P(τ) + ε)/(M + ε) against a target proportion, and
-//! how it is averaged.
+//! What the proportion penalties share: p̂(τ) = (P(τ) + ε)/(M + ε) against a target
+//! proportion, and how it is averaged.
 
 use crate::expr::{Expr, Regions, Samples, Scalar};
 use crate::options::{ClassOptions, Pooling, out_of_range, require};
@@ -87,8 +87,8 @@ impl ProportionOptions {
         let valid = self.pooling.samples(sizes.valid_size());
         let of =
             |size: Expr<Regions>| (self.pooling.regions(size) + epsilon) / (valid.clone() + epsilon).max(crate::expr::TINY);
-        // 1 − (size + ε)/(M + ε), from the mass outside: there is no cancelling where nearly all is
-        // inside.
+        // 1 − (size + ε)/(M + ε), from the mass outside: there is no cancelling where nearly
+        // all is inside.
         let outside = |size: Expr<Regions>| self.pooling.regions(size) / (valid.clone() + epsilon).max(crate::expr::TINY);
         let predicted_size = sizes.predicted_size(self.temperature);
         // Under softmax a class has no background of its own: the others are in the sum.

@@ -10,10 +10,10 @@ use crate::{Activation, AllRegions, LossError, Map, TargetKind, Temperature, Uns
 
 /// Boundary loss: predicted mass, weighted by its signed distance to the true boundary.
 ///
-/// `(1/M) Σ_k c_k Σ_s w φ_k p_k` over the foreground classes: all but class 0, and the one channel
-/// of a single-channel sigmoid. φ is [`SignedDistances`]: positive outside the true region,
-/// negative inside, in units of the target's spacing. A class with nothing but foreground, or with
-/// none, has no boundary and adds 0. Where no pixel is valid the term is 0.
+/// `(1/M) Σ_k c_k Σ_s w φ_k p_k` over the foreground classes: all but class 0, and the one
+/// channel of a single-channel sigmoid. φ is [`SignedDistances`]: positive outside the true
+/// region, negative inside, in units of the target's spacing. A class with nothing but foreground,
+/// or with none, has no boundary and adds 0. Where no pixel is valid the term is 0.
 ///
 /// It has no lower bound of its own: use it beside a regional term, with a weight that
 /// [grows](crate::Schedule::grow). It needs labels, and one to three spatial axes.

@@ -43,7 +43,8 @@ impl<C: Real> Block<C> {
         let rows = if K == MANY { depth.rows().min(powers.rows()) } else { K };
         for (b, ((scale, weighted), log)) in scale.iter_mut().zip(weighted).zip(log).enumerate() {
             let sum = if K == 2 {
-                // The likelier class has the power 1, the other e^−τ|z₁ − z₀|: one depth is 0.
+                // The likelier class has the power 1, the other e^−τ|z₁ − z₀|: one depth
+                // is 0.
                 let (first, second) = (depth.at(0, b), depth.at(1, b));
                 let beyond = C::exp_of_minus(first + second, rate, math.constants);
                 powers.set(0, b, first.if_same(zero, one, beyond));
@@ -78,7 +79,8 @@ impl<C: Real> Block<C> {
         }
     }
 
-    /// p(τ) by sigmoid, and on request 1 − p(τ) and the logarithms of the larger of both at τ = 1.
+    /// p(τ) by sigmoid, and on request 1 − p(τ) and the logarithms of the larger of both at τ
+    /// = 1.
     #[inline(always)]
     pub(crate) fn sigmoid<S: Simd>(
         &mut self,
@@ -107,7 +109,8 @@ impl<C: Real> Block<C> {
             let (p, q) = (pairs_mut(simd, self.power.column_mut(k)), pairs_mut(simd, self.complement.column_mut(k)));
             let (z, log) = (self.logits.lanes(simd, k).first(p.len()), pairs_mut(simd, self.log_largest.column_mut(k)));
             for (i, ((p, q), log)) in p.iter_mut().zip(q).zip(log).enumerate() {
-                // σ(τ|z|) = 1/(1 + e^−τ|z|) and σ(−τ|z|) = e^−τ|z|/(1 + e^−τ|z|) do not overflow.
+                // σ(τ|z|) = 1/(1 + e^−τ|z|) and σ(−τ|z|) = e^−τ|z|/(1 + e^−τ|z|) do
+                // not overflow.
                 let z = z.at(i);
                 let e = C::exp_of_minus(z.abs(), rate, math.constants);
                 let large = one / (one + e);
