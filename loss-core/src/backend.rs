@@ -19,8 +19,8 @@ pub enum Path {
     Operations,
 }
 
-/// Sums of logarithms saturate here instead of overflowing, so that the mean over any number of
-/// samples stays finite: only logits near the end of `f64` get this far.
+/// Sums of logarithms saturate here, so that a mean over any number of samples stays finite. Only
+/// logits near the largest `f64` reach it.
 pub const LARGEST_SUM: f64 = 1e299;
 
 /// The same where sums are kept in `f32`.
@@ -44,11 +44,11 @@ pub trait Passes {
     /// Proportions that came with the target, `[N, K]` or `[1, K]`.
     fn prior(&self) -> Option<&Table>;
 
-    /// Makes the plan's derived maps that are not there yet ([`Plan::underived`]), and returns
-    /// them. It is called before the passes that read them. By default there are none.
+    /// Makes the derived maps that the plan still lacks ([`Plan::underived`]), and returns them. It
+    /// runs before the passes that read them. The default is for backends without maps.
     ///
     /// # Errors
-    /// What the maps refuse; by default [`LossError::MissingMap`] for any of them.
+    /// What the maps refuse. The default returns [`LossError::MissingMap`] for any derived map.
     fn derive<'p>(&mut self, plan: &'p Plan) -> Result<Vec<&'p crate::Map>, LossError> {
         plan.underived(std::iter::empty())
             .next()
@@ -70,8 +70,8 @@ pub trait Passes {
     /// As [`Passes::statistics`].
     fn logit_gradient(&self, plan: &Plan, upstream: &[Option<Table>], gradient: &mut Self::Gradient) -> Result<(), LossError>;
 
-    /// Both of the same plan, for derivatives known beforehand. A backend that can reads the logits
-    /// once for both.
+    /// Statistics and gradient of one plan, when the derivatives are known beforehand. A backend
+    /// can override it to read the logits only once.
     ///
     /// # Errors
     /// As [`Passes::statistics`].

@@ -55,7 +55,8 @@ impl std::fmt::Display for Argument {
 /// use loss_core::LossError;
 /// fn classes(error: &LossError) -> Option<usize> {
 ///     match error {
-///         LossError::LabelOutOfRange { classes, .. } | LossError::TooFewClasses { classes, .. } => Some(*classes),
+///         LossError::LabelOutOfRange { classes, .. } => Some(*classes),
+///         LossError::TooFewClasses { classes, .. } => Some(*classes),
 ///         _ => None,
 ///     }
 /// }

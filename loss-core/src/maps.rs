@@ -19,9 +19,8 @@ pub enum Map {
 
 /// How a map is made from the target and the logits.
 ///
-/// A map given with the target under the same name is read instead, and nothing is derived: a data
-/// loader can make it beforehand. That spares a GPU the wait for the host, and a volume that is fed
-/// in parts has to be given its maps.
+/// A map given with the target under the same name takes its place, and nothing is derived. Let the
+/// data loader make it, and a GPU does not wait for the host. A volume fed in tiles needs it.
 ///
 /// ```
 /// use loss_core::backend::View;
@@ -114,8 +113,8 @@ impl Map {
         }
     }
 
-    /// Its place among maps that are there, each under a name, or under an id where it was derived;
-    /// of several with its name the last.
+    /// Its place among the maps of a call. A given map is found by its name, a derived one by its
+    /// id. If several have the name, the last counts.
     ///
     /// # Errors
     /// [`LossError::MissingMap`].
@@ -228,7 +227,7 @@ impl<'a> View<'a> {
         self.pixels.share(self.rows.start + n, k, s)
     }
 
-    /// log p of every class of a pixel, or log(1 − p) on the background side, written to `out`.
+    /// Writes log p of every class of a pixel to `out`, or log(1 − p) on the background side.
     /// It does not overflow for saturated logits, and is NaN where a logit is not finite.
     pub fn log_probabilities(&self, activation: Activation, side: Side, (n, s): (usize, usize), out: &mut [f64]) {
         for (k, out) in out.iter_mut().enumerate() {

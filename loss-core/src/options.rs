@@ -69,7 +69,7 @@ impl AbsentClass {
     /// ```
     /// use loss_core::AbsentClass;
     /// // Dice, 2I/(P + T), where nothing is true: of 5 false positives, and of nothing at all.
-    /// let dice = |absent: AbsentClass| [5.0, 0.0].map(|predicted| absent.score(0.0, predicted, 0.0));
+    /// let dice = |absent: AbsentClass| [5.0, 0.0].map(|p| absent.score(0.0, p, 0.0));
     /// assert_eq!(dice(AbsentClass::SkipEmpty), [Some(0.0), None]);
     /// assert_eq!(dice(AbsentClass::Skip), [None, None]);
     /// assert_eq!(dice(AbsentClass::Count), [Some(0.0), Some(0.0)]);

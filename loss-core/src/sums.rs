@@ -9,19 +9,18 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::expr::Table;
 use crate::{Detail, Evaluation, Loss, LossError, Map, Passes, Program, Scope};
 
-/// All that a loss has to know of logits and target, `[N, K]` numbers per statistic.
+/// What a loss knows of logits and target: a table of `[N, K]` numbers for each statistic.
 ///
-/// They add up: of a volume that is fed in tiles, `[N, K, *tile]`, which may differ in shape and
-/// come in any order, nothing larger than a tile need be in memory. And they stack: samples seen by
-/// other threads or machines are further rows. Sums are `f64`, so that the whole differs from the
-/// same pixels in one piece in the last places at most.
+/// Statistics add up. Feed a volume in tiles, `[N, K, *tile]`, of any shape and in any order, and
+/// only one tile is in memory at a time. Statistics also stack: the samples of another thread or
+/// machine become further rows. Sums are `f64`, so the result matches the same pixels in one piece
+/// up to the last digits.
 ///
-/// They can be kept and sent (serde): as the text of the loss, and a table per statistic. That
-/// needs terms that [`Loss`] can read back.
+/// With serde they can be stored and sent, as the text of the loss and one table per statistic.
+/// [`Loss`] must be able to read its terms back.
 ///
-/// A map that is derived from whole samples cannot be made of their tiles:
-/// [`LossError::DerivedInParts`] unless it is given with each tile, or one tile is the whole
-/// sample.
+/// A map derived from whole samples cannot be made from tiles. Give it with each tile, or pass each
+/// sample as one tile; otherwise the second tile is refused with [`LossError::DerivedInParts`].
 ///
 /// ```
 /// # use loss_core::{Loss, expr::Table};
@@ -38,8 +37,7 @@ pub struct Statistics {
     derived: Vec<Map>,
 }
 
-/// A loss of which everything has been seen: its value, and what the gradient of each tile, or of
-/// some samples, is made of.
+/// The loss of everything that was added: its value, and the gradient of each tile.
 #[derive(Clone, Debug)]
 pub struct Whole {
     loss: Loss,
@@ -51,7 +49,7 @@ pub struct Whole {
 }
 
 impl Loss {
-    /// No statistics yet, of logits with K classes.
+    /// Empty statistics, for logits with K classes.
     ///
     /// # Errors
     /// As [`Loss::program`].
@@ -93,8 +91,7 @@ impl Statistics {
     ///
     /// # Errors
     /// [`LossError::TileMismatch`] where it has other samples than the tiles before it, or other
-    /// classes; [`LossError::DerivedInParts`]; what the backend gives cause for. Then nothing is
-    /// added.
+    /// classes; [`LossError::DerivedInParts`]; what the backend refuses. Then nothing is added.
     pub fn add_on<P: Passes + ?Sized>(&mut self, call: &mut P) -> Result<(), LossError> {
         let geometry = call.geometry();
         let samples = self.samples().unwrap_or(geometry.samples);

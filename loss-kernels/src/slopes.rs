@@ -27,7 +27,7 @@ impl<C: Real> Slopes<C> {
         self.0.grid(simd)
     }
 
-    /// Collects those of pixel sums without a map.
+    /// Collects what pixel sums without a map hand down.
     #[inline(always)]
     pub(crate) fn collect_pixel_sums<S: Simd>(
         &mut self,
@@ -54,7 +54,7 @@ impl<C: Real> Slopes<C> {
         }
     }
 
-    /// Collects those of sums with a map.
+    /// Collects what sums with a map hand down.
     #[inline(always)]
     pub(crate) fn collect_mapped<S: Simd>(
         &mut self,

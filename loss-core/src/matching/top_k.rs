@@ -8,21 +8,23 @@ use crate::{Activation, GroundTruthMatching, InsideTruth, LossError, Map, Side};
 
 /// Top-k Cross-Entropy: the mean of −log p of the true class over the hardest pixels alone.
 ///
-/// Of n valid pixels the ⌈fraction·n⌉ with the largest −log p_y are taken, at least one;
-/// those tied at the threshold share the places that are left. Their choice is a constant to the
-/// gradient. Pixel weights multiply what is taken and what it is divided by, but not the order; so
-/// do class weights c, with which softmax divides by `Σ_k c_k T_k` of the pixels taken. Under
-/// sigmoid each channel ranks its own pixels, and the value is the weighted mean over channels.
-/// With `pooling=batch` pixels are ranked in the whole batch, with `sample` in each sample, whose
-/// means are averaged. Where no pixel is valid it is 0.
+/// Of n valid pixels it takes the ⌈fraction·n⌉ with the largest −log p_y, and at least one.
+/// Pixels tied at the threshold share the remaining places. No gradient flows through the choice.
+///
+/// - Pixel weights and class weights count in the mean, not in the ranking. With class weights c,
+///   softmax divides by `Σ_k c_k T_k` of the pixels taken.
+/// - Under sigmoid each channel ranks its own pixels. The value is the weighted mean over channels.
+/// - `pooling=batch` ranks the pixels of the whole batch. `pooling=sample` ranks each sample by
+///   itself and averages the samples.
+/// - It is 0 where no pixel is valid.
 ///
 /// It has no exact split: which pixels are hard says nothing about the sizes of whole regions.
 ///
-/// Pixels are ranked on the host, once a call, so that a GPU waits for it; that takes 16 bytes for
-/// each valid pixel and channel.
+/// The ranking runs on the host once a call, so a GPU waits for it. It takes 16 bytes for each
+/// valid pixel and channel.
 ///
 /// Source: Wu et al., "Bridging Category-level and Instance-level Semantic Image Segmentation",
-/// arXiv 1605.06885. nnU-Net counts ignored pixels among the n, and has no value below one pixel.
+/// arXiv 1605.06885. nnU-Net counts ignored pixels among the n, and returns NaN if it takes none.
 ///
 /// ```
 /// use loss_core::{matching, matching::TopK};

@@ -18,8 +18,8 @@ use crate::{Activation, AllRegions, LossError, Map, TargetKind, Temperature, Uns
 /// It has no lower bound of its own: use it beside a regional term, with a weight that
 /// [grows](crate::Schedule::grow). It needs labels, and one to three spatial axes.
 ///
-/// φ is made on the host, once a call, so that a GPU waits for it. To avoid that, give the map
-/// `signed_distances` with the target, `[N, K, *spatial]`; volumes fed in parts need it.
+/// φ is computed on the host once a call, so a GPU waits for it. To avoid the wait, give the map
+/// `signed_distances`, `[N, K, *spatial]`, with the target. A volume fed in tiles needs it.
 ///
 /// Source: Kervadec et al., "Boundary loss for highly unbalanced segmentation", MIDL 2019. Their
 /// code also divides by the number of classes.
