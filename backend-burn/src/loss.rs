@@ -186,7 +186,7 @@ impl<'a, const D: usize> Call<'a, D> {
         cube::statistics(&flatten(self.logits.clone()), &self.target, self.program.plan(), self.loss.ignored())
     }
 
-    /// Runs the program on the device, on statistics that are there.
+    /// Runs the program on the device, on the given statistics.
     fn interpret(&self, statistics: Vec<Tensor<2>>) -> Result<Evaluation<Tensor<1>>, LossError> {
         let outputs = self.program.outputs(&Operations::for_logits(self.logits), &statistics, &self.inputs)?;
         let result = result_type(self.logits.dtype());
@@ -198,8 +198,8 @@ impl<'a, const D: usize> Call<'a, D> {
     }
 }
 
-/// The statistics of a plan on the host, off the tape, by whichever path there is. Waits for the
-/// device.
+/// The statistics of a plan on the host, off the tape, on the path that `forward` takes. Waits for
+/// the device.
 pub(crate) fn tables<const D: usize>(
     loss: &Loss,
     logits: &Tensor<D>,

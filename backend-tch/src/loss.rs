@@ -147,7 +147,7 @@ impl<'a> Call<'a> {
         Ok(Self { loss, logits, target, checked, program, inputs })
     }
 
-    /// The statistics on the host, by whichever path there is.
+    /// The statistics on the host: from the kernels on the CPU, elsewhere from operations.
     fn tables(&self) -> Result<Vec<Table>, LossError> {
         if self.checked.device == Device::Cpu {
             let host = HostTarget::new(&self.target, &self.checked, self.loss)?;

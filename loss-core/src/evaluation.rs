@@ -92,7 +92,7 @@ impl<T> Evaluation<T> {
 impl RegionReport {
     /// Of a class, from its proportions and `2I/(P+T)`.
     pub(crate) fn new(class: usize, target: f64, predicted: f64, dice: f64) -> Self {
-        // The score is made already: only whether there is one is asked.
+        // `dice` is the finished score; only ask whether the class has one.
         let exists = f64::from(u8::from(target + predicted > 0.0));
         let dice = AbsentClass::SkipEmpty.score(dice, exists, target).unwrap_or(f64::NAN);
         Self { class, target, predicted, dice }

@@ -149,7 +149,7 @@ impl Program {
         Ok(self.elements.iter().map(|e| e.and_then(|_| values.next())).collect())
     }
 
-    /// The statistics of a plan and, where there is a gradient to write to, the gradient of the
+    /// Reads the statistics of a plan and, if a gradient is given to write to, the gradient of the
     /// total: in as few reads as there can be. The plan is the program's own, or one that holds
     /// more; derivatives are taken of the program alone.
     ///
@@ -201,7 +201,7 @@ impl Program {
     }
 }
 
-/// Arrays that are there, one for each statistic of a plan.
+/// One array for each statistic of a plan.
 struct Known<'a, T> {
     plan: &'a Plan,
     arrays: &'a [T],

@@ -113,7 +113,7 @@ impl Statistics {
         self.sum(other.tables, other.derived)
     }
 
-    /// Takes the samples of another behind those that are there.
+    /// Appends the samples of another.
     ///
     /// # Errors
     /// [`LossError::OtherLoss`] where it is of another loss, [`LossError::TileMismatch`] where it
