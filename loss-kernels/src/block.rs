@@ -12,11 +12,11 @@ use pulp::Simd;
 use crate::columns::Columns;
 use crate::layout::PADDING;
 use crate::membership::{HardTarget, Seen, SoftTarget, TargetColumn, label_of};
+use crate::prefetch::Ahead;
 use crate::simd::{Column, Lanes};
-use crate::sums::Bound;
 use crate::{Problem, Real};
 
-pub(crate) use load::Read;
+pub(crate) use load::Logits;
 
 /// Consecutive pixels of a sample.
 #[derive(Clone, Copy)]
@@ -69,14 +69,16 @@ pub(crate) struct Block<C> {
     all_valid: bool,
     /// Which labels there are.
     present: Seen,
-    /// A bound of the weights.
-    pub(crate) bound: Bound<C>,
+    /// Whether no weights were given.
+    unweighted: bool,
+    /// Pixels whose weights stand in their column.
+    weighted: usize,
     /// One column of labels as class bits, or y per class for soft targets.
     target: Columns<C>,
     /// w; 0 where the pixel is not valid.
     pub(crate) weight: Columns<C>,
     /// z per class, sigmoid only; 0 where the pixel is not valid.
-    logits: Columns<C>,
+    pub(crate) logits: Columns<C>,
     /// max_k z − z per class, softmax only; likewise.
     pub(crate) depth: Columns<C>,
     /// p(τ) = `power · scale`. Under softmax the powers are e^(τ(z − max)), under sigmoid p
@@ -93,6 +95,8 @@ pub(crate) struct Block<C> {
     /// Softmax: −log Σ_k e^(z − max), the logarithm of the largest probability, in one column.
     /// Sigmoid: log(1 + e^−|z|) per class, which is that without its sign.
     log_largest: Columns<C>,
+    /// What the next block will need.
+    pub(crate) ahead: Ahead,
     maps: Columns<C>,
     map_columns: Vec<MapColumns>,
 }
@@ -107,7 +111,8 @@ impl<C: Real> Block<C> {
             len: 0,
             all_valid: true,
             present: Seen::default(),
-            bound: Bound::new(1.0, true),
+            unweighted: false,
+            weighted: 0,
             target: columns(if needs.soft { classes } else { 1 }),
             weight: columns(1),
             logits: only(needs.sigmoid, classes),
@@ -118,6 +123,7 @@ impl<C: Real> Block<C> {
             ones: Columns::filled(C::one(), usize::from(needs.sigmoid), capacity),
             complement: only(needs.sigmoid, classes),
             log_largest: columns(if needs.sigmoid { classes.max(1) } else { 1 }),
+            ahead: Ahead::default(),
             maps: columns(maps.iter().map(|map| map.channels).sum()),
             map_columns: maps.to_vec(),
         }
@@ -139,6 +145,15 @@ impl<C: Real> Block<C> {
         ]
     }
 
+    /// Notes what the next block will need of the labels; nothing after a task's last.
+    pub(crate) fn look_ahead(&mut self, problem: &Problem<'_>, part: Span, span: Span) {
+        self.ahead.clear();
+        let next = part.start + part.len;
+        if next < span.start + span.len {
+            problem.ahead(span.sample * problem.geometry().pixels + next, &mut self.ahead);
+        }
+    }
+
     /// Pixels with the padding.
     pub(crate) fn padded(&self) -> usize {
         self.len.next_multiple_of(PADDING)
@@ -153,9 +168,9 @@ impl<C: Real> Block<C> {
         !self.needs.soft
     }
 
-    /// Whether there is any softmax.
-    pub(crate) fn is_softmax(&self) -> bool {
-        self.needs.softmax
+    /// Whether the target is labels, and each pixel counts 1 or 0.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.is_hard() && self.unweighted
     }
 
     pub(crate) fn is_all_valid(&self) -> bool {

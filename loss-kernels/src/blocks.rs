@@ -3,12 +3,12 @@
 use loss_core::{Activation, LossError, Plan, Quantity};
 use pulp::{Simd, WithSimd};
 
-use crate::block::{Block, MapColumns, Read, Span};
+use crate::block::{Block, Logits, MapColumns, Span};
+use crate::channels::{self, Slope};
 use crate::functions::Math;
-use crate::gradient::{GradientColumns, Sink};
+use crate::gradient::{Destination, GradientColumns, Sink};
 use crate::groups::Groups;
 use crate::instructions::Instructions;
-use crate::layout::FLUSH;
 use crate::pixel::PixelColumns;
 use crate::simd::apart;
 use crate::statistics::{add_group, add_target};
@@ -45,7 +45,7 @@ pub(crate) struct Buffers<C> {
     pixels: PixelColumns<C>,
     gradient: Option<GradientColumns<C>>,
     /// Lanes of the sums, all 0 between tasks.
-    lanes: Vec<C>,
+    lanes: Vec<f64>,
 }
 
 impl<C: Real> Buffers<C> {
@@ -75,14 +75,21 @@ impl<C: Real> Buffers<C> {
     }
 }
 
-/// The blocks of a task.
-pub struct Blocks<'a, C> {
+/// What all tasks of a sample have in common.
+#[derive(Clone, Copy)]
+pub(crate) struct Work<'a, C> {
     pub(crate) problem: &'a Problem<'a>,
     pub(crate) plan: &'a Plan,
     pub(crate) groups: &'a Groups,
     /// Derivatives, group by group, in units of `unit`.
     pub(crate) handed: &'a [Handed<C>],
     pub(crate) unit: C,
+    pub(crate) logits: &'a dyn Logits<C>,
+}
+
+/// The blocks of a task.
+pub struct Blocks<'a, C> {
+    pub(crate) work: Work<'a, C>,
     pub(crate) buffers: &'a mut Buffers<C>,
     /// The pixels of the task.
     pub(crate) span: Span,
@@ -90,7 +97,6 @@ pub struct Blocks<'a, C> {
     pub(crate) step: usize,
     /// Empty where none are wanted.
     pub(crate) sums: &'a mut [f64],
-    pub(crate) read: Read<'a, C>,
     pub(crate) sink: &'a mut dyn Sink<C>,
 }
 
@@ -99,23 +105,34 @@ impl<C: Real> WithSimd for Blocks<'_, C> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
-        let Self { problem, plan, groups, handed, unit, buffers, span, step, sums, read, sink } = self;
-        let Buffers { block, pixels, gradient, lanes } = buffers;
-        let summed = !sums.is_empty();
         // Hidden from the optimiser, which would otherwise make known constants anew in every round
         // of a loop.
         let constants = C::constants(simd);
         let math = Math { simd, constants: std::hint::black_box(&constants) };
+        let Self { work, buffers, span, step, sums, sink } = self;
+        let Work { problem, plan, groups, handed, unit, logits } = work;
+        let Buffers { block, pixels, gradient, lanes } = buffers;
+        let summed = !sums.is_empty();
+        let by_channel = block.is_hard() && channels::suffice(groups, handed, summed);
+        let slopes = if by_channel { Slope::all(simd, work) } else { Vec::new() };
         let mut sums = Sums { lanes, totals: sums };
-        for (i, from) in (0..span.len).step_by(step).enumerate() {
+        for from in (0..span.len).step_by(step) {
             let part = Span { sample: span.sample, start: span.start + from, len: step.min(span.len - from) };
-            apart!(simd, block.load(simd, problem, read, part))?;
+            apart!(simd, block.load(problem, part))?;
             if summed {
                 apart!(simd, add_target(simd, block, plan, groups, &mut sums));
             }
+            block.look_ahead(problem, part, span);
             if let Some(gradient) = gradient {
-                gradient.begin(block.padded());
+                sink.ahead(&mut block.ahead, from + step);
+                gradient.begin();
             }
+            if by_channel {
+                let to = gradient.as_mut().map(|gradient| Destination { stage: gradient.stage(), sink: &mut *sink, from });
+                channels::run(math, work, block, part, &slopes, summed.then_some(&mut sums), to)?;
+                continue;
+            }
+            apart!(simd, block.load_logits(simd, problem, logits, part))?;
             for (g, group) in groups.groups.iter().enumerate() {
                 // The derivative of a logarithm needs no logarithm.
                 let logarithms = group.pixel_sums || (summed && group.logarithms);
@@ -126,6 +143,7 @@ impl<C: Real> WithSimd for Blocks<'_, C> {
                         block.sigmoid(math, group.temperature, complements, logarithms);
                     }
                 }
+                block.ahead.clear();
                 if summed {
                     apart!(simd, add_group(math, block, pixels, plan, group, &mut sums));
                 }
@@ -134,13 +152,10 @@ impl<C: Real> WithSimd for Blocks<'_, C> {
                 }
             }
             if let Some(gradient) = gradient {
-                apart!(simd, gradient.finish(simd, block, unit, sink, from));
-            }
-            if i % FLUSH == FLUSH - 1 {
-                sums.flush();
+                apart!(simd, gradient.finish(simd, block, unit, &mut *sink, from));
             }
         }
-        sums.flush();
+        sums.finish();
         Ok(())
     }
 }

@@ -54,6 +54,11 @@ impl<C: Real> Columns<C> {
         (move |k| &before[first + k * stride..][..length], &mut rest[..length])
     }
 
+    /// All columns, and the distance from one to the next.
+    pub(crate) fn stored(&self) -> (&[C], usize) {
+        (&self.data[self.first..], self.stride)
+    }
+
     /// One column in pairs of vectors.
     #[inline(always)]
     pub(crate) fn lanes<S: Simd>(&self, simd: S, k: usize) -> Column<'_, S, C> {

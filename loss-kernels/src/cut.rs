@@ -61,11 +61,11 @@ mod tests {
             let width = classes * statistics;
             let cut = Cut::new::<f32>(samples, classes, pixels, width);
             let Cut { block, segment } = cut;
-            // A column per class of a block, 32 KiB together, and between 64 and 512 pixels.
+            // A column per class of a block, 32 KiB together, and between 64 and 1024 pixels.
             let fits = |block: usize| block * classes * size_of::<f32>() <= 32_768;
             assert!(block % PADDING == 0 && (block == 64 || fits(block)), "{samples} {classes}: {block}");
-            assert!(block == 512 || !fits(block + PADDING), "{samples} {classes}: {block}");
-            assert!((64..=512).contains(&block) && segment % block == 0);
+            assert!(block == 1024 || !fits(block + PADDING), "{samples} {classes}: {block}");
+            assert!((64..=1024).contains(&block) && segment % block == 0);
             // At most 128 tasks, and 256 KiB of sums.
             let allowed = |segment: usize| {
                 let tasks = samples * pixels.div_ceil(segment);

@@ -18,11 +18,14 @@ pub trait Element: bytemuck::Zeroable + Copy + Send + Sync + 'static {
     fn store(from: &[Self::Compute], to: &mut [Self]);
 
     /// The numbers themselves, where they are stored in the type they are computed in.
+    fn as_computed(values: &[Self]) -> Option<&[Self::Compute]>;
+
+    /// The same, to write.
     fn computed(values: &mut [Self]) -> Option<&mut [Self::Compute]>;
 }
 
 macro_rules! element {
-    ($($type:ty, $compute:ty, $load:expr, $store:expr, $computed:expr;)*) => {$(
+    ($($type:ty, $compute:ty, $load:expr, $store:expr, $as_computed:expr, $computed:expr;)*) => {$(
         impl Element for $type {
             type Compute = $compute;
             #[inline]
@@ -34,6 +37,10 @@ macro_rules! element {
             fn store(from: &[$compute], to: &mut [Self]) {
                 let length = from.len().min(to.len());
                 $store(&from[..length], &mut to[..length]);
+            }
+            #[inline]
+            fn as_computed(values: &[Self]) -> Option<&[$compute]> {
+                $as_computed(values)
             }
             #[inline]
             fn computed(values: &mut [Self]) -> Option<&mut [$compute]> {
@@ -63,10 +70,10 @@ fn narrow(from: &[f32], to: &mut [bf16]) {
 }
 
 element! {
-    f32, f32, copy, copy, Some;
-    f64, f64, copy, copy, Some;
-    f16, f32, <[f16]>::convert_to_f32_slice, |from, to: &mut [f16]| to.convert_from_f32_slice(from), |_| None;
-    bf16, f32, widen, narrow, |_| None;
+    f32, f32, copy, copy, Some, Some;
+    f64, f64, copy, copy, Some, Some;
+    f16, f32, <[f16]>::convert_to_f32_slice, |from, to: &mut [f16]| to.convert_from_f32_slice(from), |_| None, |_| None;
+    bf16, f32, widen, narrow, |_| None, |_| None;
 }
 
 /// Calls `$call` with the numbers of a tensor as a slice of their type, which is an [`Element`].

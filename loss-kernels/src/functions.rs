@@ -26,6 +26,11 @@ pub trait Functions: Vectors {
     fn log_1p_of_share<S: Simd>(x: Lanes<S, Self>, constants: &Self::Constants<S>) -> Lanes<S, Self> {
         Self::log_1p(x, constants)
     }
+    /// log(1 + x) for 0 ≤ x ≤ 3.
+    #[inline(always)]
+    fn log_1p_of_three<S: Simd>(x: Lanes<S, Self>, constants: &Self::Constants<S>) -> Lanes<S, Self> {
+        Self::log_1p(x, constants)
+    }
 }
 
 /// The C library's functions, lane by lane.

@@ -13,8 +13,10 @@ use crate::block::Block;
 use crate::columns::{Columns, Grid, GridMut};
 use crate::functions::Math;
 use crate::groups::Group;
+use crate::layout::PADDING;
 use crate::membership::Membership;
 use crate::pixel::PixelColumns;
+use crate::prefetch::Ahead;
 use crate::real::{MANY, few};
 use crate::simd::{Column, Lanes, Pair, apart, pairs_mut, write_column};
 use crate::slopes::Slopes;
@@ -32,6 +34,8 @@ pub(crate) struct GradientColumns<C> {
     stage: Vec<C>,
     /// Whether nothing has been written since the last block.
     fresh: bool,
+    /// Whether the excess has.
+    corrected: bool,
 }
 
 impl<C: Real> GradientColumns<C> {
@@ -42,13 +46,13 @@ impl<C: Real> GradientColumns<C> {
             slopes: Slopes::new(classes, capacity, pixel_sums, maps),
             stage: vec![C::zero(); capacity],
             fresh: true,
+            corrected: false,
         }
     }
 
     /// Before a block's first group.
-    pub(crate) fn begin(&mut self, padded: usize) {
-        self.fresh = true;
-        self.excess.column_mut(0)[..padded].fill(C::zero());
+    pub(crate) fn begin(&mut self) {
+        (self.fresh, self.corrected) = (true, false);
     }
 
     /// Adds a group's part, whose probabilities have been computed.
@@ -108,6 +112,7 @@ impl<C: Real> GradientColumns<C> {
         handed: &[Upstream<C>],
     ) {
         let tau = Lanes::of(simd, C::of(group.temperature.value()));
+        self.corrected = true;
         let excess = pairs_mut(simd, &mut self.excess.column_mut(0)[..block.padded()]);
         let (count, mut out) = (excess.len(), self.out.grid_mut(simd));
         let (scale, weight) = (block.scale(simd, group.activation).first(count), block.weight.lanes(simd, 0).first(count));
@@ -156,42 +161,44 @@ impl<C: Real> GradientColumns<C> {
         }
     }
 
+    /// A column, ready to be stored.
+    pub(crate) fn stage(&mut self) -> &mut [C] {
+        &mut self.stage
+    }
+
     /// Stores the gradient of a block: 0 where a pixel is not valid, and in place of subnormal
     /// numbers.
     #[inline(always)]
     pub(crate) fn finish<S: Simd>(&mut self, simd: S, block: &Block<C>, unit: C, sink: &mut dyn Sink<C>, from: usize) {
-        for k in 0..block.classes() {
-            self.finish_class(simd, block, k, unit, sink, from);
-        }
-    }
-
-    #[inline(always)]
-    fn finish_class<S: Simd>(&mut self, simd: S, block: &Block<C>, k: usize, unit: C, sink: &mut dyn Sink<C>, from: usize) {
-        let padded = block.padded();
-        // Directly where the sink stores what is computed, and no padding would be written.
-        let direct = (padded == block.len).then(|| sink.own(k, from, padded)).flatten();
-        let is_direct = direct.is_some();
-        let column = direct.unwrap_or(&mut self.stage[..padded]);
+        let Self { out, excess, stage, fresh, corrected, .. } = self;
+        let mut to = Destination { stage, sink, from };
         let zero = Lanes::of(simd, C::zero());
         let (unit, least) = (Lanes::of(simd, unit), Lanes::of(simd, C::min_positive_value() / unit));
-        let out = self.out.lanes(simd, k).first(pairs_mut(simd, column).len());
-        let (excess, w) = (self.excess.lanes(simd, 0).first(out.len()), block.weight.lanes(simd, 0).first(out.len()));
-        if self.fresh {
-            column.fill(C::zero());
-        } else if block.is_softmax() {
-            let depth = block.depth.lanes(simd, k).first(out.len());
-            write_column!(simd, column, |b| {
-                let value = out.at(b) - depth.at(b).if_same(zero, excess.at(b), zero);
-                value.abs().if_below(least, zero, value) * unit
-            });
-        } else {
-            write_column!(simd, column, |b| out.at(b).abs().if_below(least, zero, out.at(b)) * unit);
-        }
-        if !block.is_all_valid() {
-            write_column!(simd, column, |b, value| w.at(b).if_equal(zero, zero, value));
-        }
-        if !is_direct {
-            sink.store(k, from, &self.stage[..block.len]);
+        for k in 0..block.classes() {
+            to.write(
+                k,
+                block.len,
+                // Inlined, so that it is compiled for the instructions of this function.
+                #[inline(always)]
+                |column: &mut [C]| {
+                    let out = out.lanes(simd, k).first(pairs_mut(simd, column).len());
+                    let (excess, w) = (excess.lanes(simd, 0).first(out.len()), block.weight.lanes(simd, 0).first(out.len()));
+                    if *fresh {
+                        column.fill(C::zero());
+                    } else if *corrected {
+                        let depth = block.depth.lanes(simd, k).first(out.len());
+                        write_column!(simd, column, |b| {
+                            let value = out.at(b) - depth.at(b).if_same(zero, excess.at(b), zero);
+                            value.abs().if_below(least, zero, value) * unit
+                        });
+                    } else {
+                        write_column!(simd, column, |b| out.at(b).abs().if_below(least, zero, out.at(b)) * unit);
+                    }
+                    if !block.is_all_valid() {
+                        write_column!(simd, column, |b, value| w.at(b).if_equal(zero, zero, value));
+                    }
+                },
+            );
         }
     }
 }
@@ -282,4 +289,32 @@ pub(crate) trait Sink<C> {
     fn own(&mut self, k: usize, from: usize, length: usize) -> Option<&mut [C]>;
     /// Converts and stores.
     fn store(&mut self, k: usize, from: usize, values: &[C]);
+    /// Notes that the memory of all classes from a pixel on will be needed.
+    fn ahead(&self, ahead: &mut Ahead, from: usize);
+}
+
+/// Where the gradient of a block is stored.
+pub(crate) struct Destination<'a, C> {
+    /// A column of a block.
+    pub(crate) stage: &'a mut [C],
+    pub(crate) sink: &'a mut dyn Sink<C>,
+    /// The block's first pixel in the task.
+    pub(crate) from: usize,
+}
+
+impl<C: Real> Destination<'_, C> {
+    /// Stores what is written to a class's column of `length` pixels: directly, where the gradient
+    /// is stored as it is computed and no padding would be written.
+    #[inline(always)]
+    pub(crate) fn write<R>(&mut self, k: usize, length: usize, write: impl FnOnce(&mut [C]) -> R) -> R {
+        let padded = length.next_multiple_of(PADDING);
+        if padded == length
+            && let Some(column) = self.sink.own(k, self.from, length)
+        {
+            return write(column);
+        }
+        let result = write(&mut self.stage[..padded]);
+        self.sink.store(k, self.from, &self.stage[..length]);
+        result
+    }
 }

@@ -1,8 +1,38 @@
 //! The statistics of a plan, grouped by their probabilities.
 
-use loss_core::{Activation, Plan, Probability, Quantity, Side, Temperature};
+use loss_core::{Activation, Over, Plan, Probability, Quantity, Side, Statistic, Temperature};
 
 use crate::block::Needs;
+
+/// Places in the plan of the sums that most losses have, for one side of a group. None has a map.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Usual {
+    pub(crate) mass: Option<usize>,
+    pub(crate) intersection: Option<usize>,
+    pub(crate) likelihood: Option<usize>,
+}
+
+impl Usual {
+    pub(crate) fn any(self) -> bool {
+        self.mass.or(self.intersection).or(self.likelihood).is_some()
+    }
+
+    /// Notes the place of a statistic; false where it is none of them.
+    fn note(&mut self, i: usize, statistic: &Statistic) -> bool {
+        if statistic.map.is_some() {
+            return false;
+        }
+        let place = match (&statistic.of, statistic.over) {
+            (Quantity::Mass(_), Over::Valid) => &mut self.mass,
+            (Quantity::Mass(_), Over::Region | Over::Background) => &mut self.intersection,
+            (Quantity::Log(..), Over::Region | Over::Background) => &mut self.likelihood,
+            (Quantity::Log(..), Over::Valid) => return false,
+            (Quantity::One | Quantity::Target | Quantity::SquaredMass(_) | Quantity::Function(..), _) => return false,
+        };
+        *place = Some(i);
+        true
+    }
+}
 
 /// Statistics that share their probabilities.
 pub(crate) struct Group {
@@ -10,6 +40,12 @@ pub(crate) struct Group {
     pub(crate) temperature: Temperature,
     /// Places in the plan.
     pub(crate) members: Vec<usize>,
+    /// Those that most losses have, of the region and of the background.
+    pub(crate) usual: [Usual; 2],
+    /// The others.
+    pub(crate) others: Vec<usize>,
+    /// The place of the class sizes, where this group's loops may count them.
+    pub(crate) size: Option<usize>,
     /// Whether any of them sums logarithms.
     pub(crate) logarithms: bool,
     /// Whether any of them sums probabilities of the background.
@@ -30,7 +66,7 @@ impl Groups {
     pub(crate) fn new(plan: &Plan, wanted: impl Fn(usize) -> bool) -> Self {
         let mut all = Self { target: Vec::new(), groups: Vec::new() };
         for (i, statistic) in plan.statistics().iter().enumerate().filter(|(i, _)| wanted(*i)) {
-            let Some(Probability { activation, temperature, .. }) = statistic.probability() else {
+            let Some(Probability { activation, temperature, side }) = statistic.probability() else {
                 all.target.push(i);
                 continue;
             };
@@ -40,6 +76,9 @@ impl Groups {
                     activation,
                     temperature,
                     members: Vec::new(),
+                    usual: [Usual::default(); 2],
+                    others: Vec::new(),
+                    size: None,
                     logarithms: false,
                     background: false,
                     pixel_sums: false,
@@ -48,6 +87,9 @@ impl Groups {
             });
             let group = &mut all.groups[at];
             group.members.push(i);
+            if !group.usual[usize::from(side == Side::Background)].note(i, statistic) {
+                group.others.push(i);
+            }
             group.logarithms |= statistic.of.is_logarithmic();
             match &statistic.of {
                 Quantity::One | Quantity::Target | Quantity::SquaredMass(_) | Quantity::Log(..) => {}
@@ -58,7 +100,22 @@ impl Groups {
         // Softmax first: its gradient of a pixel sums to 0, and by how much it does not is measured
         // before a sigmoid's is added.
         all.groups.sort_by_key(|group| group.activation != Activation::Softmax);
+        let size = all.target.iter().copied().find(|&i| plan.statistics()[i] == Statistic::TARGET_SIZE);
+        let by_class = |group: &&mut Group| group.usual[0].intersection.or(group.usual[0].likelihood).is_some();
+        if let Some(group) = all.groups.iter_mut().find(by_class) {
+            group.size = size;
+        }
         all
+    }
+
+    /// The place of the class sizes that a group counts, in a block where pixels count 1 or 0.
+    pub(crate) fn counted_size(&self, is_counted: bool) -> Option<usize> {
+        self.groups.iter().find_map(|group| group.size).filter(|_| is_counted)
+    }
+
+    /// Whether every probability is a sigmoid's.
+    pub(crate) fn is_sigmoid(&self) -> bool {
+        !self.groups.is_empty() && !self.has(Activation::Softmax)
     }
 
     fn has(&self, activation: Activation) -> bool {

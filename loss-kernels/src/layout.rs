@@ -9,7 +9,4 @@ pub(crate) const PADDING: usize = 2 * WIDEST;
 /// Pixels of a block, at least and at most. With very many classes, the work per class and block
 /// must not outweigh that per pixel.
 pub(crate) const SHORTEST: usize = 64;
-pub(crate) const LONGEST: usize = 512;
-
-/// Blocks after which the lanes of a sum are added up, so that each lane sums few numbers.
-pub(crate) const FLUSH: usize = 64;
+pub(crate) const LONGEST: usize = 1024;

@@ -10,6 +10,7 @@
 mod backend;
 mod block;
 mod blocks;
+mod channels;
 mod columns;
 mod cut;
 mod element;

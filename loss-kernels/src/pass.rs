@@ -4,14 +4,14 @@ use loss_core::backend::{LARGEST_SUM, Table};
 use loss_core::{Activation, Geometry, LossError, Map, Plan, Probability, Side, Statistic, Temperature};
 use rayon::prelude::*;
 
-use crate::block::{MapColumns, Span};
-use crate::blocks::{Blocks, Buffers, Compiled};
+use crate::block::{Logits, MapColumns, Span};
+use crate::blocks::{Blocks, Buffers, Compiled, Work};
 use crate::cut::{Cut, at_once};
 use crate::gradient::Sink;
 use crate::groups::Groups;
 use crate::instructions::Instructions;
 use crate::memory::{Gradient, Output, Part};
-use crate::prefetch::prefetch;
+use crate::prefetch::Ahead;
 use crate::problem::Target;
 use crate::upstream::Handed;
 use crate::{Element, Problem, Real};
@@ -127,31 +127,16 @@ fn pass<E: Element, G: Element<Compute = E::Compute>>(
     let tasks = tasks(&mut sums, width, output, geometry, cut);
     let (soft, maps) = (matches!(problem.target, Target::Soft(_)), MapColumns::of(problem, plan)?);
     let buffers = || Buffers::new(plan, &groups, cut.block, soft, &maps, width, upstream.is_some());
-    let read = |from: usize, to: &mut [E::Compute]| {
-        let (now, later) = logits[from..].split_at(to.len());
-        // The next block of the same plane.
-        prefetch::<false, _>(&later[..to.len().min(later.len())]);
-        E::load(now, to);
-    };
+    let logits = Stored(logits);
     let run = |buffers: &mut Buffers<E::Compute>, task: Task<'_, G>| {
         let Task { span, sums, parts } = task;
-        let blocks = Blocks {
-            problem,
-            plan,
-            groups: &groups,
-            handed: handed.get(span.sample).map_or(&[], Vec::as_slice),
-            unit: E::Compute::of(unit),
-            buffers,
-            span,
-            step: cut.block,
-            sums,
-            read: &read,
-            sink: &mut Parts(parts),
-        };
+        let handed = handed.get(span.sample).map_or(&[][..], Vec::as_slice);
+        let work = Work { problem, plan, groups: &groups, handed, unit: E::Compute::of(unit), logits: &logits };
+        let blocks = Blocks { work, buffers, span, step: cut.block, sums, sink: &mut Parts(parts) };
         E::Compute::run(blocks, instructions)
     };
     // Collected in order, so that the first offender is reported, whichever thread finds one first.
-    let done: Vec<Result<(), LossError>> = if logits.len() <= SMALL {
+    let done: Vec<Result<(), LossError>> = if logits.0.len() <= SMALL {
         let mut buffers = buffers();
         tasks.into_iter().map(|task| run(&mut buffers, task)).collect()
     } else {
@@ -214,30 +199,34 @@ fn tables(plan: &Plan, sums: &[f64], samples: usize, segments: usize) -> Result<
     plan.statistics().iter().enumerate().map(table).collect()
 }
 
-/// A task's part of the gradient, class by class.
-struct Parts<'a, G>(Vec<Part<'a, G>>);
+/// Logits as they are stored.
+struct Stored<'a, E>(&'a [E]);
 
-impl<G: Element> Parts<'_, G> {
-    /// The memory of a class from a pixel on. Prefetches what is written next: the next class, and
-    /// after the last the first of the next block. Not all classes at once: planes whose length is
-    /// a power of two share cache sets.
-    #[inline(always)]
-    fn piece(&mut self, k: usize, from: usize, length: usize) -> &mut [G] {
-        let (next, at) = if k + 1 < self.0.len() { (k + 1, from) } else { (0, from + length) };
-        let later = &self.0[next].memory()[at..];
-        prefetch::<true, _>(&later[..length.min(later.len())]);
-        self.0[k].piece(from, length)
+impl<E: Element> Logits<E::Compute> for Stored<'_, E> {
+    fn own(&self, from: usize, length: usize) -> Option<&[E::Compute]> {
+        E::as_computed(&self.0[from..from + length])
+    }
+
+    fn read(&self, from: usize, to: &mut [E::Compute]) {
+        E::load(&self.0[from..from + to.len()], to);
     }
 }
+
+/// A task's part of the gradient, class by class.
+struct Parts<'a, G>(Vec<Part<'a, G>>);
 
 impl<G: Element> Sink<G::Compute> for Parts<'_, G> {
     fn own(&mut self, k: usize, from: usize, length: usize) -> Option<&mut [G::Compute]> {
         // Half precision has no view in the compute type, so return early.
         G::computed(&mut [])?;
-        G::computed(self.piece(k, from, length))
+        G::computed(self.0[k].piece(from, length))
     }
 
     fn store(&mut self, k: usize, from: usize, values: &[G::Compute]) {
-        G::store(values, self.piece(k, from, values.len()));
+        G::store(values, self.0[k].piece(from, values.len()));
+    }
+
+    fn ahead(&self, ahead: &mut Ahead, from: usize) {
+        self.0.iter().for_each(|part| ahead.add(part.memory().get(from..).unwrap_or_default()));
     }
 }

@@ -9,6 +9,7 @@ use num_traits::{ToPrimitive, Zero};
 use rayon::prelude::*;
 
 use crate::Element;
+use crate::prefetch::Ahead;
 
 /// Class indices, `[N, S]`.
 #[derive(Clone, Copy, Debug)]
@@ -116,6 +117,16 @@ pub struct DerivedMap {
 }
 
 impl<'a> Problem<'a> {
+    /// Notes that the target of the pixels from one on will be needed.
+    pub(crate) fn ahead(&self, first: usize, ahead: &mut Ahead) {
+        match self.target {
+            Target::Labels(Labels::U8(labels)) => ahead.add(&labels[first..]),
+            Target::Labels(Labels::I32(labels)) => ahead.add(&labels[first..]),
+            Target::Labels(Labels::I64(labels)) => ahead.add(&labels[first..]),
+            Target::Soft(_) => {}
+        }
+    }
+
     /// Checks that all fits.
     ///
     /// `logits`, `target` and `weights` come with their shapes: `[N, K, *spatial]`, `[N, *spatial]`

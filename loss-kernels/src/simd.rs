@@ -37,6 +37,9 @@ pub trait Vectors: bytemuck::Pod {
     fn numbers_mut<S: Simd>(pair: &mut [Self::Vector<S>; 2]) -> &mut [Self] {
         bytemuck::cast_slice_mut(pair)
     }
+    /// −0
+    #[must_use]
+    fn minus_zero() -> Self;
     /// One number in every lane.
     fn splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S>;
     /// a + b
@@ -93,6 +96,10 @@ macro_rules! forwarded {
         #[inline(always)]
         fn pairs_mut<S: Simd>(column: &mut [Self]) -> &mut [[S::$vector; 2]] {
             S::$split_mut(column).0.as_chunks_mut().0
+        }
+        #[inline(always)]
+        fn minus_zero() -> Self {
+            -0.0
         }
         #[inline(always)]
         fn splat<S: Simd>(simd: S, value: Self) -> S::$vector {
@@ -247,6 +254,15 @@ impl<S: Simd, C: Vectors> Lanes<S, C> {
     #[inline(always)]
     pub(crate) fn of(simd: S, value: C) -> Self {
         Self::new(simd, [C::splat(simd, value); 2])
+    }
+
+    /// A zero to add where nothing is to be added. With masks of the widest vectors, a choice between
+    /// a number and −0 becomes part of the addition, as x + −0 is x; with others, one between a
+    /// number and +0 is an instruction less.
+    #[inline(always)]
+    pub(crate) fn nothing(self) -> Self {
+        const WIDE: usize = 64;
+        self.splat(if size_of::<C::Vector<S>>() == WIDE { C::minus_zero() } else { C::zeroed() })
     }
 
     /// One number in every lane.

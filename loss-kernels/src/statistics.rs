@@ -1,216 +1,157 @@
 //! What a block adds to the statistics.
 
-use loss_core::{Activation, Over, Plan, Probability, Quantity, Side, Statistic};
+use loss_core::{Activation, Plan, Probability, Quantity, Side, Statistic};
 use pulp::Simd;
 
 use crate::Real;
 use crate::block::Block;
 use crate::functions::Math;
-use crate::groups::{Group, Groups};
-use crate::logarithm::{LogSigmoid, Logarithms};
-use crate::membership::{HardTarget, Membership};
+use crate::groups::{Group, Groups, Usual};
+use crate::logarithm::Logarithms;
+use crate::membership::Membership;
 use crate::pixel::{OfPixel, PixelColumns, Wanted};
 use crate::simd::{Lanes, apart};
-use crate::sums::{Sum, Summands, Sums, add_up, add_up_two};
+use crate::sums::{NOWHERE, Sums, add_exactly, add_up};
 
-/// Adds the sums over the target alone.
+/// Adds the sums over the target alone, but for the class sizes that a group's loops count.
 #[inline(always)]
-pub(crate) fn add_target<S: Simd, C: Real>(simd: S, block: &Block<C>, plan: &Plan, groups: &Groups, sums: &mut Sums<'_, C>) {
-    let (classes, shares) = (plan.classes(), Summands::Exact(block.bound));
-    let weights = block.bound.of_weights();
+pub(crate) fn add_target<S: Simd, C: Real>(simd: S, block: &Block<C>, plan: &Plan, groups: &Groups, sums: &mut Sums<'_>) {
+    let classes = plan.classes();
     let w = block.weight.lanes(simd, 0);
-    for &i in &groups.target {
-        if plan.statistics()[i].is_shared() {
-            add_up!(simd, sums, i * classes, w.len(), weights, |b| w.at(b));
+    let counted = groups.counted_size(block.is_counted());
+    for &i in groups.target.iter().filter(|&&i| Some(i) != counted) {
+        let statistic = &plan.statistics()[i];
+        if statistic.is_shared() {
+            if block.is_counted() {
+                add_up!(simd, sums, [i * classes], w.len(), |b| [w.at(b)]);
+            } else {
+                add_exactly!(simd, sums, i * classes, w.len(), |b| w.at(b));
+            }
             continue;
         }
+        let (over, squared) = (statistic.over, statistic.of == Quantity::Target);
         if let Some(map) = plan.map(i) {
-            let (over, squared) = (plan.statistics()[i].over, plan.statistics()[i].of == Quantity::Target);
             for k in 0..classes {
                 let map = block.map(simd, map, k);
-                add_up!(simd, sums, i * classes + k, w.len(), Summands::Any, |b| {
+                add_up!(simd, sums, [i * classes + k], w.len(), |b| {
                     let once = block.over(simd, over, k, b, w.at(b) * map.at(b));
-                    if squared { block.over(simd, over, k, b, once) } else { once }
+                    [if squared { block.over(simd, over, k, b, once) } else { once }]
                 });
             }
             continue;
         }
-        let squared = match &plan.statistics()[i].of {
-            Quantity::One => false,
-            Quantity::Target => true,
-            Quantity::Mass(_) | Quantity::SquaredMass(_) | Quantity::Log(..) | Quantity::Function(..) => continue,
-        };
         let (hard, soft) = block.targets(simd);
         let hard = hard.first(w.len());
         for k in (0..classes).filter(|&k| block.has(k)) {
             let (at, class) = (i * classes + k, block.class(simd, k));
-            if block.is_hard() {
-                add_up!(simd, sums, at, w.len(), weights, |b| hard.of::<false>(k, b, class, w.at(b)));
-            } else {
-                add_up!(simd, sums, at, w.len(), shares, |b| {
+            match (block.is_hard(), block.is_counted()) {
+                (true, true) => add_up!(simd, sums, [at], w.len(), |b| [hard.of::<false>(k, b, class, w.at(b))]),
+                (true, false) => add_exactly!(simd, sums, at, w.len(), |b| hard.of::<false>(k, b, class, w.at(b))),
+                (false, _) => add_exactly!(simd, sums, at, w.len(), |b| {
                     let once = soft.of::<false>(k, b, class, w.at(b));
                     if squared { soft.of::<false>(k, b, class, once) } else { once }
-                });
+                }),
             }
         }
     }
 }
 
-/// Places in the plan of the three sums that most losses have, for one side of a group.
-#[derive(Clone, Copy, Default)]
-struct Usual {
-    mass: Option<usize>,
-    intersection: Option<usize>,
-    likelihood: Option<usize>,
+/// The sums of a group's side that most losses have, class by class in one loop each. Compiled for
+/// each kind of target and of logarithm, so that the loops have no branches.
+struct ClassSums<'a, C> {
+    block: &'a Block<C>,
+    usual: Usual,
+    /// The place of the class sizes, where they are counted in the same loop.
+    size: Option<usize>,
+    activation: Activation,
 }
 
-impl Usual {
-    fn new(plan: &Plan, group: &Group, side: Side) -> Self {
-        let mut usual = Self::default();
-        for &i in &group.members {
-            let statistic = &plan.statistics()[i];
-            if statistic.map.is_some() || statistic.probability().is_none_or(|p| p.side != side) {
+impl<C: Real> ClassSums<'_, C> {
+    /// Adds them, of the region or of the background.
+    #[inline(always)]
+    fn add<S: Simd>(&self, simd: S, side: Side, sums: &mut Sums<'_>) {
+        let Self { block, activation, .. } = *self;
+        match (activation, side) {
+            (Activation::Softmax, _) => self.with::<S, _, false>(simd, block.log_softmax(simd), sums),
+            (Activation::Sigmoid, Side::Region) => self.with::<S, _, false>(simd, block.log_sigmoid::<S, false>(simd), sums),
+            (Activation::Sigmoid, Side::Background) => self.with::<S, _, true>(simd, block.log_sigmoid::<S, true>(simd), sums),
+        }
+    }
+
+    #[inline(always)]
+    fn with<S: Simd, L: Logarithms<S, C>, const BACKGROUND: bool>(&self, simd: S, log: L, sums: &mut Sums<'_>) {
+        let (hard, soft) = self.block.targets(simd);
+        let shares = self.usual.mass.or(self.usual.intersection).is_some();
+        match (self.block.is_hard(), self.size.is_some(), shares, self.usual.likelihood.is_some()) {
+            (true, true, true, true) => {
+                apart!(simd, self.loops::<S, _, L, BACKGROUND, true, true, true>(simd, hard, log, sums))
+            }
+            (true, true, false, _) => apart!(simd, self.loops::<S, _, L, BACKGROUND, false, true, true>(simd, hard, log, sums)),
+            (true, true, true, false) => {
+                apart!(simd, self.loops::<S, _, L, BACKGROUND, true, false, true>(simd, hard, log, sums))
+            }
+            (true, false, true, true) => {
+                apart!(simd, self.loops::<S, _, L, BACKGROUND, true, true, false>(simd, hard, log, sums))
+            }
+            (true, false, false, _) => {
+                apart!(simd, self.loops::<S, _, L, BACKGROUND, false, true, false>(simd, hard, log, sums))
+            }
+            (true, false, true, false) => {
+                apart!(simd, self.loops::<S, _, L, BACKGROUND, true, false, false>(simd, hard, log, sums))
+            }
+            (false, _, true, true) => apart!(simd, self.loops::<S, _, L, BACKGROUND, true, true, false>(simd, soft, log, sums)),
+            (false, _, false, _) => apart!(simd, self.loops::<S, _, L, BACKGROUND, false, true, false>(simd, soft, log, sums)),
+            (false, _, true, false) => {
+                apart!(simd, self.loops::<S, _, L, BACKGROUND, true, false, false>(simd, soft, log, sums))
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn loops<
+        S: Simd,
+        T: Membership<S, C>,
+        L: Logarithms<S, C>,
+        const BACKGROUND: bool,
+        const SHARES: bool,
+        const LIKELIHOOD: bool,
+        const SIZE: bool,
+    >(
+        &self,
+        simd: S,
+        y: T,
+        log: L,
+        sums: &mut Sums<'_>,
+    ) {
+        let Self { block, usual, size, activation } = *self;
+        let p = block.side(if BACKGROUND { Side::Background } else { Side::Region }).grid(simd);
+        let (scaled, w) = (block.weighted_scale(simd, activation), block.weight.lanes(simd, 0));
+        let count = scaled.len().min(w.len()).min(p.stride());
+        let count = if LIKELIHOOD { count.min(log.length()) } else { count };
+        let (scaled, w, y) = (scaled.first(count), w.first(count), y.first(count));
+        let (classes, zero, one) = (block.classes(), Lanes::of(simd, C::zero()), Lanes::of(simd, C::one()));
+        for k in 0..classes {
+            let at = |wanted: bool, place: Option<usize>| place.filter(|_| wanted).map_or(NOWHERE, |i| i * classes + k);
+            // Where no pixel is of the class, only its mass is not 0.
+            if (!BACKGROUND && !block.has(k)) || (usual.intersection.is_none() && !LIKELIHOOD && !SIZE) {
+                if SHARES && usual.mass.is_some() {
+                    add_up!(simd, sums, [at(true, usual.mass)], count, |b| [p.at(k, b) * scaled.at(b)]);
+                }
                 continue;
             }
-            match (&statistic.of, statistic.over) {
-                (Quantity::Mass(_), Over::Valid) => usual.mass = Some(i),
-                (Quantity::Mass(_), Over::Region | Over::Background) => usual.intersection = Some(i),
-                (Quantity::Log(..), Over::Region | Over::Background) => usual.likelihood = Some(i),
-                (Quantity::Log(..), Over::Valid) => {}
-                (Quantity::One | Quantity::Target | Quantity::SquaredMass(_) | Quantity::Function(..), _) => {}
-            }
-        }
-        usual
-    }
-
-    /// Adds masses and intersections of all classes. Compiled for each kind of target, so that the
-    /// loops have no branches.
-    #[inline(always)]
-    fn add_shares<S: Simd, C: Real>(
-        self,
-        simd: S,
-        block: &Block<C>,
-        activation: Activation,
-        side: Side,
-        sums: &mut Sums<'_, C>,
-    ) {
-        let (hard, soft) = block.targets(simd);
-        match (block.is_hard(), side) {
-            (true, Side::Region) => apart!(simd, self.shares::<S, C, _, false>(simd, block, activation, hard, sums)),
-            (true, Side::Background) => apart!(simd, self.shares::<S, C, _, true>(simd, block, activation, hard, sums)),
-            (false, Side::Region) => apart!(simd, self.shares::<S, C, _, false>(simd, block, activation, soft, sums)),
-            (false, Side::Background) => apart!(simd, self.shares::<S, C, _, true>(simd, block, activation, soft, sums)),
-        }
-    }
-
-    /// Both in one loop where both are wanted.
-    #[inline(always)]
-    fn shares<S: Simd, C: Real, T: Membership<S, C>, const BACKGROUND: bool>(
-        self,
-        simd: S,
-        block: &Block<C>,
-        activation: Activation,
-        y: T,
-        sums: &mut Sums<'_, C>,
-    ) {
-        let p = block.side(if BACKGROUND { Side::Background } else { Side::Region }).grid(simd);
-        let scaled = block.weighted_scale(simd, activation);
-        let count = scaled.len().min(p.stride());
-        let (scaled, y, bound) = (scaled.first(count), y.first(count), block.bound);
-        let (classes, shares) = (block.classes(), Summands::Shares(bound));
-        for k in 0..classes {
             let class = block.class(simd, k);
-            // Where no pixel is of the class, all summands over it are 0.
-            let inside = BACKGROUND || block.has(k);
-            match (self.mass, self.intersection.filter(|_| inside)) {
-                (Some(mass), Some(intersection)) => {
-                    let places = [mass * classes + k, intersection * classes + k];
-                    add_up_two!(simd, sums, places, count, bound, false, |b| {
-                        let share = p.at(k, b) * scaled.at(b);
-                        [share, y.of::<BACKGROUND>(k, b, class, share)]
-                    });
-                }
-                (Some(mass), None) => add_up!(simd, sums, mass * classes + k, count, shares, |b| p.at(k, b) * scaled.at(b)),
-                (None, Some(intersection)) => add_up!(simd, sums, intersection * classes + k, count, shares, |b| {
-                    y.of::<BACKGROUND>(k, b, class, p.at(k, b) * scaled.at(b))
-                }),
-                (None, None) => {}
-            }
+            let shares = [at(SHARES, usual.mass), at(SHARES, usual.intersection)];
+            let places = [shares[0], shares[1], at(LIKELIHOOD, usual.likelihood), at(SIZE, size)];
+            add_up!(simd, sums, places, count, |b| {
+                let share = if SHARES { p.at(k, b) * scaled.at(b) } else { zero };
+                [
+                    share,
+                    if SHARES { y.of::<BACKGROUND>(k, b, class, share) } else { zero },
+                    if LIKELIHOOD { y.of::<BACKGROUND>(k, b, class, w.at(b) * log.at(k, b)) } else { zero },
+                    if SIZE { y.of::<false>(k, b, class, one) } else { zero },
+                ]
+            });
         }
-    }
-}
-
-/// Adds the likelihoods of the region and of the background, for all classes.
-#[inline(always)]
-fn add_likelihoods<S: Simd, C: Real>(
-    simd: S,
-    block: &Block<C>,
-    activation: Activation,
-    [region, background]: [Option<usize>; 2],
-    sums: &mut Sums<'_, C>,
-) {
-    let (hard, soft) = block.targets(simd);
-    let (softmax, p, q) = (block.log_softmax(simd), block.log_sigmoid::<S, false>(simd), block.log_sigmoid::<S, true>(simd));
-    if let (Activation::Sigmoid, true, Some(region), Some(background)) = (activation, block.is_hard(), region, background) {
-        return apart!(simd, own_likelihoods(simd, block, hard, p, [region, background], sums));
-    }
-    if let Some(i) = region {
-        match (activation, block.is_hard()) {
-            (Activation::Softmax, true) => apart!(simd, likelihood::<S, C, _, _, false>(simd, block, hard, softmax, i, sums)),
-            (Activation::Softmax, false) => apart!(simd, likelihood::<S, C, _, _, false>(simd, block, soft, softmax, i, sums)),
-            (Activation::Sigmoid, true) => apart!(simd, likelihood::<S, C, _, _, false>(simd, block, hard, p, i, sums)),
-            (Activation::Sigmoid, false) => apart!(simd, likelihood::<S, C, _, _, false>(simd, block, soft, p, i, sums)),
-        }
-    }
-    if let Some(i) = background {
-        if block.is_hard() {
-            apart!(simd, likelihood::<S, C, _, _, true>(simd, block, hard, q, i, sums));
-        } else {
-            apart!(simd, likelihood::<S, C, _, _, true>(simd, block, soft, q, i, sums));
-        }
-    }
-}
-
-/// Both of a sigmoid with labels: each pixel needs the logarithm of one side only.
-#[inline(always)]
-fn own_likelihoods<S: Simd, C: Real>(
-    simd: S,
-    block: &Block<C>,
-    y: HardTarget<'_, S, C>,
-    log: LogSigmoid<'_, S, C, false>,
-    [region, background]: [usize; 2],
-    sums: &mut Sums<'_, C>,
-) {
-    let (w, bound) = (block.weight.lanes(simd, 0), block.bound);
-    let count = w.len().min(log.length());
-    let (classes, w, y) = (block.classes(), w.first(count), y.first(count));
-    for k in 0..classes {
-        let class = block.class(simd, k);
-        let places = [region * classes + k, background * classes + k];
-        add_up_two!(simd, sums, places, count, bound, true, |b| {
-            let own = w.at(b) * log.of(y.signed(b, class, log.z.at(k, b)), k, b);
-            [y.of::<false>(k, b, class, own), y.of::<true>(k, b, class, own)]
-        });
-    }
-}
-
-#[inline(always)]
-fn likelihood<S: Simd, C: Real, T: Membership<S, C>, G: Logarithms<S, C>, const BACKGROUND: bool>(
-    simd: S,
-    block: &Block<C>,
-    y: T,
-    log: G,
-    place: usize,
-    sums: &mut Sums<'_, C>,
-) {
-    let w = block.weight.lanes(simd, 0);
-    let count = w.len().min(log.length());
-    let (classes, w, y) = (block.classes(), w.first(count), y.first(count));
-    for k in (0..classes).filter(|&k| BACKGROUND || block.has(k)) {
-        let (at, class) = (place * classes + k, block.class(simd, k));
-        add_up!(simd, sums, at, count, Summands::Logarithms(block.bound), |b| {
-            y.of::<BACKGROUND>(k, b, class, w.at(b) * log.at(k, b))
-        });
     }
 }
 
@@ -222,38 +163,30 @@ pub(crate) fn add_group<S: Simd, C: Real>(
     pixels: &mut PixelColumns<C>,
     plan: &Plan,
     group: &Group,
-    sums: &mut Sums<'_, C>,
+    sums: &mut Sums<'_>,
 ) {
-    let simd = math.simd;
-    let classes = plan.classes();
-    let (shares, logarithms) = (Summands::Shares(block.bound), Summands::Logarithms(block.bound));
-    let (scale, scaled) = (block.scale(simd, group.activation), block.weighted_scale(simd, group.activation));
-    let w = block.weight.lanes(simd, 0);
-    let count = w.len();
-    let mut likelihoods = [None; 2];
-    for (side, likelihood) in [Side::Region, Side::Background].into_iter().zip(&mut likelihoods) {
-        let usual = Usual::new(plan, group, side);
-        *likelihood = usual.likelihood;
-        if usual.mass.or(usual.intersection).is_some() {
-            usual.add_shares(simd, block, group.activation, side, sums);
+    let (simd, activation) = (math.simd, group.activation);
+    for (side, usual) in [Side::Region, Side::Background].into_iter().zip(group.usual) {
+        let size = group.size.filter(|_| side == Side::Region && block.is_counted());
+        if usual.any() || size.is_some() {
+            ClassSums { block, usual, size, activation }.add(simd, side, sums);
         }
     }
-    add_likelihoods(simd, block, group.activation, likelihoods, sums);
-    for &i in &group.members {
+    let (scale, scaled) = (block.scale(simd, activation), block.weighted_scale(simd, activation));
+    let w = block.weight.lanes(simd, 0);
+    let (classes, count) = (plan.classes(), w.len());
+    for &i in &group.others {
         let statistic = &plan.statistics()[i];
         if let Some(map) = plan.map(i) {
             apart!(simd, add_mapped(math, block, pixels, statistic, i, map, sums));
             continue;
         }
         for k in 0..classes {
-            let at = i * classes + k;
+            let at = [i * classes + k];
             match &statistic.of {
                 Quantity::SquaredMass(_) => {
                     let p = block.power.lanes(simd, k);
-                    apart!(
-                        simd,
-                        add_up!(simd, sums, at, count, shares, |b| (p.at(b) * scaled.at(b)) * (p.at(b) * scale.at(b)))
-                    );
+                    apart!(simd, add_up!(simd, sums, at, count, |b| [(p.at(b) * scaled.at(b)) * (p.at(b) * scale.at(b))]));
                 }
                 Quantity::Function(activation, side, function) => {
                     let absent = *side == Side::Region && !block.has(k);
@@ -264,15 +197,15 @@ pub(crate) fn add_group<S: Simd, C: Real>(
                     let of = OfPixel { function, activation: *activation, side: *side };
                     let (y, value) = (block.target(simd, k), pixels.of_class(math, block, of, Wanted::Value, k));
                     if !absent {
-                        apart!(simd, add_up!(simd, sums, at, count, Summands::Any, |b| y.of(*side, b, w.at(b) * value.at(b))));
+                        apart!(simd, add_up!(simd, sums, at, count, |b| [y.of(*side, b, w.at(b) * value.at(b))]));
                     }
                 }
-                Quantity::Log(activation, side) if statistic.over == Over::Valid => {
+                Quantity::Log(activation, side) => {
                     let log = block.log(simd, *activation, *side);
-                    apart!(simd, add_up!(simd, sums, at, count, logarithms, |b| w.at(b) * log.at(k, b)));
+                    apart!(simd, add_up!(simd, sums, at, count, |b| [w.at(b) * log.at(k, b)]));
                 }
                 // Added above, or by `add_target`.
-                Quantity::Log(..) | Quantity::Mass(_) | Quantity::One | Quantity::Target => {}
+                Quantity::Mass(_) | Quantity::One | Quantity::Target => {}
             }
         }
     }
@@ -287,7 +220,7 @@ fn add_mapped<S: Simd, C: Real>(
     statistic: &Statistic,
     i: usize,
     map: usize,
-    sums: &mut Sums<'_, C>,
+    sums: &mut Sums<'_>,
 ) {
     let Some(Probability { activation, side, .. }) = statistic.probability() else { return };
     let simd = math.simd;
@@ -295,21 +228,21 @@ fn add_mapped<S: Simd, C: Real>(
     let w = block.weight.lanes(simd, 0);
     let (classes, count, over) = (block.classes(), w.len(), statistic.over);
     for k in 0..classes {
-        let (at, map, p) = (i * classes + k, block.map(simd, map, k), block.side(side).lanes(simd, k));
+        let (at, map, p) = ([i * classes + k], block.map(simd, map, k), block.side(side).lanes(simd, k));
         let times = |b: usize, x: Lanes<S, C>| block.over(simd, over, k, b, map.at(b) * x);
         match &statistic.of {
             Quantity::One | Quantity::Target => {}
-            Quantity::Mass(_) => add_up!(simd, sums, at, count, Summands::Any, |b| times(b, p.at(b) * scaled.at(b))),
-            Quantity::SquaredMass(_) => add_up!(simd, sums, at, count, Summands::Any, |b| {
-                times(b, (p.at(b) * scaled.at(b)) * (p.at(b) * scale.at(b)))
-            }),
+            Quantity::Mass(_) => add_up!(simd, sums, at, count, |b| [times(b, p.at(b) * scaled.at(b))]),
+            Quantity::SquaredMass(_) => {
+                add_up!(simd, sums, at, count, |b| [times(b, (p.at(b) * scaled.at(b)) * (p.at(b) * scale.at(b)))])
+            }
             Quantity::Log(..) => {
                 let log = block.log(simd, activation, side);
-                add_up!(simd, sums, at, count, Summands::Any, |b| times(b, w.at(b) * log.at(k, b)));
+                add_up!(simd, sums, at, count, |b| [times(b, w.at(b) * log.at(k, b))]);
             }
             Quantity::Function(.., function) => {
                 let value = pixels.of_class(math, block, OfPixel { function, activation, side }, Wanted::Value, k);
-                add_up!(simd, sums, at, count, Summands::Any, |b| times(b, w.at(b) * value.at(b)));
+                add_up!(simd, sums, at, count, |b| [times(b, w.at(b) * value.at(b))]);
             }
         }
     }

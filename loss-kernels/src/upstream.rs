@@ -15,13 +15,13 @@ pub(crate) struct Upstream<C> {
     /// The class's bits.
     class: C,
     /// ∂/∂P
-    mass: C,
+    pub(crate) mass: C,
     /// ∂/∂I
-    intersection: C,
+    pub(crate) intersection: C,
     /// 2·∂/∂Q
     squared: C,
     /// ∂/∂L
-    likelihood: C,
+    pub(crate) likelihood: C,
     /// ∂/∂A
     log_mass: C,
     /// Whether there is any ∂/∂F: the slopes have a column for it.
@@ -59,6 +59,14 @@ impl<C: Real> Handed<C> {
         let mapped = group.members.iter().filter(is_mapped).filter_map(row).collect();
         let (own, more) = (sides.iter().flatten().any(Upstream::own), sides.iter().flatten().any(Upstream::more));
         Self { sides, pixels, mapped, own, more }
+    }
+}
+
+impl<C: Real> Handed<C> {
+    /// The derivatives for one side of a class.
+    pub(crate) fn of(&self, side: Side, k: usize) -> Upstream<C> {
+        let all = &self.sides[usize::from(side == Side::Background)];
+        all.get(k).copied().unwrap_or(Upstream::zero(k, k + 1))
     }
 }
 

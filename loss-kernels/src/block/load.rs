@@ -9,22 +9,20 @@ use crate::membership::{Label, NO_CLASS, Seen};
 use crate::problem::{Labels, Shares, Target};
 use crate::real::{MANY, few};
 use crate::simd::{Lanes, apart, write_column};
-use crate::sums::Bound;
 use crate::{Problem, Real};
 
-/// Copies logits from an index on.
-pub(crate) type Read<'a, C> = &'a dyn Fn(usize, &mut [C]);
+/// Logits, of whatever type they are stored in.
+pub(crate) trait Logits<C> {
+    /// Those from an index on, where they are stored in the type that is computed in.
+    fn own(&self, from: usize, length: usize) -> Option<&[C]>;
+    /// Copies those from an index on.
+    fn read(&self, from: usize, to: &mut [C]);
+}
 
 impl<C: Real> Block<C> {
-    /// Reads the pixels of a span.
+    /// Reads all but the logits of a span.
     #[inline(always)]
-    pub(crate) fn load<S: Simd>(
-        &mut self,
-        simd: S,
-        problem: &Problem<'_>,
-        read: Read<'_, C>,
-        span: Span,
-    ) -> Result<(), LossError> {
+    pub(crate) fn load(&mut self, problem: &Problem<'_>, span: Span) -> Result<(), LossError> {
         self.len = span.len;
         let padded = self.padded();
         for columns in self.each() {
@@ -36,23 +34,21 @@ impl<C: Real> Block<C> {
             Target::Soft(shares) => self.load_shares(problem, shares, span)?,
         }
         self.load_maps(problem, span)?;
-        if self.needs.softmax || self.needs.sigmoid {
-            self.load_logits(simd, problem, read, span)?;
-        }
         Ok(())
     }
 
     #[inline(always)]
     fn load_weights(&mut self, problem: &Problem<'_>, span: Span) -> Result<(), LossError> {
+        // Those of the block before, where none of its pixels was left out.
+        let same = self.all_valid && self.unweighted && self.weighted == span.len;
+        (self.all_valid, self.unweighted, self.weighted) = (true, problem.weights.is_none(), span.len);
+        if same && self.unweighted {
+            return Ok(());
+        }
         let weight = self.weight.column_mut(0);
         weight[span.len..].fill(C::zero());
-        self.all_valid = true;
-        let mut largest = 0.0f64;
         match problem.weights {
-            None => {
-                weight[..span.len].fill(C::one());
-                largest = 1.0;
-            }
+            None => weight[..span.len].fill(C::one()),
             Some(weights) => {
                 let first = span.sample * problem.geometry.pixels + span.start;
                 for (b, to) in weight[..span.len].iter_mut().enumerate() {
@@ -66,12 +62,10 @@ impl<C: Real> Block<C> {
                             position: problem.pixel_position(span.sample, span.start + b),
                         });
                     }
-                    largest = largest.max(to.wide());
                     self.all_valid &= *to != C::zero();
                 }
             }
         }
-        self.bound = Bound::new(largest, problem.weights.is_none());
         Ok(())
     }
 
@@ -165,15 +159,21 @@ impl<C: Real> Block<C> {
         Ok(())
     }
 
+    /// Reads the logits of a span.
     #[inline(always)]
-    fn load_logits<S: Simd>(&mut self, simd: S, problem: &Problem<'_>, read: Read<'_, C>, span: Span) -> Result<(), LossError> {
+    pub(crate) fn load_logits<S: Simd>(
+        &mut self,
+        simd: S,
+        problem: &Problem<'_>,
+        logits: &dyn Logits<C>,
+        span: Span,
+    ) -> Result<(), LossError> {
         let zero = Lanes::of(simd, C::zero());
-        let valid = (!self.all_valid).then_some(&self.weight);
         // Becomes NaN where a logit is not finite.
         let mut check = zero;
         if self.needs.sigmoid {
-            load_planes(simd, &mut self.logits, valid, problem, read, span);
             for k in 0..self.classes {
+                self.copy_channel(simd, problem, logits, span, k);
                 let z = self.logits.lanes(simd, k);
                 for b in 0..z.len() {
                     check = z.at(b).mul_add(zero, check);
@@ -181,23 +181,48 @@ impl<C: Real> Block<C> {
             }
         }
         if self.needs.softmax {
-            load_planes(simd, &mut self.depth, valid, problem, read, span);
-            let (pairs, z) = (self.weight.lanes(simd, 0).len(), self.depth.grid_mut(simd));
-            check = match few::<S, C>(z.rows()) {
-                2 => apart!(simd, depths::<S, C, 2>(z, pairs, check)),
-                3 => apart!(simd, depths::<S, C, 3>(z, pairs, check)),
-                4 => apart!(simd, depths::<S, C, 4>(z, pairs, check)),
-                _ => apart!(simd, depths::<S, C, MANY>(z, pairs, check)),
+            let Geometry { classes, pixels, .. } = problem.geometry;
+            let first = span.sample * classes * pixels + span.start;
+            let pairs = self.weight.lanes(simd, 0).len();
+            // Directly where there is nothing to leave out, and no padding.
+            let direct = self.all_valid && self.padded() == span.len;
+            let stored = direct.then(|| logits.own(first, (classes.max(1) - 1) * pixels + span.len)).flatten();
+            check = if let Some(stored) = stored {
+                let planes = Planes { simd, stored, pixels };
+                depths_of(simd, classes, planes, self.depth.grid_mut(simd), pairs)
+            } else {
+                let valid = (!self.all_valid).then_some(&self.weight);
+                for k in 0..classes {
+                    // Where the powers will stand.
+                    copy_plane(simd, self.power.column_mut(k), valid, logits, first + k * pixels, span.len);
+                }
+                let (stored, stride) = self.power.stored();
+                depths_of(simd, classes, Planes { simd, stored, pixels: stride }, self.depth.grid_mut(simd), pairs)
             };
         }
-        if check.all_equal(zero) { Ok(()) } else { Err(self.first_not_finite(problem, read, span)) }
+        if check.all_equal(zero) { Ok(()) } else { Err(self.first_not_finite(problem, logits, span)) }
+    }
+
+    /// Copies the logits of a sigmoid channel to its column.
+    #[inline(always)]
+    pub(crate) fn copy_channel<S: Simd>(
+        &mut self,
+        simd: S,
+        problem: &Problem<'_>,
+        logits: &dyn Logits<C>,
+        span: Span,
+        k: usize,
+    ) {
+        let valid = (!self.all_valid).then_some(&self.weight);
+        let from = (span.sample * self.classes + k) * problem.geometry.pixels + span.start;
+        copy_plane(simd, self.logits.column_mut(k), valid, logits, from, span.len);
     }
 
     #[cold]
-    fn first_not_finite(&self, problem: &Problem<'_>, read: Read<'_, C>, span: Span) -> LossError {
+    pub(crate) fn first_not_finite(&self, problem: &Problem<'_>, logits: &dyn Logits<C>, span: Span) -> LossError {
         let mut column = vec![C::zero(); span.len];
         for k in 0..self.classes {
-            read((span.sample * self.classes + k) * problem.geometry.pixels + span.start, &mut column);
+            logits.read((span.sample * self.classes + k) * problem.geometry.pixels + span.start, &mut column);
             let mut values = column.iter().zip(self.weight.column(0)).enumerate();
             if let Some((b, (value, _))) = values.find(|(_, (z, w))| !z.is_finite() && **w != C::zero()) {
                 return LossError::NonFiniteLogit {
@@ -210,45 +235,76 @@ impl<C: Real> Block<C> {
     }
 }
 
-/// Subtracts logits from the largest of their pixel, in place. `check` becomes NaN where one is not
+/// The planes of a sample's logits, from a pixel on.
+#[derive(Clone, Copy)]
+struct Planes<'a, S: Simd, C: Real> {
+    simd: S,
+    stored: &'a [C],
+    /// From one plane to the next.
+    pixels: usize,
+}
+
+impl<S: Simd, C: Real> Planes<'_, S, C> {
+    /// The pair `b` of the class `k`.
+    #[inline(always)]
+    fn at(self, k: usize, b: usize) -> Lanes<S, C> {
+        let (first, lanes) = (k * self.pixels + b * C::lanes::<S>(), C::lanes::<S>());
+        Lanes::new(self.simd, C::pairs::<S>(&self.stored[first..first + lanes])[0])
+    }
+}
+
+/// Writes the largest logit of each pixel less its logits. The result becomes NaN where one is not
 /// finite.
 #[inline(always)]
-fn depths<S: Simd, C: Real, const K: usize>(mut z: GridMut<'_, S, C>, pairs: usize, mut check: Lanes<S, C>) -> Lanes<S, C> {
-    let (classes, zero) = (if K == MANY { z.rows() } else { K }, check.splat(C::zero()));
+fn depths_of<S: Simd, C: Real>(
+    simd: S,
+    classes: usize,
+    z: Planes<'_, S, C>,
+    to: GridMut<'_, S, C>,
+    pairs: usize,
+) -> Lanes<S, C> {
+    match few::<S, C>(classes) {
+        2 => apart!(simd, depths::<S, C, 2>(z, to, pairs)),
+        3 => apart!(simd, depths::<S, C, 3>(z, to, pairs)),
+        4 => apart!(simd, depths::<S, C, 4>(z, to, pairs)),
+        _ => apart!(simd, depths::<S, C, MANY>(z, to, pairs)),
+    }
+}
+
+#[inline(always)]
+fn depths<S: Simd, C: Real, const K: usize>(z: Planes<'_, S, C>, mut to: GridMut<'_, S, C>, pairs: usize) -> Lanes<S, C> {
+    let zero = Lanes::of(z.simd, C::zero());
+    let (classes, mut check) = (if K == MANY { to.rows() } else { K }, zero);
     for b in 0..pairs {
-        let mut max = check.splat(C::neg_infinity());
+        let mut max = zero.splat(C::neg_infinity());
         for k in 0..classes {
             let z = z.at(k, b);
             check = z.mul_add(zero, check);
             max = max.max(z);
         }
         for k in 0..classes {
-            z.set(k, b, max - z.at(k, b));
+            to.set(k, b, max - z.at(k, b));
         }
     }
     check
 }
 
-/// The logits of all classes; 0 where `valid` is given and 0.
+/// Copies logits to a column; 0 where `valid` is given and 0.
 #[inline(always)]
-fn load_planes<S: Simd, C: Real>(
+fn copy_plane<S: Simd, C: Real>(
     simd: S,
-    columns: &mut Columns<C>,
+    column: &mut [C],
     valid: Option<&Columns<C>>,
-    problem: &Problem<'_>,
-    read: Read<'_, C>,
-    span: Span,
+    logits: &dyn Logits<C>,
+    from: usize,
+    length: usize,
 ) {
     let zero = Lanes::of(simd, C::zero());
-    let classes = problem.geometry.classes;
-    for k in 0..classes {
-        let column = columns.column_mut(k);
-        read((span.sample * classes + k) * problem.geometry.pixels + span.start, &mut column[..span.len]);
-        column[span.len..].fill(C::zero());
-        if let Some(weight) = valid {
-            // Replaced, not multiplied by 0: the logit of such a pixel may be NaN.
-            let weight = weight.lanes(simd, 0);
-            write_column!(simd, column, |i, z| weight.at(i).if_equal(zero, zero, z));
-        }
+    logits.read(from, &mut column[..length]);
+    column[length..].fill(C::zero());
+    if let Some(weight) = valid {
+        // Replaced, not multiplied by 0: the logit of such a pixel may be NaN.
+        let weight = weight.lanes(simd, 0);
+        write_column!(simd, column, |i, z| weight.at(i).if_equal(zero, zero, z));
     }
 }

@@ -26,7 +26,11 @@ impl<C: Real> Block<C> {
         }
         if logarithms && self.classes != 2 {
             let largest = self.log_largest.column_mut(0);
-            apart!(math.simd, write_column!(math.simd, largest, |_b, rest| -C::log_1p(rest, math.constants)));
+            if self.classes <= 4 {
+                apart!(math.simd, write_column!(math.simd, largest, |_b, rest| -C::log_1p_of_three(rest, math.constants)));
+            } else {
+                apart!(math.simd, write_column!(math.simd, largest, |_b, rest| -C::log_1p(rest, math.constants)));
+            }
         }
     }
 
@@ -41,7 +45,9 @@ impl<C: Real> Block<C> {
         let (depth, mut powers) = (self.depth.grid(simd), self.power.grid_mut(simd));
         let weight = weight.first(scale.len());
         let rows = if K == MANY { depth.rows().min(powers.rows()) } else { K };
+        let lanes = C::lanes::<S>();
         for (b, ((scale, weighted), log)) in scale.iter_mut().zip(weighted).zip(log).enumerate() {
+            self.ahead.bring(b, lanes);
             let sum = if K == 2 {
                 // The likelier class has the power 1, the other e^−τ|z₁ − z₀|: one depth
                 // is 0.
@@ -108,9 +114,11 @@ impl<C: Real> Block<C> {
         for k in 0..self.classes {
             let (p, q) = (pairs_mut(simd, self.power.column_mut(k)), pairs_mut(simd, self.complement.column_mut(k)));
             let (z, log) = (self.logits.lanes(simd, k).first(p.len()), pairs_mut(simd, self.log_largest.column_mut(k)));
+            let lanes = C::lanes::<S>();
             for (i, ((p, q), log)) in p.iter_mut().zip(q).zip(log).enumerate() {
                 // σ(τ|z|) = 1/(1 + e^−τ|z|) and σ(−τ|z|) = e^−τ|z|/(1 + e^−τ|z|) do
                 // not overflow.
+                self.ahead.bring(i, lanes);
                 let z = z.at(i);
                 let e = C::exp_of_minus(z.abs(), rate, math.constants);
                 let large = one / (one + e);
