@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use loss_core::Activation;
 
 use crate::child::Child;
+use crate::floor::Floor;
 use crate::plan::{Axis, CROSS_ENTROPY_OF_TORCH, Job, OURS, Side, Wanted};
 use crate::plot::{self, Line};
 use crate::protocol::{Op, Request};
@@ -197,7 +198,15 @@ fn measure(arguments: &Arguments, sections: &[Section], out: &Path, save_to: &Pa
         threads,
         python: !arguments.without_python,
         compile: !arguments.without_compile,
+        floor: false,
     };
+    let floor = if sections.contains(&Section::Main) {
+        let made = Floor::new(out, threads);
+        made.inspect_err(|error| eprintln!("segloss-bench: without the floor, which needs a compiler of C: {error}")).ok()
+    } else {
+        None
+    };
+    let wanted = Wanted { floor: floor.is_some(), ..wanted };
     let jobs = wanted.jobs();
     if jobs.is_empty() {
         let parts: Vec<String> = sections.iter().map(|section| section.name()).collect();
@@ -230,7 +239,7 @@ fn measure(arguments: &Arguments, sections: &[Section], out: &Path, save_to: &Pa
     let start = Instant::now();
     let scratch = Scratch::new(out)?;
     let results = Results { machine, rounds: wanted.rounds, threads, quick, ..Results::default() };
-    let mut session = Session { ours, python, folder: &scratch.0, bar: &bar, results, save_to };
+    let mut session = Session { ours, python, floor, folder: &scratch.0, bar: &bar, results, save_to };
     let done = jobs.into_iter().try_for_each(|job| session.run(job));
     bar.finish_and_clear();
     done?;

@@ -10,6 +10,7 @@ mod child;
 mod cli;
 mod docs;
 mod driver;
+mod floor;
 mod instructions;
 mod machine;
 mod memory;

@@ -9,6 +9,7 @@ use crate::results::Section;
 pub(crate) enum Side {
     Ours,
     Python,
+    Floor,
 }
 
 /// An engine with its work.
@@ -52,10 +53,13 @@ pub(crate) struct Wanted {
     pub(crate) threads: usize,
     pub(crate) python: bool,
     pub(crate) compile: bool,
+    /// Whether the floor takes part.
+    pub(crate) floor: bool,
 }
 
 /// Names in tables.
 pub(crate) const OURS: &str = "ours";
+pub(crate) const FLOOR: &str = "floor";
 pub(crate) const EAGER: &str = "PyTorch";
 pub(crate) const COMPILED: &str = "torch.compile";
 pub(crate) const MONAI: &str = "MONAI";
@@ -212,6 +216,10 @@ impl Wanted {
             for (who, work) in self.torch() {
                 contenders.extend([Op::Both, Op::Value, Op::Gradient].map(|op| self.theirs(who, work, op)));
             }
+            if self.floor {
+                let floor = |op| Contender { side: Side::Floor, ..self.ours(FLOOR, FLOOR, op) };
+                contenders.extend([Op::Into, Op::Value, Op::Gradient].map(floor));
+            }
             jobs.push(self.measure(Section::Main, case, contenders));
         }
         if self.wants(Section::Monai) && self.python {
@@ -346,7 +354,7 @@ mod tests {
 
     fn wanted() -> Wanted {
         let sections = Section::value_variants().to_vec();
-        Wanted { sections, case: None, quick: false, rounds: 9, threads: 2, python: true, compile: true }
+        Wanted { sections, case: None, quick: false, rounds: 9, threads: 2, python: true, compile: true, floor: true }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 
 use crate::child::Child;
+use crate::floor::Floor;
 use crate::instructions;
 use crate::plan::{Contender, Job, Side};
 use crate::protocol::{Reply, Request};
@@ -24,6 +25,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(crate) struct Session<'a> {
     pub(crate) ours: Child,
     pub(crate) python: Option<Child>,
+    pub(crate) floor: Option<Floor>,
     /// Where arrays are handed over.
     pub(crate) folder: &'a Path,
     pub(crate) bar: &'a ProgressBar,
@@ -39,6 +41,9 @@ impl Session<'_> {
             Job::Load { slot, shape, sigmoid, dtype, labels, python } => {
                 self.bar.set_message(format!("{slot}: making logits"));
                 let folder = python.then(|| self.folder.to_path_buf());
+                if let Some(floor) = &mut self.floor {
+                    floor.load(&shape);
+                }
                 let request = Request::Load { slot, shape, sigmoid, dtype, labels, folder };
                 self.ours.ask(&request)?;
                 if python {
@@ -109,6 +114,7 @@ impl Session<'_> {
         match side {
             Side::Ours => Ok(&mut self.ours),
             Side::Python => self.python(),
+            Side::Floor => self.floor.as_mut().ok_or_else(|| "the floor takes no part".to_owned())?.child(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Results as Markdown tables, each made of the numbers alone.
 
 use crate::cases::LOSS;
-use crate::plan::{Axis, BYTES_AS_LABELS, COMPILED, CROSS_ENTROPY_OF_TORCH, EAGER, MONAI, OURS};
+use crate::plan::{Axis, BYTES_AS_LABELS, COMPILED, CROSS_ENTROPY_OF_TORCH, EAGER, FLOOR, MONAI, OURS};
 use crate::protocol::Op;
 use crate::results::{Instructions, Memory, Results, Section, Series};
 use crate::summary::{Summary, exponent, ratios, summary};
@@ -133,6 +133,8 @@ impl Results {
             "torch.compile ÷ array given",
             "one copy of the logits",
             "array given ÷ copy",
+            "floor",
+            "array given ÷ floor",
         ]);
         for case in self.cases(Section::Main) {
             let find = self.find(Section::Main, case);
@@ -150,6 +152,8 @@ impl Results {
                 times(compiled, given),
                 time(copy),
                 times(given, copy),
+                time(find(FLOOR, Op::Into)),
+                times(given, find(FLOOR, Op::Into)),
             ]);
         }
         table.markdown()
@@ -161,15 +165,17 @@ impl Results {
             "value: ours",
             "PyTorch ÷ ours",
             "torch.compile ÷ ours",
+            "ours ÷ floor",
             "gradient alone: ours",
             "PyTorch ÷ ours",
             "torch.compile ÷ ours",
+            "ours ÷ floor",
         ]);
         for case in self.cases(Section::Main) {
             let find = self.find(Section::Main, case);
             let cells = [Op::Value, Op::Gradient].into_iter().flat_map(|op| {
                 let ours = find(OURS, op);
-                [time(ours), times(find(EAGER, op), ours), times(find(COMPILED, op), ours)]
+                [time(ours), times(find(EAGER, op), ours), times(find(COMPILED, op), ours), times(ours, find(FLOOR, op))]
             });
             table.row([case.to_owned()].into_iter().chain(cells));
         }
@@ -390,13 +396,15 @@ mod tests {
             series(main, OURS, Op::Into, &[0.008]),
             series(main, OURS, Op::Copy, &[0.002]),
             series(main, EAGER, Op::Both, &[0.300, 0.360, 0.330]),
+            series(main, FLOOR, Op::Into, &[0.004]),
         ];
         let text = Results { series, ..Results::default() }.table(main).unwrap();
         let row = text.lines().nth(2).unwrap();
         assert_eq!(
             row,
             "| 2×4 | 11.0 ms (10.0–12.0) | 330 ms (300–360) | – | **30.0×** (30.0–30.0) | – | 8.00 ms (8.00–8.00) | \
-             **37.5×** (37.5–37.5) | – | 2.00 ms (2.00–2.00) | **4.00×** (4.00–4.00) |"
+             **37.5×** (37.5–37.5) | – | 2.00 ms (2.00–2.00) | **4.00×** (4.00–4.00) | \
+             4.00 ms (4.00–4.00) | **2.00×** (2.00–2.00) |"
         );
         assert!(text.contains("cargo xtask bench --only main`; 3 rounds"), "{text}");
     }

@@ -6,6 +6,10 @@ use crate::layout::{LONGEST, PADDING, SHORTEST};
 /// Bytes of one buffer of a block: a few of them fit into the second-level cache together.
 const BUFFER: usize = 32 * 1024;
 
+/// The same for the first-level cache. Of few classes, a block may be longer than half of the
+/// longest by it.
+const NEAREST: usize = 8 * 1024;
+
 /// Tasks of a large pass, and the bytes that all their sums may take together.
 const TASKS: usize = 128;
 const SUMS: usize = 256 * 1024;
@@ -24,8 +28,8 @@ pub(crate) struct Cut {
 impl Cut {
     /// `width`: sums of a task.
     pub(crate) fn new<C>(samples: usize, classes: usize, pixels: usize, width: usize) -> Self {
-        let fitting = BUFFER / (classes * size_of::<C>());
-        let block = (fitting / PADDING * PADDING).clamp(SHORTEST, LONGEST);
+        let fitting = |bytes: usize| bytes / (classes * size_of::<C>()) / PADDING * PADDING;
+        let block = fitting(NEAREST).max(fitting(BUFFER).min(LONGEST / 2)).clamp(SHORTEST, LONGEST);
         let tasks = TASKS.min(SUMS / (8 * width.max(1))).max(1);
         let segments = (tasks / samples.max(1)).max(1);
         let pixels = pixels.div_ceil(segments).max(TASK);
@@ -61,8 +65,10 @@ mod tests {
             let width = classes * statistics;
             let cut = Cut::new::<f32>(samples, classes, pixels, width);
             let Cut { block, segment } = cut;
-            // A column per class of a block, 32 KiB together, and between 64 and 1024 pixels.
-            let fits = |block: usize| block * classes * size_of::<f32>() <= 32_768;
+            // A column per class of a block: 8 KiB together, or 32 up to 512 pixels; and between 64
+            // and 1024 pixels.
+            let bytes = |block: usize| block * classes * size_of::<f32>();
+            let fits = |block: usize| bytes(block) <= if block > 512 { 8192 } else { 32_768 };
             assert!(block % PADDING == 0 && (block == 64 || fits(block)), "{samples} {classes}: {block}");
             assert!(block == 1024 || !fits(block + PADDING), "{samples} {classes}: {block}");
             assert!((64..=1024).contains(&block) && segment % block == 0);
