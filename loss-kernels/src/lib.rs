@@ -5,7 +5,7 @@
 //! nothing of their size. It is compiled for several sets of [`Instructions`], of which the
 //! machine's fastest runs. Blocks of pixels stay in the cache; how the work is cut depends on
 //! shapes, type and plan alone, so sums are added up in a fixed order and results do not depend on
-//! the number of threads. Half-precision logits are computed in `f32`; sums are as good as `f64`.
+//! the number of threads. Half-precision logits are computed in `f32`; blocks are added in `f64`.
 
 mod backend;
 mod block;
