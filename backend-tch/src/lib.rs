@@ -24,6 +24,8 @@
 mod algebra;
 mod backward;
 mod chunk;
+#[doc(hidden)]
+pub mod cuda;
 mod error;
 mod fused;
 mod loss;

@@ -91,10 +91,29 @@ impl Tch {
     }
 
     /// Logits and target on the device.
-    fn tensors(&self, input: &Input, dtype: Dtype) -> Result<(Tensor, TchTarget), LossError> {
+    ///
+    /// # Errors
+    /// What LibTorch reports, and what [`Input::check`] does.
+    pub fn tensors(&self, input: &Input, dtype: Dtype) -> Result<(Tensor, TchTarget), LossError> {
         input.check()?;
         let both = || Ok((self.logits(input, dtype)?, self.target(input)?));
         both().map_err(failed("making tensors of an input"))
+    }
+
+    /// [`Adapter::value_and_gradient`] by another way forward.
+    ///
+    /// # Errors
+    /// What that reports, and what LibTorch does.
+    pub fn value_and_gradient_by(
+        &self,
+        input: &Input,
+        dtype: Dtype,
+        forward: impl FnOnce(&Tensor, &TchTarget) -> Result<Evaluation<Tensor>, LossError>,
+    ) -> Result<Output, LossError> {
+        let (logits, target) = self.tensors(input, dtype)?;
+        let logits = logits.f_set_requires_grad(true).map_err(failed("asking for a gradient"))?;
+        let out = forward(&logits, &target)?;
+        Self::read(&out, &logits, dtype).map_err(failed("reading the loss and its gradient"))
     }
 
     /// What the call gives, after it went backward to the logits.
@@ -133,10 +152,7 @@ impl Adapter for Tch {
     }
 
     fn value_and_gradient(&self, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Output, LossError> {
-        let (logits, target) = self.tensors(input, dtype)?;
-        let logits = logits.f_set_requires_grad(true).map_err(failed("asking for a gradient"))?;
-        let out = loss.forward_by(self.path, &logits, &target)?;
-        Self::read(&out, &logits, dtype).map_err(failed("reading the loss and its gradient"))
+        self.value_and_gradient_by(input, dtype, |logits, target| loss.forward_by(self.path, logits, target))
     }
 
     fn evaluate(&self, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Evaluation, LossError> {
