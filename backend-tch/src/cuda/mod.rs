@@ -7,16 +7,21 @@
 
 #![allow(missing_docs, reason = "hidden: for this package's tests")]
 
+mod driver;
 mod launch;
+pub mod nvrtc;
 mod pair;
 mod source;
 mod strided;
 
+use loss_core::expr::Table;
 use loss_core::{Detail, Evaluation, Loss, LossError};
 use tch::Tensor;
 
+pub(crate) use driver::compiler;
 pub use launch::{Compiler, Failure, Kernel, Kernels, Launcher};
 use pair::Pair;
+pub(crate) use source::computes;
 
 use crate::TchTarget;
 use crate::loss::Call;
@@ -26,6 +31,11 @@ use crate::target::Checked;
 /// Total and parts, by the kernels of a compiler.
 pub(crate) fn forward(call: &Call<'_>, compiler: &Compiler) -> Result<Evaluation<Tensor>, LossError> {
     forward_on(call, &Pair::new(call, compiler)?)
+}
+
+/// The statistics on the host.
+pub(crate) fn tables(call: &Call<'_>, compiler: &Compiler) -> Result<Vec<Table>, LossError> {
+    tables_of(call, &Pair::new(call, compiler)?)
 }
 
 /// `TchLoss::forward` by the kernels of a compiler.
@@ -44,5 +54,5 @@ pub fn forward_by(compiler: &Compiler, loss: &Loss, logits: &Tensor, target: &Tc
 pub fn evaluate_by(compiler: &Compiler, loss: &Loss, logits: &Tensor, target: &TchTarget) -> Result<Evaluation, LossError> {
     let checked = Checked::new(logits, target, loss.activation())?;
     let call = Call::new(loss, logits, target, checked, Detail::Parts)?;
-    call.program.evaluate(&tables_of(&call, &Pair::new(&call, compiler)?)?, &call.inputs)
+    call.program.evaluate(&tables(&call, compiler)?, &call.inputs)
 }

@@ -306,9 +306,20 @@ fn power(x: &str, exponent: f64) -> String {
     if exponent < 0.0 { format!("1 / ({product})") } else { product }
 }
 
+/// Whether there are kernels for a plan: not for more statistics, maps or ignored labels than they
+/// have room for, nor for an operation that they do not know.
+pub(crate) fn computes(plan: &Plan, ignored: usize) -> bool {
+    let statistics = plan.statistics();
+    let known = |statistic: &Statistic| match &statistic.of {
+        Quantity::Function(.., function) => function.results().iter().all(|wanted| body(function, *wanted).is_some()),
+        Quantity::One | Quantity::Target | Quantity::Mass(_) | Quantity::SquaredMass(_) | Quantity::Log(..) => true,
+    };
+    let sums = statistics.iter().filter(|statistic| !statistic.is_shared()).count();
+    sums <= MOST_SUMS && plan.maps().len() <= MOST_MAPS && ignored <= MOST_IGNORED && statistics.iter().all(known)
+}
+
 impl Source {
-    /// The kernels for a plan. `None` where they cannot compute it: too many statistics, maps or
-    /// ignored labels, or an operation or a type that they do not know.
+    /// The kernels for a plan. `None` where they cannot compute it ([`computes`]), or read a type.
     pub(crate) fn new(plan: &Plan, layout: &Layout) -> Option<Self> {
         let mut parts = Parts::default();
         let mut count = 0;
@@ -334,7 +345,7 @@ impl Source {
             classes * numbers * bytes <= 4 * REGISTERS && mine.len() * classes * layout.threads * bytes <= OWN_BYTES;
         let (each, mine) = if held { (rest, mine) } else { (all, Vec::new()) };
         let total = each.len() + mine.len();
-        if total > MOST_SUMS || layout.maps.len() > MOST_MAPS || layout.ignored > MOST_IGNORED {
+        if !computes(plan, layout.ignored) {
             return None;
         }
         let order: Vec<usize> = each.iter().chain(&mine).copied().collect();
