@@ -31,11 +31,14 @@ pub fn missing() -> Option<&'static str> {
     MISSING.as_deref()
 }
 
-/// Loads a library for good, so that it is found by its name from now on.
+/// Loads NVRTC for good, so that it is found by its name from now on; before it what it will look
+/// for by a name itself.
 fn load(place: &Path) -> bool {
-    // SAFETY: as above; a file of this name is NVRTC.
-    let library = unsafe { Library::new(place) };
-    library.map(std::mem::forget).is_ok()
+    // SAFETY: as above; files of these names are NVRTC and its own library.
+    let load = |place: &Path| unsafe { Library::new(place) }.map(std::mem::forget).is_ok();
+    let builtins = place.parent().map(|folder| files(folder, "libnvrtc-builtins")).unwrap_or_default();
+    builtins.iter().for_each(|builtins| _ = load(builtins));
+    load(place)
 }
 
 /// Where NVRTC may lie beside what the program has loaded: a Python package of torch has CUDA's
@@ -55,7 +58,8 @@ fn places() -> Vec<PathBuf> {
             }
         }
     }
-    named.into_iter().chain(folders.iter().flat_map(|folder| files(folder))).collect()
+    let found = folders.iter().flat_map(|folder| files(folder, "libnvrtc."));
+    named.into_iter().chain(found).collect()
 }
 
 fn of_cuda(library: &Path) -> bool {
@@ -63,11 +67,11 @@ fn of_cuda(library: &Path) -> bool {
     ["libtorch_cuda", "libcudart", "libc10_cuda"].iter().any(|start| name.starts_with(start))
 }
 
-/// NVRTC's files in a folder.
-fn files(folder: &Path) -> Vec<PathBuf> {
+/// A library's files in a folder. A copy that is named `alt` is built for other purposes.
+fn files(folder: &Path, start: &str) -> Vec<PathBuf> {
     let is_it = |name: &OsString| {
         let name = name.to_string_lossy();
-        name.starts_with("libnvrtc") && !name.contains("builtins") && !name.contains("alt") && name.contains(".so")
+        name.starts_with(start) && name.contains(".so") && !name.contains(".alt")
     };
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.filter(|entry| is_it(&entry.file_name())).map(|entry| entry.path()).collect()
@@ -125,9 +129,10 @@ mod tests {
         for name in ["libnvrtc.so.13", "libnvrtc-builtins.so.13.0", "libnvrtc.alt.so.13", "libcudart.so.13"] {
             fs::write(folder.join(name), "").unwrap();
         }
-        assert_eq!(files(&folder), [folder.join("libnvrtc.so.13")]);
+        assert_eq!(files(&folder, "libnvrtc."), [folder.join("libnvrtc.so.13")]);
+        assert_eq!(files(&folder, "libnvrtc-builtins"), [folder.join("libnvrtc-builtins.so.13.0")]);
         fs::remove_dir_all(&folder).unwrap();
-        assert!(files(&folder).is_empty());
+        assert!(files(&folder, "libnvrtc.").is_empty());
         assert!(of_cuda(Path::new("/a/libtorch_cuda.so")) && !of_cuda(Path::new("/a/libtorch_cpu.so")));
     }
 }

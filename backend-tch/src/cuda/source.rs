@@ -33,8 +33,8 @@ const ROWS_AT_A_TIME: usize = 16;
 /// Numbers of 4 bytes that a thread may keep for the classes of a pixel.
 const REGISTERS: usize = 160;
 
-/// Bytes that a block may keep for the sums of pixels' own classes.
-const OWN_BYTES: usize = 28 << 10;
+/// Bytes that the threads of a block share, of the 48 KB that every device has.
+const SHARED: usize = 46 << 10;
 
 /// What the target is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -341,8 +341,8 @@ impl Source {
         let all: Vec<usize> = (0..sums.len()).filter(|i| !shared[*i]).collect();
         let (mine, rest): (Vec<usize>, Vec<usize>) = all.iter().copied().partition(own);
         let numbers = 1 + parts.softs.len() + 2 * parts.sigmoids.len() + rest.len();
-        let held =
-            classes * numbers * bytes <= 4 * REGISTERS && mine.len() * classes * layout.threads * bytes <= OWN_BYTES;
+        let rows = ROWS_AT_A_TIME + mine.len() * classes;
+        let held = classes * numbers * bytes <= 4 * REGISTERS && rows * layout.threads * bytes <= SHARED;
         let (each, mine) = if held { (rest, mine) } else { (all, Vec::new()) };
         let total = each.len() + mine.len();
         if !computes(plan, layout.ignored) {
