@@ -29,9 +29,7 @@ use crate::{cuda, operations};
 /// them, unless [`TchLoss::validate`] is called.
 ///
 /// [`Path::Fused`] are the passes on the tensors' own memory: on the CPU, and on CUDA where its
-/// driver and NVRTC are found. [`Path::Operations`] takes any device
-/// and any strides.
-///
+/// driver and NVRTC are found. [`Path::Operations`] takes any device and any strides.
 pub trait TchLoss {
     /// Total, terms and their splits as tensors without axes on the logits' device, `Double` for
     /// `Double` logits, else `Float`; by [`TchLoss::path`].
@@ -199,4 +197,21 @@ impl<'a> Call<'a> {
 pub(crate) fn validate(loss: &Loss, logits: &Tensor, target: &TchTarget, checked: &Checked) -> Result<(), LossError> {
     let host = HostTarget::new(target, checked, loss)?;
     fused::validate(&HostLogits::of(logits, checked)?, &host.problem()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_without_the_fused_path_is_refused_with_the_reason() {
+        let error = |device| compiler(device).err().map(|error| error.to_string());
+        let expected = "is not supported; expected logits and target on the CPU, or on CUDA with its driver and NVRTC";
+        assert_eq!(error(Device::Cpu), None);
+        assert_eq!(error(Device::Mps).unwrap(), format!("the fused path: a tensor on Mps {expected}"));
+        // The reason there is on CUDA, where nothing is compiled without a driver and NVRTC.
+        if let Err(reason) = cuda::compiler(7) {
+            assert_eq!(error(Device::Cuda(7)).unwrap(), format!("the fused path: a tensor on Cuda(7) ({reason}) {expected}"));
+        }
+    }
 }

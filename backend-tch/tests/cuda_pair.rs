@@ -216,6 +216,41 @@ fn the_same_input_has_the_same_bits_in_whatever_order_threads_run() {
     }
 }
 
+/// Parts of the kernels, each once in a source, and what is wrong in their place.
+const FAULTS: [(&str, &str); 11] = [
+    // Threads that do not wait for each other: before rows are added up, and after.
+    ("__syncthreads();\n    const int lane", "const int lane"),
+    ("        }\n    }\n    __syncthreads();\n}", "        }\n    }\n}"),
+    ("= x;\n    __syncthreads();\n    if (threadIdx.x == 0)", "= x;\n    if (threadIdx.x == 0)"),
+    ("    }\n    __syncthreads();\n    for (long long start", "    }\n    for (long long start"),
+    // Lanes and blocks that are left out or counted twice.
+    ("int offset = 16;", "int offset = 8;"),
+    ("block = threadIdx.x % 32; block < a.blocks", "block = threadIdx.x % 32; block + 1 < a.blocks"),
+    ("*to = again ? *to + sum : sum;", "*to = sum;"),
+    // Wrong numbers.
+    ("? -others : out[k]", "? others : out[k]"),
+    ("1 / (1 + rest[t])", "1 / rest[t]"),
+    ("if (is_logarithm(i)) sum *= LOGARITHMS_IN;", ""),
+    ("own_sums[i * THREADS + thread] = 0;\n            }\n            run = 0;", ";\n            }\n            run = 0;"),
+];
+
+#[test]
+fn a_fault_in_the_kernels_is_seen() {
+    // A thread adds up in double twice.
+    let shape = [9, 3, 64 * 32 * 3];
+    let (logits, target) = (logits(&shape, Kind::Float), TchTarget::labels(&labels(&shape)));
+    // Every number that can be wrong: statistics of either kind, and the gradient.
+    let loss = loss("ce + dice + l1").with_ignore_index(255);
+    let go = |compiler: &Compiler| run(&|logits| forward_by(compiler, &loss, logits, &target), &logits);
+    let (want, want_gradient) = go(&Shim::compiler(2));
+    for fault in FAULTS {
+        let (got, gradient) = go(&Compiler::new(Box::new(Shim { blocks: 2, fault: Some(fault) })));
+        let off = number(&(&gradient - &want_gradient).abs().max());
+        let same = (got - want).abs() < 1e-9 && off < 1e-9 * number(&want_gradient.abs().max());
+        assert!(!same, "{fault:?}");
+    }
+}
+
 #[test]
 fn a_source_is_compiled_once() {
     let compiler = Shim::compiler(2);

@@ -31,12 +31,14 @@ type Launch = unsafe extern "C" fn(Called, *const u64, u32, u32);
 pub(crate) struct Shim {
     /// Blocks that it asks for.
     pub(crate) blocks: usize,
+    /// A part of the source that is replaced by another, to see that tests notice.
+    pub(crate) fault: Option<(&'static str, &'static str)>,
 }
 
 impl Shim {
-    /// With as many blocks as the suite's inputs can have of two warps each.
+    /// A compiler that asks for so many blocks.
     pub(crate) fn compiler(blocks: usize) -> Compiler {
-        Compiler::new(Box::new(Self { blocks }))
+        Compiler::new(Box::new(Self { blocks, fault: None }))
     }
 }
 
@@ -104,7 +106,11 @@ impl Launcher for Shim {
             let name = kernel.name();
             format!("extern \"C\" void call_{name}(const void *a) {{ {name}(*(const Arguments *)a); }}\n")
         };
-        let text = [WORDS, source].into_iter().map(str::to_owned).chain(Kernel::ALL.map(call)).collect::<String>();
+        let faulty = self.fault.map(|(right, wrong)| {
+            assert_eq!(source.matches(right).count(), 1, "`{right}`");
+            source.replace(right, wrong)
+        });
+        let text = [WORDS, faulty.as_deref().unwrap_or(source)].into_iter().map(str::to_owned).chain(Kernel::ALL.map(call)).collect::<String>();
         Ok(Arc::new(Compiled(open(&compiled(&text, &["-O0"])?, RTLD_NOW)?)))
     }
 }

@@ -20,16 +20,27 @@ impl Tch {
     pub const OPERATIONS: Self = Self { name: "tch-operations", path: Path::Operations, device: Device::Cpu };
     /// By ordinary operations on CUDA.
     pub const CUDA: Self = Self { name: "tch-cuda", path: Path::Operations, device: Device::Cuda(0) };
+    /// By the kernels for CUDA.
+    pub const CUDA_FUSED: Self = Self { name: "tch-cuda-fused", path: Path::Fused, device: Device::Cuda(0) };
 
     /// The adapters that this machine can run.
     #[must_use]
     pub fn here() -> &'static [&'static dyn Adapter] {
-        if tch::Cuda::is_available() {
-            &[&Self::FUSED, &Self::OPERATIONS, &Self::CUDA]
-        } else {
+        if !tch::Cuda::is_available() {
             &[&Self::FUSED, &Self::OPERATIONS]
+        } else if has_kernels() {
+            &[&Self::FUSED, &Self::OPERATIONS, &Self::CUDA, &Self::CUDA_FUSED]
+        } else {
+            &[&Self::FUSED, &Self::OPERATIONS, &Self::CUDA]
         }
     }
+}
+
+/// Whether the kernels for CUDA can be compiled here: the path of a loss tells.
+fn has_kernels() -> bool {
+    let logits = Tensor::f_zeros([1, 2, 1], (Kind::Float, Device::Cuda(0)));
+    let path = logits.map(|logits| "dice".parse::<Loss>().and_then(|loss| loss.path(&logits)));
+    matches!(path, Ok(Ok(Path::Fused)))
 }
 
 fn float(dtype: Dtype) -> Kind {
