@@ -92,7 +92,6 @@ impl<'a> Chunks<'a> {
             }
         }
     }
-
 }
 
 impl Passes for Chunks<'_> {

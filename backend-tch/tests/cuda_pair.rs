@@ -297,7 +297,9 @@ fn what_a_device_cannot_name_is_nan_or_no_class() {
     let compiler = Shim::compiler(2);
     let shape = [2, 3, 4, 5];
     let (plain, classes) = (logits(&shape, Kind::Float), labels(&shape).clamp(0, 2));
-    let total = |logits: &Tensor, labels: &Tensor| number(&forward_by(&compiler, &loss("dice"), logits, &TchTarget::labels(labels)).unwrap().total);
+    let total = |logits: &Tensor, labels: &Tensor| {
+        number(&forward_by(&compiler, &loss("dice"), logits, &TchTarget::labels(labels)).unwrap().total)
+    };
     for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         let logits = plain.copy();
         let _ = logits.get(1).get(2).get(3).get(4).fill_(bad);

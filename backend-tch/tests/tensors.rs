@@ -331,7 +331,8 @@ fn a_logit_that_is_not_finite_is_named_on_both_paths_and_by_validate() {
 fn on_cuda_the_path_says_whether_there_are_kernels() {
     if !tch::Cuda::is_available() {
         // Not `eprintln`, which the harness keeps back where a test passes.
-        let _ = writeln!(std::io::stderr(), "on_cuda_the_path_says_whether_there_are_kernels: not run, there is no CUDA device");
+        let _ =
+            writeln!(std::io::stderr(), "on_cuda_the_path_says_whether_there_are_kernels: not run, there is no CUDA device");
         return;
     }
     let (logits, labels) = input(Kind::Float);

@@ -42,7 +42,12 @@ pub(crate) fn tables(call: &Call<'_>, compiler: &Compiler) -> Result<Vec<Table>,
 ///
 /// # Errors
 /// As `TchLoss::forward`.
-pub fn forward_by(compiler: &Compiler, loss: &Loss, logits: &Tensor, target: &TchTarget) -> Result<Evaluation<Tensor>, LossError> {
+pub fn forward_by(
+    compiler: &Compiler,
+    loss: &Loss,
+    logits: &Tensor,
+    target: &TchTarget,
+) -> Result<Evaluation<Tensor>, LossError> {
     let checked = Checked::new(logits, target, loss.activation())?;
     forward(&Call::new(loss, logits, target, checked, Detail::Terms)?, compiler)
 }

@@ -23,7 +23,8 @@ static MISSING: LazyLock<Option<String>> = LazyLock::new(|| {
     // SAFETY: loading NVRTC runs nothing but its own start.
     let present = found.is_some() || unsafe { sys::is_culib_present() };
     let named = env::var_os(VARIABLE).map(|name| format!(", {}", Path::new(&name).display()));
-    (!present).then(|| format!("libnvrtc was found neither by its name nor beside CUDA's libraries{}", named.unwrap_or_default()))
+    (!present)
+        .then(|| format!("libnvrtc was found neither by its name nor beside CUDA's libraries{}", named.unwrap_or_default()))
 });
 
 /// Why there is no NVRTC, if there is none.

@@ -141,9 +141,7 @@ impl Passes for Pair<'_> {
         self.launch(Kernel::SumPixels, samples * blocks, blocks, buffers)?;
         let warps = self.compiler.threads() / 32;
         self.launch(Kernel::SumBlocks, (samples * (sums * classes + 1)).div_ceil(warps), blocks, buffers)?;
-        let view = |(statistic, &place)| {
-            all.f_select(0, place as i64)?.f_narrow(1, 0, self.plan.columns(statistic) as i64)
-        };
+        let view = |(statistic, &place)| all.f_select(0, place as i64)?.f_narrow(1, 0, self.plan.columns(statistic) as i64);
         let views = self.plan.statistics().iter().zip(&self.source.places).map(view);
         views.collect::<Result<_, _>>().during("reading sums")
     }

@@ -443,7 +443,8 @@ impl Lines<'_> {
             text += &function(&format!("real function_{i}(real x)"), &body(of, value)?);
             text += &function(&format!("real slope_{i}(real x)"), &body(of, slope)?);
         }
-        let scaled = |x: &str, t: Temperature, name: String| if t == Temperature::ONE { x.to_owned() } else { format!("{x} * {name}") };
+        let scaled =
+            |x: &str, t: Temperature, name: String| if t == Temperature::ONE { x.to_owned() } else { format!("{x} * {name}") };
         let softs = || self.parts.softs.iter().enumerate();
         let powers = softs().map(|(i, t)| format!("    power[{i}] = EXP({});\n", scaled("d", *t, format!("SOFT_{i}"))));
         text += &function("void soft_powers(real d, real *power)", &powers.collect::<String>());
@@ -479,10 +480,8 @@ impl Lines<'_> {
         };
         let place = "const Arguments &a, long long n";
         let to = "long long s, Maps &m, real &poison";
-        let narrow = function(
-            &format!("void read_narrow_maps({place}, {to})"),
-            &format!("    const long long k = 0;\n{}", of(false)),
-        );
+        let narrow =
+            function(&format!("void read_narrow_maps({place}, {to})"), &format!("    const long long k = 0;\n{}", of(false)));
         narrow + &function(&format!("void read_wide_maps({place}, long long k, {to})"), &of(true))
     }
 

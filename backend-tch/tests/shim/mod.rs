@@ -110,7 +110,11 @@ impl Launcher for Shim {
             assert_eq!(source.matches(right).count(), 1, "`{right}`");
             source.replace(right, wrong)
         });
-        let text = [WORDS, faulty.as_deref().unwrap_or(source)].into_iter().map(str::to_owned).chain(Kernel::ALL.map(call)).collect::<String>();
+        let text = [WORDS, faulty.as_deref().unwrap_or(source)]
+            .into_iter()
+            .map(str::to_owned)
+            .chain(Kernel::ALL.map(call))
+            .collect::<String>();
         Ok(Arc::new(Compiled(open(&compiled(&text, &["-O0"])?, RTLD_NOW)?)))
     }
 }
