@@ -330,7 +330,7 @@ impl Launcher for Failing {
         1
     }
 
-    fn compile(&self, _: &str) -> Result<Arc<dyn Kernels>, Failure> {
+    fn compile(&self, _: &str, _: &[Kernel]) -> Result<Arc<dyn Kernels>, Failure> {
         if self.compiles { Ok(Arc::new(Self { compiles: true })) } else { Err("no such architecture".into()) }
     }
 }

@@ -87,25 +87,25 @@ impl Launcher for Device {
         BLOCKS * self.multiprocessors
     }
 
-    fn compile(&self, source: &str) -> Result<Arc<dyn Kernels>, Failure> {
+    fn compile(&self, source: &str, kernels: &[Kernel]) -> Result<Arc<dyn Kernels>, Failure> {
         let (major, minor) = self.capability;
         let code = nvrtc::compile(source, &format!("sm_{major}{minor}"))?;
         let _entered = Entered::new(self.context)?;
         // SAFETY: NVRTC has made the code for this device; the driver copies it.
         let module = unsafe { result::module::load_data(code.as_ptr().cast()) }?;
-        let mut functions = [ptr::null_mut(); Kernel::ALL.len()];
-        for (function, kernel) in functions.iter_mut().zip(Kernel::ALL) {
+        let function = |kernel: &Kernel| -> Result<_, Failure> {
             // SAFETY: the module was loaded just now, and is never unloaded.
-            *function = unsafe { result::module::get_function(module, CString::new(kernel.name())?) }?;
-        }
+            Ok((*kernel, unsafe { result::module::get_function(module, CString::new(kernel.name())?) }?))
+        };
+        let functions = kernels.iter().map(function).collect::<Result<_, _>>()?;
         Ok(Arc::new(Loaded { device: *self, functions }))
     }
 }
 
-/// The functions of a source, in the order of [`Kernel::ALL`].
+/// The functions of a source.
 struct Loaded {
     device: Device,
-    functions: [sys::CUfunction; Kernel::ALL.len()],
+    functions: Vec<(Kernel, sys::CUfunction)>,
 }
 
 // SAFETY: functions are handles of a module that is never unloaded; the driver locks what it must.
@@ -116,7 +116,8 @@ unsafe impl Sync for Loaded {}
 impl Kernels for Loaded {
     unsafe fn launch(&self, kernel: Kernel, blocks: u32, arguments: &[u64]) -> Result<(), Failure> {
         let _entered = Entered::new(self.device.context)?;
-        let function = self.functions[kernel as usize];
+        let function = self.functions.iter().find(|(known, _)| *known == kernel);
+        let (_, function) = *function.ok_or("the source has no such kernel")?;
         let mut parameters = [arguments.as_ptr().cast_mut().cast::<c_void>()];
         // SAFETY: the function is of this context; its one parameter is `struct Arguments`, whose
         // words the caller has promised, and which the driver copies. The stream is the default

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use loss_core::LossError;
 
-/// A kernel of the pair.
+/// A kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kernel {
     /// Sums over the pixels of each block.
@@ -17,11 +17,16 @@ pub enum Kernel {
     SumBlocks,
     /// The gradient.
     PullBack,
+    /// The algebra between the two.
+    RunSteps,
 }
 
 impl Kernel {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::SumPixels, Self::SumBlocks, Self::PullBack];
+    /// Those of a plan.
+    pub const OF_A_PLAN: &[Self] = &[Self::SumPixels, Self::SumBlocks, Self::PullBack];
+
+    /// The one that is the same for all losses.
+    pub const OF_ALL: &[Self] = &[Self::RunSteps];
 
     /// Its name in the source.
     #[must_use]
@@ -30,6 +35,7 @@ impl Kernel {
             Self::SumPixels => "sum_pixels",
             Self::SumBlocks => "sum_blocks",
             Self::PullBack => "pull_back",
+            Self::RunSteps => "run_steps",
         }
     }
 }
@@ -48,11 +54,11 @@ pub trait Launcher: Send + Sync {
     /// Blocks that keep the device busy.
     fn blocks(&self) -> usize;
 
-    /// Compiles a source.
+    /// Compiles a source with these kernels in it.
     ///
     /// # Errors
     /// What the compiler says.
-    fn compile(&self, source: &str) -> Result<Arc<dyn Kernels>, Failure>;
+    fn compile(&self, source: &str, kernels: &[Kernel]) -> Result<Arc<dyn Kernels>, Failure>;
 }
 
 /// A source that was compiled.
@@ -98,12 +104,12 @@ impl Compiler {
     }
 
     /// The kernels of a source, compiled the first time.
-    pub(crate) fn kernels(&self, source: &Arc<str>) -> Result<Arc<dyn Kernels>, LossError> {
+    pub(crate) fn kernels(&self, source: &Arc<str>, kernels: &[Kernel]) -> Result<Arc<dyn Kernels>, LossError> {
         if let Some(kernels) = self.compiled.lock().unwrap_or_else(PoisonError::into_inner).get(source) {
             return Ok(Arc::clone(kernels));
         }
         // Outside of the lock: another thread may need another source meanwhile.
-        let kernels = self.launcher.compile(source).map_err(|source| self.failed("compiling kernels", source))?;
+        let kernels = self.launcher.compile(source, kernels).map_err(|source| self.failed("compiling kernels", source))?;
         let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(Arc::clone(compiled.entry(Arc::clone(source)).or_insert(kernels)))
     }

@@ -204,7 +204,8 @@ INLINE double warp_sum(double x) {
 /// Adds up columns of all threads, a warp to a row, always in the same order. `row(i)` is where row
 /// i of them belongs, negative for nowhere.
 template <class Row>
-INLINE void add_rows(const Arguments &a, long long n, long long block, const real *columns, int count, bool again, Row row) {
+INLINE void add_rows(const Arguments &a, long long n, long long block, const real *columns, int count,
+                     bool again, Row row) {
     __syncthreads();
     const int lane = threadIdx.x % 32;
     for (int i = threadIdx.x / 32; i < count; i += WARPS) {
@@ -220,7 +221,8 @@ INLINE void add_rows(const Arguments &a, long long n, long long block, const rea
 }
 
 /// The same for one number of each thread.
-INLINE void add_numbers(const Arguments &a, long long n, long long block, double x, double *shared, long long row) {
+INLINE void add_numbers(const Arguments &a, long long n, long long block, double x, double *shared,
+                        long long row) {
     x = warp_sum(x);
     __syncthreads();
     if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = x;
@@ -291,10 +293,12 @@ extern "C" __global__ void __launch_bounds__(THREADS) sum_pixels(const Arguments
                     }
                 }
                 const int left = EACH * CLASSES - first;
-                add_rows(a, n, block, columns, left < BATCH ? left : BATCH, again, [&](int i) { return first + i; });
+                const int count = left < BATCH ? left : BATCH;
+                add_rows(a, n, block, columns, count, again, [&](int i) { return first + i; });
             }
             if (OWN > 0) {
-                add_rows(a, n, block, own_sums, OWN * CLASSES, again, [&](int i) { return EACH * CLASSES + i; });
+                const int before = EACH * CLASSES;
+                add_rows(a, n, block, own_sums, OWN * CLASSES, again, [&](int i) { return before + i; });
                 for (int i = 0; i < OWN * CLASSES; i++) own_sums[i * THREADS + thread] = 0;
             }
             run = 0;
@@ -320,7 +324,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) sum_pixels(const Arguments
     real poison = 0;
     bool again = false;
 
-    for (long long start = block * (PIXELS * THREADS); start < a.pixels; start += a.blocks * (PIXELS * THREADS)) {
+    const long long step = PIXELS * THREADS;
+    for (long long start = block * step; start < a.pixels; start += a.blocks * step) {
         Pixel x[PIXELS];
         Maps m[PIXELS];
         for (int j = 0; j < PIXELS; j++) {

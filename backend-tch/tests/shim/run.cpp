@@ -158,7 +158,7 @@ void run_block(Machine &m, unsigned threads) {
         if (done == threads) return;
         if (meeting == threads) {
             for (unsigned i = 0; i < threads; i++) m.fibers[i].state = READY;
-        } else if (!any || (ready == 0 && meeting + done > 0 && meeting > 0 && meeting + done == threads)) {
+        } else if (!any || (ready == 0 && meeting + done == threads)) {
             fail("threads wait for others that never come");
         }
     }
@@ -185,7 +185,8 @@ extern "C" double shim_shuffle_down(unsigned lanes, double x, unsigned offset) {
     return now->given;
 }
 
-extern "C" void shim_launch(void (*kernel)(const void *), const void *arguments, unsigned blocks, unsigned threads) {
+extern "C" void shim_launch(void (*kernel)(const void *), const void *arguments, unsigned blocks,
+                            unsigned threads) {
     // A power of two, so that every odd step goes through all threads.
     if (threads % LANES != 0 || (threads & (threads - 1)) != 0) fail("a block of so many threads");
     Machine &m = machine;
