@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use backend_tch::cuda::{Compiler, Failure, Kernel, Kernels, Launcher, forward_by, nvrtc};
+use backend_tch::cuda::{Compiler, Failure, Kernel, Kernels, Launcher, algebra_source, forward_by, nvrtc};
 use conformance_tests::adapters::Tch;
 use conformance_tests::{cases, suite};
 
@@ -74,7 +74,8 @@ fn every_kind_of_kernel_compiles_for_both_architectures() {
         assert!(env::var_os(nvrtc::VARIABLE).is_none(), "{missing}");
         return say(format!("not run: {missing}"));
     }
-    let all = sources();
+    let mut all = sources();
+    all.insert(algebra_source(128));
     let chosen = match env::var_os("SEGLOSS_NVRTC_ALL") {
         Some(_) => all.iter().map(String::as_str).collect(),
         None => representatives(&all),

@@ -15,7 +15,8 @@ const WORDS: usize = 480;
 const NUMBERS: usize = 1 << 16;
 
 /// The kernel's source.
-pub(crate) fn source(threads: usize) -> String {
+#[must_use]
+pub fn source(threads: usize) -> String {
     format!("#define THREADS {threads}\n#define WORDS {WORDS}\n{KERNEL}")
 }
 
@@ -193,5 +194,44 @@ impl Algebra for Recorder {
         let to = self.place(rows, columns);
         self.record(code, to, x, y);
         Ok(to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_words_that_fit_a_launch() {
+        let recorder = Recorder::new(3, 4, 12);
+        let given = recorder.given(0);
+        let two = recorder.constant(&Table::scalar(2.0)).unwrap();
+        assert_eq!(recorder.constant(&Table::scalar(2.0)).unwrap(), two);
+        let row = recorder.constant(&Table::new(1, 4, vec![1.0, 2.0, 3.0, 4.0]).unwrap()).unwrap();
+        let product = recorder.apply(Op::Mul, &[&given, &row]).unwrap();
+        let sum = recorder.apply(Op::SumClasses, &[&product]).unwrap();
+        assert_eq!([two.at, row.at, product.at, sum.at], [12, 13, 17, 29]);
+        assert_eq!((sum.rows, sum.columns), (true, false));
+        assert_eq!(recorder.numbers(), Some(32));
+        let launches = recorder.launches();
+        let words = &launches[0][4..];
+        assert_eq!((launches.len(), launches[0].len(), &launches[0][..4]), (1, 4 + WORDS, &[0, 3, 4, 12][..]));
+        assert_eq!(words[..2], [12 << 16 | 12 << 32 | 12 << 48, 2f64.to_bits()]);
+        assert_eq!(words[10], 12 | 0b10_1111 << 8 | 17 << 16 | 13 << 48);
+        assert_eq!(words[11], 17 | 0b11_1101 << 8 | 29 << 16 | 17 << 32 | 17 << 48);
+    }
+
+    #[test]
+    fn many_steps_are_several_launches_and_none_is_torn() {
+        let recorder = Recorder::new(1, 2, 2);
+        let all: Vec<Place> = (0..400).map(|i| recorder.constant(&Table::scalar(f64::from(i))).unwrap()).collect();
+        recorder.together(&all.iter().copied().map(Some).collect::<Vec<_>>(), false);
+        let launches = recorder.launches();
+        let counts: Vec<u64> = launches.iter().map(|words| words[3]).collect();
+        assert_eq!(counts, [480, 480, 240]);
+        assert!(launches.iter().all(|words| words.len() == 4 + WORDS));
+        let large = Recorder::new(300, 300, 0);
+        large.constant(&Table::new(300, 300, vec![1.0; 90_000]).unwrap()).unwrap();
+        assert_eq!(large.numbers(), None);
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! `source.rs` writes a plan as CUDA C around `pair.cu`; `driver.rs` compiles it by NVRTC and
 //! launches it through CUDA's driver, both loaded where they are there; `pair.rs` hands it a call's
-//! tensors. The algebra between the two is that of the operations.
+//! tensors. The algebra between the two is recorded by `algebra.rs`, and run by a kernel of its
+//! own.
 
 #![allow(missing_docs, reason = "hidden: for this package's tests")]
 
@@ -19,6 +20,7 @@ use loss_core::expr::Table;
 use loss_core::{Detail, Evaluation, Loss, LossError};
 use tch::Tensor;
 
+pub use algebra::source as algebra_source;
 pub(crate) use driver::compiler;
 pub use launch::{Compiler, Failure, Kernel, Kernels, Launcher};
 use pair::Pair;
