@@ -285,7 +285,7 @@ fn a_source_is_compiled_once() {
 #[test]
 fn statistics_that_are_too_many_for_one_block_go_through_operations() {
     // What the recorded arrays take is more than the kernel has room for.
-    let shape = [40, 30, 3];
+    let shape = [200, 30, 2];
     let (logits, target) = (logits(&shape, Kind::Double), TchTarget::labels(&labels(&shape)));
     let compiler = Shim::compiler(5);
     agree(&compiler, &mixed(), &logits, &target, "many statistics");
