@@ -16,14 +16,17 @@
 //!
 //! On contiguous memory of the CPU the fused passes of `loss-kernels` read the logits where they
 //! lie, and allocate nothing of their size beside the gradient, which is there twice while
-//! `.backward()` runs. Elsewhere tensor operations do the same in chunks, and [`TchLoss::forward`]
-//! never waits for the device; `evaluate`, `elements` and `validate`, which give numbers on the
-//! host, do. [`TchLoss::forward_by`] takes either path where both exist, and [`TchLoss::path`]
-//! tells which `forward` takes.
+//! `.backward()` runs. On CUDA kernels made for the loss do the same, where its driver and NVRTC
+//! are found. Elsewhere tensor operations do, in chunks. [`TchLoss::forward`] never waits for the
+//! device; `evaluate`, `elements` and `validate`, which give numbers on the host, do.
+//! [`TchLoss::forward_by`] takes either path where both exist, and [`TchLoss::path`] tells which
+//! `forward` takes.
 
 mod algebra;
 mod backward;
 mod chunk;
+#[doc(hidden)]
+pub mod cuda;
 mod error;
 mod fused;
 mod loss;

@@ -7,8 +7,8 @@ use loss_core::{Detail, Evaluation, Inputs, Loss, LossError, Program};
 use tch::{Device, Tensor};
 
 use crate::fused::{self, HostLogits, HostTarget};
-use crate::operations;
-use crate::target::{Checked, TchTarget};
+use crate::target::{Checked, TchTarget, shape_of};
+use crate::{cuda, operations};
 
 /// Evaluation of a [`Loss`] on LibTorch tensors. Implemented for `Loss` alone.
 ///
@@ -28,8 +28,8 @@ use crate::target::{Checked, TchTarget};
 /// a logit that is not finite makes the total NaN, and labels outside the classes count as none of
 /// them, unless [`TchLoss::validate`] is called.
 ///
-/// [`Path::Fused`] are the passes on the tensors' own memory, on the CPU; [`Path::Operations`]
-/// takes any device and any strides.
+/// [`Path::Fused`] are the passes on the tensors' own memory: on the CPU, and on CUDA where its
+/// driver and NVRTC are found. [`Path::Operations`] takes any device and any strides.
 pub trait TchLoss {
     /// Total, terms and their splits as tensors without axes on the logits' device, `Double` for
     /// `Double` logits, else `Float`; by [`TchLoss::path`].
@@ -38,18 +38,21 @@ pub trait TchLoss {
     /// See the trait.
     fn forward(&self, logits: &Tensor, target: &TchTarget) -> Result<Evaluation<Tensor>, LossError>;
 
-    /// The same along a chosen path. [`Path::Fused`] copies logits that are not contiguous.
+    /// The same along a chosen path. On the CPU [`Path::Fused`] copies logits that are not
+    /// contiguous; on CUDA it copies those whose spatial axes are no single one in memory.
     ///
     /// # Errors
-    /// [`LossError::Unsupported`] for [`Path::Fused`] away from the CPU; else as
-    /// [`TchLoss::forward`].
+    /// [`LossError::Unsupported`] for [`Path::Fused`] on a device that has none, with the reason,
+    /// and for a loss that its kernels cannot compute; [`LossError::Backend`] where a kernel is not
+    /// compiled or launched; else as [`TchLoss::forward`].
     fn forward_by(&self, path: Path, logits: &Tensor, target: &TchTarget) -> Result<Evaluation<Tensor>, LossError>;
 
-    /// The path that [`TchLoss::forward`] takes: [`Path::Fused`] where the logits are contiguous in
-    /// CPU memory (no copy of them is made), else [`Path::Operations`].
+    /// The path that [`TchLoss::forward`] takes. [`Path::Fused`] where the logits are contiguous in
+    /// CPU memory (no copy of them is made), or on a CUDA device with its driver, NVRTC and kernels
+    /// for the loss; else [`Path::Operations`].
     ///
     /// # Errors
-    /// Whatever LibTorch reports.
+    /// Whatever LibTorch reports, and on CUDA as [`Loss::program`].
     fn path(&self, logits: &Tensor) -> Result<Path, LossError>;
 
     /// The total, every term with its parts, and the proportions of the classes, on the host. Waits
@@ -82,22 +85,23 @@ impl TchLoss for Loss {
 
     fn forward_by(&self, path: Path, logits: &Tensor, target: &TchTarget) -> Result<Evaluation<Tensor>, LossError> {
         let checked = Checked::new(logits, target, self.activation())?;
-        if path == Path::Fused && checked.device != Device::Cpu {
-            return Err(LossError::Unsupported {
-                what: "the fused path",
-                got: format!("a tensor on {:?}", checked.device),
-                expected: "logits and target on the CPU",
-            });
-        }
+        let device = checked.device;
+        let compiler = if path == Path::Fused { compiler(device)? } else { None };
         let call = Call::new(self, logits, target, checked, Detail::Terms)?;
-        match path {
-            Path::Fused => fused::forward(&call),
-            Path::Operations => operations::forward(&call),
+        match (path, compiler) {
+            (Path::Fused, Some(compiler)) => cuda::forward(&call, &compiler),
+            (Path::Fused, None) => fused::forward(&call),
+            (Path::Operations, _) => operations::forward(&call),
         }
     }
 
     fn path(&self, logits: &Tensor) -> Result<Path, LossError> {
-        Ok(if HostLogits::in_place(logits)?.is_some() { Path::Fused } else { Path::Operations })
+        let fused = match logits.device() {
+            Device::Cpu => HostLogits::in_place(logits)?.is_some(),
+            Device::Cuda(index) => cuda::compiler(index).is_ok() && has_kernels(self, logits)?,
+            Device::Mps | Device::Vulkan => false,
+        };
+        Ok(if fused { Path::Fused } else { Path::Operations })
     }
 
     fn evaluate(&self, logits: &Tensor, target: &TchTarget) -> Result<Evaluation, LossError> {
@@ -114,6 +118,30 @@ impl TchLoss for Loss {
         let checked = Checked::new(logits, target, self.activation())?;
         validate(self, logits, target, &checked)
     }
+}
+
+/// Whether the kernels for CUDA can compute a loss of these logits.
+fn has_kernels(loss: &Loss, logits: &Tensor) -> Result<bool, LossError> {
+    // Without a class axis there is nothing to compile for; `forward` says so.
+    let Some(classes) = shape_of("logits", logits)?.get(1).copied() else { return Ok(false) };
+    Ok(cuda::computes(loss.program(classes, Detail::Terms)?.plan(), loss.ignored().len()))
+}
+
+/// What compiles the fused path for a device; `None` on the CPU, where it is there already.
+fn compiler(device: Device) -> Result<Option<Arc<cuda::Compiler>>, LossError> {
+    let reason = match device {
+        Device::Cpu => return Ok(None),
+        Device::Cuda(index) => match cuda::compiler(index) {
+            Ok(compiler) => return Ok(Some(compiler)),
+            Err(reason) => format!(" ({reason})"),
+        },
+        Device::Mps | Device::Vulkan => String::new(),
+    };
+    Err(LossError::Unsupported {
+        what: "the fused path",
+        got: format!("a tensor on {device:?}{reason}"),
+        expected: "logits and target on the CPU, or on CUDA with its driver and NVRTC",
+    })
 }
 
 /// One call of a loss: what is the same for every path, checked and made once.
@@ -147,13 +175,20 @@ impl<'a> Call<'a> {
         Ok(Self { loss, logits, target, checked, program, inputs })
     }
 
-    /// The statistics on the host: from the kernels on the CPU, elsewhere from operations.
+    /// The statistics on the host: from the kernels on the CPU, and on CUDA where there are some;
+    /// elsewhere from operations.
     fn tables(&self) -> Result<Vec<Table>, LossError> {
+        let plan = self.program.plan();
         if self.checked.device == Device::Cpu {
             let host = HostTarget::new(&self.target, &self.checked, self.loss)?;
-            fused::statistics(&HostLogits::of(self.logits, &self.checked)?, &host.problem()?, self.program.plan())
-        } else {
-            operations::tables(self)
+            return fused::statistics(&HostLogits::of(self.logits, &self.checked)?, &host.problem()?, plan);
+        }
+        match self.checked.device {
+            Device::Cuda(index) if cuda::computes(plan, self.loss.ignored().len()) => match cuda::compiler(index) {
+                Ok(compiler) => cuda::tables(self, &compiler),
+                Err(_) => operations::tables(self),
+            },
+            _ => operations::tables(self),
         }
     }
 }
@@ -162,4 +197,21 @@ impl<'a> Call<'a> {
 pub(crate) fn validate(loss: &Loss, logits: &Tensor, target: &TchTarget, checked: &Checked) -> Result<(), LossError> {
     let host = HostTarget::new(target, checked, loss)?;
     fused::validate(&HostLogits::of(logits, checked)?, &host.problem()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_without_the_fused_path_is_refused_with_the_reason() {
+        let error = |device| compiler(device).err().map(|error| error.to_string());
+        let expected = "is not supported; expected logits and target on the CPU, or on CUDA with its driver and NVRTC";
+        assert_eq!(error(Device::Cpu), None);
+        assert_eq!(error(Device::Mps).unwrap(), format!("the fused path: a tensor on Mps {expected}"));
+        // The reason there is on CUDA, where nothing is compiled without a driver and NVRTC.
+        if let Err(reason) = cuda::compiler(7) {
+            assert_eq!(error(Device::Cuda(7)).unwrap(), format!("the fused path: a tensor on Cuda(7) ({reason}) {expected}"));
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Tensors' own memory as slices: the one file of this crate with `unsafe` in it.
+//! Tensors' own memory as slices: with `cuda`, what this crate has of `unsafe`.
 #![allow(unsafe_code)]
 
 use half::{bf16, f16};

@@ -37,8 +37,23 @@ fn lanes(device: Device, pixels: i64) -> i64 {
     if device == Device::Cpu { 1 } else { 1 << pixels.trailing_zeros().min(8) }
 }
 
+/// Statistics and gradient on a device; what lies between the two is the same however they are
+/// computed.
+pub(crate) trait Passes {
+    /// The type of sums.
+    fn wide(&self) -> Kind;
+
+    /// The plan's statistics, `[N, K]` or `[N, 1]`, off the tape.
+    fn statistics(&self) -> Result<Vec<Tensor>, LossError>;
+
+    /// ∂/∂logits, in the type it is computed in, given the derivative for each statistic,
+    /// `[N, K]`.
+    fn gradient(&self, upstream: &[Option<Tensor>]) -> Result<Tensor, LossError>;
+}
+
 /// Logits and target of a call, and how they are cut up.
 struct Chunks<'a> {
+    call: &'a Call<'a>,
     plan: &'a Plan,
     logits: Tensor,
     target: &'a TchTarget,
@@ -51,7 +66,7 @@ struct Chunks<'a> {
 }
 
 impl<'a> Chunks<'a> {
-    fn new(call: &'a Call<'_>) -> Result<Self, LossError> {
+    fn new(call: &'a Call<'a>) -> Result<Self, LossError> {
         let Call { loss, logits, target, checked, program, .. } = call;
         let plan = program.plan();
         let place = |map: &Map| map.place(target.maps.iter().map(|(name, _)| name.as_str()));
@@ -59,7 +74,7 @@ impl<'a> Chunks<'a> {
         let logits = logits.f_detach().during("leaving the tape")?;
         let count = checked.logits.iter().product();
         let places = places(&checked.logits, limit(checked.device, count, maps.len()));
-        Ok(Self { plan, logits, target, maps, checked, ignore: loss.ignored(), places, wide: wide(checked.device) })
+        Ok(Self { call, plan, logits, target, maps, checked, ignore: loss.ignored(), places, wide: wide(checked.device) })
     }
 
     fn chunk(&self, place: &Place) -> Result<Chunk, LossError> {
@@ -77,8 +92,14 @@ impl<'a> Chunks<'a> {
             }
         }
     }
+}
 
-    /// The plan's statistics, off the tape. On the CPU what is out of range is refused.
+impl Passes for Chunks<'_> {
+    fn wide(&self) -> Kind {
+        self.wide
+    }
+
+    /// On the CPU what is out of range is refused.
     fn statistics(&self) -> Result<Vec<Tensor>, LossError> {
         let plan = self.plan;
         let samples = self.checked.geometry.samples as i64;
@@ -116,11 +137,11 @@ impl<'a> Chunks<'a> {
         // Sums of logarithms saturate instead of overflowing, as in the kernels; NaN stays.
         let largest = if self.wide == Kind::Double { LARGEST_SUM } else { f64::from(LARGEST_SUM_F32) };
         let finish = |sums: &Tensor| sums.f_clamp(-largest, largest)?.f_add(&poison);
-        sums.iter().map(finish).collect::<Result<_, _>>().during("summing over pixels")
+        let statistics = sums.iter().map(finish).collect::<Result<Vec<_>, _>>().during("summing over pixels")?;
+        refuse(self.call, &statistics)?;
+        Ok(statistics)
     }
 
-    /// ∂/∂logits, in the type it is computed in, given the derivative for each statistic,
-    /// `[N, K]`.
     fn gradient(&self, upstream: &[Option<Tensor>]) -> Result<Tensor, LossError> {
         let kind = self.checked.compute();
         let size: Vec<i64> = self.checked.logits.iter().map(|&length| length as i64).collect();
@@ -151,13 +172,16 @@ fn add_by_label(values: &Tensor, index: &Tensor, classes: i64, lanes: i64, wide:
 
 /// Total and parts; the total is on the tape where the logits are.
 pub(crate) fn forward(call: &Call<'_>) -> Result<Evaluation<Tensor>, LossError> {
+    forward_on(call, &Chunks::new(call)?)
+}
+
+/// The same with statistics and gradient of any passes.
+pub(crate) fn forward_on(call: &Call<'_>, passes: &dyn Passes) -> Result<Evaluation<Tensor>, LossError> {
     let Call { logits, checked, program, inputs, .. } = call;
     let plan = program.plan();
     let edge = Edge::behind(logits)?;
-    let chunks = Chunks::new(call)?;
-    let statistics = no_grad(|| chunks.statistics())?;
-    refuse(call, &statistics)?;
-    let algebra = Interpreter { kind: chunks.wide, device: checked.device };
+    let statistics = no_grad(|| passes.statistics())?;
+    let algebra = Interpreter { kind: passes.wide(), device: checked.device };
 
     // A tape of its own for the small arrays, from the statistics to the total.
     let leaves = || -> Result<Vec<Tensor>, TchError> {
@@ -175,7 +199,7 @@ pub(crate) fn forward(call: &Call<'_>) -> Result<Evaluation<Tensor>, LossError> 
     if let Some(edge) = edge {
         let upstream = upstream(&outputs.total.0, &leaves).during("differentiating")?;
         drop(outputs);
-        let gradient = no_grad(|| chunks.gradient(&upstream))?;
+        let gradient = no_grad(|| passes.gradient(&upstream))?;
         finished.total = edge.attach(&finished.total, &gradient)?;
     }
     Ok(finished)
@@ -203,8 +227,13 @@ fn refuse(call: &Call<'_>, statistics: &[Tensor]) -> Result<(), LossError> {
 
 /// The statistics of the program's plan on the host. Waits for the device.
 pub(crate) fn tables(call: &Call<'_>) -> Result<Vec<Table>, LossError> {
+    tables_of(call, &Chunks::new(call)?)
+}
+
+/// The same of any passes.
+pub(crate) fn tables_of(call: &Call<'_>, passes: &dyn Passes) -> Result<Vec<Table>, LossError> {
     let (plan, samples) = (call.program.plan(), call.checked.geometry.samples);
-    let statistics = no_grad(|| Chunks::new(call)?.statistics())?;
+    let statistics = no_grad(|| passes.statistics())?;
     let table = |(statistic, sums): (&loss_core::Statistic, Tensor)| {
         let values = sums.f_reshape([-1]).and_then(|sums| sums.f_to_device_(Device::Cpu, Kind::Double, false, false));
         let values = values.and_then(|values| Vec::<f64>::try_from(&values)).during("reading sums back")?;

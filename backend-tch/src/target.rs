@@ -197,7 +197,7 @@ fn kind_of(what: &'static str, tensor: &Tensor) -> Result<Kind, LossError> {
 
 /// The shape of a dense tensor. Asked through an operation that can fail, as `Tensor::size` panics
 /// for a nested one.
-fn shape_of(what: &'static str, tensor: &Tensor) -> Result<Vec<usize>, LossError> {
+pub(crate) fn shape_of(what: &'static str, tensor: &Tensor) -> Result<Vec<usize>, LossError> {
     if tensor.is_sparse() || tensor.is_mkldnn() {
         return Err(LossError::Unsupported { what, got: "a sparse or opaque tensor".to_owned(), expected: "a dense tensor" });
     }

@@ -328,18 +328,27 @@ fn a_logit_that_is_not_finite_is_named_on_both_paths_and_by_validate() {
 }
 
 #[test]
-fn on_cuda_the_operations_are_taken_and_other_devices_refused() {
+fn on_cuda_the_path_says_whether_there_are_kernels() {
     if !tch::Cuda::is_available() {
         // Not `eprintln`, which the harness keeps back where a test passes.
-        let _ = writeln!(std::io::stderr(), "on_cuda_the_operations_are_taken: not run, there is no CUDA device");
+        let _ =
+            writeln!(std::io::stderr(), "on_cuda_the_path_says_whether_there_are_kernels: not run, there is no CUDA device");
         return;
     }
     let (logits, labels) = input(Kind::Float);
     let cuda = Device::Cuda(0);
     let (logits, target) = (logits.detach().to_device(cuda), TchTarget::labels(&labels.to_device(cuda)));
-    let text = "the fused path: a tensor on Cuda(0) is not supported; expected logits and target on the CPU";
-    refused(mixed().forward_by(Path::Fused, &logits, &target), text);
-    assert_eq!(mixed().path(&logits).unwrap(), Path::Operations);
+    let operations = mixed().forward_by(Path::Operations, &logits, &target).unwrap().total.double_value(&[]);
+    match mixed().path(&logits).unwrap() {
+        Path::Fused => {
+            let fused = mixed().forward(&logits, &target).unwrap().total.double_value(&[]);
+            assert!((fused - operations).abs() < 1e-6, "{fused}, not {operations}");
+        }
+        Path::Operations => {
+            let error = mixed().forward_by(Path::Fused, &logits, &target).unwrap_err().to_string();
+            assert!(error.starts_with("the fused path: a tensor on Cuda(0) ("), "{error}");
+        }
+    }
     let text = "labels: a tensor on Cpu, with logits on Cuda(0), is not supported; expected the device of the logits";
     refused(mixed().forward(&logits, &TchTarget::labels(&labels)), text);
 }

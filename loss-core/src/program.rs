@@ -108,13 +108,7 @@ impl Program {
     ) -> Result<Evaluation<A::Array>, LossError> {
         let wanted: Vec<Index> = self.outputs.scalars().copied().collect();
         let known = Known { plan: &self.plan, arrays: statistics };
-        let mut values = self.run(algebra, known, inputs, &[], &wanted)?.into_iter();
-        let missing = || LossError::Internal { what: "fewer outputs than were asked for" };
-        let mut outputs = self.outputs.try_map(|_| values.next().ok_or_else(missing))?;
-        for (i, term) in outputs.terms.iter_mut().enumerate() {
-            term.weight = weight(inputs, i)?;
-        }
-        Ok(outputs)
+        self.evaluation(&mut self.run(algebra, known, inputs, &[], &wanted)?.into_iter(), inputs)
     }
 
     /// The same as numbers, from statistics on the host; with [`Detail::Parts`] with its report.
@@ -135,6 +129,35 @@ impl Program {
             evaluation.regions = (0..self.plan.classes()).map(report).collect::<Result<_, LossError>>()?;
         }
         Ok(evaluation)
+    }
+
+    /// [`Program::outputs`] with the derivative of the total for each statistic of the plan, `None`
+    /// where it is zero everywhere. It has one row or one column where all of them are the same.
+    ///
+    /// # Errors
+    /// As [`Program::outputs`].
+    #[allow(clippy::type_complexity, reason = "values and derivatives, as two of a kind")]
+    pub fn differentiated<A: Algebra>(
+        &self,
+        algebra: &A,
+        statistics: &[A::Array],
+        inputs: &Inputs,
+    ) -> Result<(Evaluation<A::Array>, Vec<Option<A::Array>>), LossError> {
+        let wanted: Vec<Index> = self.outputs.scalars().chain(self.adjoints.iter().flatten()).copied().collect();
+        let known = Known { plan: &self.plan, arrays: statistics };
+        let mut values = self.run(algebra, known, inputs, &[1.0], &wanted)?.into_iter();
+        let outputs = self.evaluation(&mut values, inputs)?;
+        Ok((outputs, self.adjoints.iter().map(|adjoint| adjoint.and_then(|_| values.next())).collect()))
+    }
+
+    /// Outputs of values in their order.
+    fn evaluation<T>(&self, values: &mut impl Iterator<Item = T>, inputs: &Inputs) -> Result<Evaluation<T>, LossError> {
+        let missing = || LossError::Internal { what: "fewer outputs than were asked for" };
+        let mut outputs = self.outputs.try_map(|_| values.next().ok_or_else(missing))?;
+        for (i, term) in outputs.terms.iter_mut().enumerate() {
+            term.weight = weight(inputs, i)?;
+        }
+        Ok(outputs)
     }
 
     /// Each term per sample and class before its reduction, where it has such a form; one row where

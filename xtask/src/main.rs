@@ -3,6 +3,7 @@
 mod cuda;
 mod kernels;
 mod libtorch;
+mod nvrtc;
 mod outside;
 mod publish;
 mod sources;
@@ -45,6 +46,12 @@ enum Task {
         /// Arguments of cargo
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         arguments: Vec<String>,
+    },
+    /// Compile the kernels of backend-tch for CUDA, without a GPU; part of `test`
+    Nvrtc {
+        /// Every source that the suite asks for, not only so many that each line is in one
+        #[arg(long)]
+        all: bool,
     },
     /// Build and run a project outside of the workspace with Burn and tch; part of `test`
     Both,
@@ -198,6 +205,7 @@ fn main() -> ExitCode {
         Task::Both => {
             outside::both().and_then(|done| if done { Ok(()) } else { Err("only on Linux is its LibTorch fetched".to_owned()) })
         }
+        Task::Nvrtc { all } => nvrtc::compile(all),
         Task::Publish { arguments } => publish::publish(&arguments),
         Task::CudaTests { build } => cuda::tests(build),
         Task::Bench { arguments } => {
@@ -240,6 +248,9 @@ fn check([plain, wgpu, tch]: [&[&[Step]]; 3], tested: bool, scope: &Scope) -> Re
         left_out.push("backend-tch");
     } else {
         libtorch::provide()?;
+        if tested && !nvrtc::provide()? {
+            left_out.push("kernels for CUDA, compiled: only on Linux is NVRTC fetched");
+        }
         run(tch, Needs::LibTorch)?;
         if tested {
             publish::publish(&["--dry-run".to_owned(), "--no-verify".to_owned()])?;
@@ -274,7 +285,10 @@ fn cargo(arguments: &[&str], variable: Option<(&str, &str)>, needs: Needs) -> Re
     command.args(arguments).envs(variable);
     match needs {
         Needs::Nothing => {}
-        Needs::LibTorch => libtorch::put_into(&mut command)?,
+        Needs::LibTorch => {
+            libtorch::put_into(&mut command)?;
+            nvrtc::put_into(&mut command);
+        }
         Needs::Vulkan => vulkan::put_into(&mut command),
     }
     match command.status() {

@@ -20,16 +20,27 @@ impl Tch {
     pub const OPERATIONS: Self = Self { name: "tch-operations", path: Path::Operations, device: Device::Cpu };
     /// By ordinary operations on CUDA.
     pub const CUDA: Self = Self { name: "tch-cuda", path: Path::Operations, device: Device::Cuda(0) };
+    /// By the kernels for CUDA.
+    pub const CUDA_FUSED: Self = Self { name: "tch-cuda-fused", path: Path::Fused, device: Device::Cuda(0) };
 
     /// The adapters that this machine can run.
     #[must_use]
     pub fn here() -> &'static [&'static dyn Adapter] {
-        if tch::Cuda::is_available() {
-            &[&Self::FUSED, &Self::OPERATIONS, &Self::CUDA]
-        } else {
+        if !tch::Cuda::is_available() {
             &[&Self::FUSED, &Self::OPERATIONS]
+        } else if has_kernels() {
+            &[&Self::FUSED, &Self::OPERATIONS, &Self::CUDA, &Self::CUDA_FUSED]
+        } else {
+            &[&Self::FUSED, &Self::OPERATIONS, &Self::CUDA]
         }
     }
+}
+
+/// Whether the kernels for CUDA can be compiled here: the path of a loss tells.
+fn has_kernels() -> bool {
+    let logits = Tensor::f_zeros([1, 2, 1], (Kind::Float, Device::Cuda(0)));
+    let path = logits.map(|logits| "dice".parse::<Loss>().and_then(|loss| loss.path(&logits)));
+    matches!(path, Ok(Ok(Path::Fused)))
 }
 
 fn float(dtype: Dtype) -> Kind {
@@ -91,10 +102,29 @@ impl Tch {
     }
 
     /// Logits and target on the device.
-    fn tensors(&self, input: &Input, dtype: Dtype) -> Result<(Tensor, TchTarget), LossError> {
+    ///
+    /// # Errors
+    /// What LibTorch reports, and what [`Input::check`] does.
+    pub fn tensors(&self, input: &Input, dtype: Dtype) -> Result<(Tensor, TchTarget), LossError> {
         input.check()?;
         let both = || Ok((self.logits(input, dtype)?, self.target(input)?));
         both().map_err(failed("making tensors of an input"))
+    }
+
+    /// [`Adapter::value_and_gradient`] by another way forward.
+    ///
+    /// # Errors
+    /// What that reports, and what LibTorch does.
+    pub fn value_and_gradient_by(
+        &self,
+        input: &Input,
+        dtype: Dtype,
+        forward: impl FnOnce(&Tensor, &TchTarget) -> Result<Evaluation<Tensor>, LossError>,
+    ) -> Result<Output, LossError> {
+        let (logits, target) = self.tensors(input, dtype)?;
+        let logits = logits.f_set_requires_grad(true).map_err(failed("asking for a gradient"))?;
+        let out = forward(&logits, &target)?;
+        Self::read(&out, &logits, dtype).map_err(failed("reading the loss and its gradient"))
     }
 
     /// What the call gives, after it went backward to the logits.
@@ -133,10 +163,7 @@ impl Adapter for Tch {
     }
 
     fn value_and_gradient(&self, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Output, LossError> {
-        let (logits, target) = self.tensors(input, dtype)?;
-        let logits = logits.f_set_requires_grad(true).map_err(failed("asking for a gradient"))?;
-        let out = loss.forward_by(self.path, &logits, &target)?;
-        Self::read(&out, &logits, dtype).map_err(failed("reading the loss and its gradient"))
+        self.value_and_gradient_by(input, dtype, |logits, target| loss.forward_by(self.path, logits, target))
     }
 
     fn evaluate(&self, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Evaluation, LossError> {
