@@ -147,9 +147,11 @@ impl Pixels {
         let unweighted = weight.clone().equal_elem(0.0);
         let invalid = unweighted.clone().expand([samples, classes, pixels]);
         let map = |map: &Map| {
-            let values = target.maps[map.place(target.maps.iter().map(|given| given.name.as_str()))?].values.clone();
+            let values = target.map_of(map)?.clone();
             let shape = values.dims();
-            Ok(values.cast(compute).mask_fill(unweighted.clone().expand(shape), 0.0))
+            let values = values.cast(compute).mask_fill(unweighted.clone().expand(shape), 0.0);
+            // NaN where a factor is not finite.
+            Ok(values.clone() + values * 0.0)
         };
         let maps = plan.maps().iter().map(map).collect::<Result<_, LossError>>()?;
         // Filled, not multiplied: an ignored pixel may hold NaN.
