@@ -30,6 +30,7 @@ mod device;
 mod forms;
 #[cfg(feature = "flex")]
 mod fused;
+mod host;
 mod loss;
 #[cfg(feature = "train")]
 pub mod metric;

@@ -12,7 +12,7 @@ use crate::cube;
 use crate::device::{no_kernel, result_type};
 use crate::operations::Operations;
 use crate::target::flatten;
-use crate::{BurnTarget, operations};
+use crate::{BurnTarget, host, operations};
 
 /// Evaluation of a [`Loss`] on Burn tensors. Implemented for `Loss` alone.
 ///
@@ -109,7 +109,7 @@ impl BurnLoss for Loss {
 
     fn validate<const D: usize>(&self, logits: Tensor<D>, target: &BurnTarget) -> Result<(), LossError> {
         target.geometry(&logits, self.activation())?;
-        operations::validate(logits, target, self)
+        host::validate(self, &logits, target)
     }
 }
 
@@ -129,11 +129,7 @@ impl<'a, const D: usize> Call<'a, D> {
         let program = loss.program(geometry.classes, detail)?;
         let there = target.maps.iter().map(|map| map.name.as_str());
         let target = if program.plan().underived(there).next().is_some() {
-            let derived = match kernel(logits, program.plan()) {
-                #[cfg(feature = "flex")]
-                Ok(Kernel::Flex) => crate::fused::derive(loss, logits, target, program.plan())?,
-                _ => operations::derive(loss, logits, target, program.plan())?,
-            };
+            let derived = host::derive(loss, logits, target, program.plan())?;
             Cow::Owned(target.clone().with_derived(derived, logits))
         } else {
             Cow::Borrowed(target)

@@ -6,7 +6,7 @@ use loss_core::backend::{Path, Table};
 use loss_core::{Detail, Evaluation, Inputs, Loss, LossError, Program};
 use tch::{Device, Tensor};
 
-use crate::fused::{self, HostLogits, HostTarget};
+use crate::fused::{self, HostLogits};
 use crate::operations;
 use crate::target::{Checked, TchTarget};
 
@@ -139,9 +139,8 @@ impl<'a> Call<'a> {
         let inputs = loss.inputs(checked.geometry.samples, target.prior.clone());
         let mut target = target.shallow_clone();
         if program.plan().underived(target.maps.iter().map(|(name, _)| name.as_str())).next().is_some() {
-            let host = HostTarget::new(&target, &checked, loss)?;
+            let host = fused::on_host(&target, &checked, loss)?;
             let derived = fused::derive(&HostLogits::of(logits, &checked)?, &host.problem()?, program.plan())?;
-            drop(host);
             checked.maps.extend(target.derive(derived, &checked)?);
         }
         Ok(Self { loss, logits, target, checked, program, inputs })
@@ -150,7 +149,7 @@ impl<'a> Call<'a> {
     /// The statistics on the host: from the kernels on the CPU, elsewhere from operations.
     fn tables(&self) -> Result<Vec<Table>, LossError> {
         if self.checked.device == Device::Cpu {
-            let host = HostTarget::new(&self.target, &self.checked, self.loss)?;
+            let host = fused::on_host(&self.target, &self.checked, self.loss)?;
             fused::statistics(&HostLogits::of(self.logits, &self.checked)?, &host.problem()?, self.program.plan())
         } else {
             operations::tables(self)
@@ -160,6 +159,6 @@ impl<'a> Call<'a> {
 
 /// Lets the kernels' own checks look at everything.
 pub(crate) fn validate(loss: &Loss, logits: &Tensor, target: &TchTarget, checked: &Checked) -> Result<(), LossError> {
-    let host = HostTarget::new(target, checked, loss)?;
+    let host = fused::on_host(target, checked, loss)?;
     fused::validate(&HostLogits::of(logits, checked)?, &host.problem()?)
 }
