@@ -20,8 +20,8 @@ use loss_core::{Evaluation, Inputs, Loss, LossError, Plan, Program};
 use loss_kernels::{HostTarget, Problem, by_type};
 
 use crate::BurnTarget;
-use crate::device::{no_kernel, result_type};
-use crate::host::Host;
+use crate::device::result_type;
+use crate::host::{Host, OnHost};
 
 /// The tensor below a Burn tensor, where it is Flex's.
 pub(crate) fn primitive<const D: usize>(tensor: Tensor<D>) -> Option<FlexTensor> {
@@ -29,16 +29,12 @@ pub(crate) fn primitive<const D: usize>(tensor: Tensor<D>) -> Option<FlexTensor>
 }
 
 /// Readable in place: row-major, or copied so.
-fn contiguous(tensor: FlexTensor) -> FlexTensor {
+pub(crate) fn contiguous(tensor: FlexTensor) -> FlexTensor {
     if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() }
 }
 
 fn unreadable_logits(tensor: &FlexTensor) -> LossError {
     LossError::Unsupported { what: "logits", got: format!("{:?}", tensor.dtype()), expected: "F64, F32, F16 or BF16" }
-}
-
-fn statistics(logits: &FlexTensor, problem: &Problem<'_>, plan: &Plan) -> Result<Vec<Table>, LossError> {
-    by_type!(logits, |values: &[E]| loss_kernels::statistics::<E>(values, problem, plan), else unreadable_logits(logits))
 }
 
 fn gradient(
@@ -151,18 +147,6 @@ impl<B: LossOperation, C: CheckpointStrategy> LossOperation for Autodiff<B, C> {
     }
 }
 
-/// The statistics of a plan on the host.
-pub(crate) fn tables<const D: usize>(
-    loss: &Loss,
-    logits: &Tensor<D>,
-    target: &BurnTarget,
-    plan: &Plan,
-) -> Result<Vec<Table>, LossError> {
-    let flex = contiguous(primitive(logits.clone()).ok_or_else(|| no_kernel(logits))?);
-    let host = target.on_host(loss, &flex.shape())?;
-    statistics(&flex, &host.problem()?, plan)
-}
-
 /// Total and parts; the backward is hand-written.
 pub(crate) fn forward<const D: usize>(
     loss: &Loss,
@@ -171,13 +155,12 @@ pub(crate) fn forward<const D: usize>(
     program: Arc<Program>,
     inputs: &Inputs,
 ) -> Result<Evaluation<Tensor<1>>, LossError> {
-    let flex = contiguous(primitive(logits.clone()).ok_or_else(|| no_kernel(logits))?);
-    let host = target.on_host(loss, &flex.shape())?;
-    let statistics = statistics(&flex, &host.problem()?, program.plan())?;
+    let host = OnHost::new(loss, logits, target)?;
+    let statistics = host.statistics(program.plan())?;
     let outputs = program.evaluate(&statistics, inputs)?;
     let scalars = outputs.scalars().copied().collect();
-    let result = result_type(flex.dtype());
-    let call = CallState { program, target: host, statistics, inputs: inputs.clone(), outputs: scalars, result };
+    let result = result_type(logits.dtype());
+    let call = CallState { program, target: host.target, statistics, inputs: inputs.clone(), outputs: scalars, result };
     let packed = Dispatch::attach(logits.clone().into_dispatch(), Call(Arc::new(call)));
     let packed = Tensor::<1>::from_dispatch(packed);
     let mut at = 0;

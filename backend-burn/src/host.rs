@@ -4,10 +4,14 @@
 use burn::tensor::kind::Basic;
 use burn::tensor::{DType, Element, Tensor, TensorData};
 use bytemuck::Pod;
+#[cfg(feature = "flex")]
+use loss_core::expr::Table;
 use loss_core::{Loss, LossError, Plan};
-use loss_kernels::{DerivedMap, HostTarget, HostValues, Labels, Memory, Shares, by_type};
+use loss_kernels::{DerivedMap, HostTarget, Labels, Memory, Shares, by_type};
 
 use crate::BurnTarget;
+#[cfg(feature = "flex")]
+use crate::fused::contiguous;
 use crate::target::{NamedMap, Values};
 
 #[cfg(feature = "flex")]
@@ -22,8 +26,7 @@ pub(crate) enum Host {
 }
 
 impl Host {
-    /// A tensor off the tape, of its own type if that is one of some, else of another. Waits for a
-    /// device.
+    /// A tensor off the tape, of its own type if that is one of some, else of another.
     fn of<const D: usize, K: Basic>(tensor: &Tensor<D, K>, types: &[DType], otherwise: DType) -> Result<Self, LossError> {
         let tensor = tensor.clone();
         let dtype = if types.contains(&tensor.dtype()) { tensor.dtype() } else { otherwise };
@@ -31,17 +34,13 @@ impl Host {
         if let (DispatchTensorKind::Flex(BackendTensor::Float(flex) | BackendTensor::Int(flex)), true) =
             (tensor.clone().into_dispatch().kind, tensor.dtype() == dtype)
         {
-            return Ok(Self::Flex(if flex.is_contiguous() { flex } else { flex.to_contiguous() }));
+            return Ok(Self::Flex(contiguous(flex)));
         }
         tensor.try_into_data_dtype(dtype).map(Self::Read).map_err(read_error)
     }
 
     fn floats<const D: usize>(tensor: &Tensor<D>) -> Result<Self, LossError> {
         Self::of(tensor, &[DType::F32, DType::F64], DType::F32)
-    }
-
-    fn logits<const D: usize>(logits: &Tensor<D>) -> Result<Self, LossError> {
-        Self::of(&logits.clone().without_autodiff(), &[DType::F64, DType::F32, DType::F16, DType::BF16], DType::F32)
     }
 
     fn as_slice<E: Element + Pod>(&self) -> Option<&[E]> {
@@ -77,15 +76,16 @@ impl Memory for Host {
 
 impl BurnTarget {
     /// In host memory. Waits for a device.
-    pub(crate) fn on_host(&self, loss: &Loss, logits: &[usize]) -> Result<HostTarget<Host>, LossError> {
+    fn on_host(&self, loss: &Loss, logits: &[usize]) -> Result<HostTarget<Host>, LossError> {
         let values = match &self.values {
-            Values::Labels(labels) => HostValues::Labels(Host::of(labels, &[DType::U8, DType::I32, DType::I64], DType::I64)?),
-            Values::Soft(shares) => HostValues::Soft(Host::floats(shares)?),
+            Values::Labels(labels) => Host::of(labels, &[DType::U8, DType::I32, DType::I64], DType::I64)?,
+            Values::Soft(shares) => Host::floats(shares)?,
         };
         let weights = self.weights.as_ref().map(Host::floats).transpose()?;
         let map = |map: &NamedMap| Ok((map.name.clone(), Host::floats(&map.values)?, map.shape.clone()));
         Ok(HostTarget {
             logits: logits.to_vec(),
+            kind: self.kind(),
             values,
             shape: self.shape().to_vec(),
             weights: weights.zip(self.weights_shape().map(<[usize]>::to_vec)),
@@ -97,24 +97,39 @@ impl BurnTarget {
     }
 }
 
-/// The maps of a plan that are not given. Waits for a device.
-pub(crate) fn derive<const D: usize>(
-    loss: &Loss,
-    logits: &Tensor<D>,
-    target: &BurnTarget,
-    plan: &Plan,
-) -> Result<Vec<DerivedMap>, LossError> {
-    let (host, target) = (Host::logits(logits)?, target.on_host(loss, &logits.dims())?);
-    let problem = target.problem()?;
-    let derived = by_type!(host, |values: &[E]| problem.derive::<E>(values, plan), else host.unreadable())?;
-    Ok(derived.into_iter().map(|(_, map)| map).collect())
+/// Logits and target of a call in host memory.
+pub(crate) struct OnHost {
+    logits: Host,
+    pub(crate) target: HostTarget<Host>,
 }
 
-/// Lets the kernels' own checks look at everything. Waits for a device.
-pub(crate) fn validate<const D: usize>(loss: &Loss, logits: &Tensor<D>, target: &BurnTarget) -> Result<(), LossError> {
-    let (host, target) = (Host::logits(logits)?, target.on_host(loss, &logits.dims())?);
-    let problem = target.problem()?;
-    by_type!(host, |values: &[E]| loss_kernels::validate::<E>(values, &problem), else host.unreadable())
+impl OnHost {
+    /// Waits for a device.
+    pub(crate) fn new<const D: usize>(loss: &Loss, logits: &Tensor<D>, target: &BurnTarget) -> Result<Self, LossError> {
+        let types = [DType::F64, DType::F32, DType::F16, DType::BF16];
+        let target = target.on_host(loss, &logits.dims())?;
+        Ok(Self { logits: Host::of(&logits.clone().without_autodiff(), &types, DType::F32)?, target })
+    }
+
+    /// The statistics of a plan.
+    #[cfg(feature = "flex")]
+    pub(crate) fn statistics(&self, plan: &Plan) -> Result<Vec<Table>, LossError> {
+        let (logits, problem) = (&self.logits, self.target.problem()?);
+        by_type!(logits, |values: &[E]| loss_kernels::statistics::<E>(values, &problem, plan), else logits.unreadable())
+    }
+
+    /// The maps of a plan that are not given.
+    pub(crate) fn derive(&self, plan: &Plan) -> Result<Vec<DerivedMap>, LossError> {
+        let (logits, problem) = (&self.logits, self.target.problem()?);
+        let derived = by_type!(logits, |values: &[E]| problem.derive::<E>(values, plan), else logits.unreadable())?;
+        Ok(derived.into_iter().map(|(_, map)| map).collect())
+    }
+
+    /// Lets the kernels' own checks look at everything.
+    pub(crate) fn validate(&self) -> Result<(), LossError> {
+        let (logits, problem) = (&self.logits, self.target.problem()?);
+        by_type!(logits, |values: &[E]| loss_kernels::validate::<E>(values, &problem), else logits.unreadable())
+    }
 }
 
 /// What reading a tensor back reports.

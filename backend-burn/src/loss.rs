@@ -10,9 +10,10 @@ use loss_core::{Detail, Evaluation, Inputs, Loss, LossError, Plan, Program};
 #[cfg(feature = "cube")]
 use crate::cube;
 use crate::device::{no_kernel, result_type};
+use crate::host::OnHost;
 use crate::operations::Operations;
 use crate::target::flatten;
-use crate::{BurnTarget, host, operations};
+use crate::{BurnTarget, operations};
 
 /// Evaluation of a [`Loss`] on Burn tensors. Implemented for `Loss` alone.
 ///
@@ -109,7 +110,7 @@ impl BurnLoss for Loss {
 
     fn validate<const D: usize>(&self, logits: Tensor<D>, target: &BurnTarget) -> Result<(), LossError> {
         target.geometry(&logits, self.activation())?;
-        host::validate(self, &logits, target)
+        OnHost::new(self, &logits, target)?.validate()
     }
 }
 
@@ -129,7 +130,7 @@ impl<'a, const D: usize> Call<'a, D> {
         let program = loss.program(geometry.classes, detail)?;
         let there = target.maps.iter().map(|map| map.name.as_str());
         let target = if program.plan().underived(there).next().is_some() {
-            let derived = host::derive(loss, logits, target, program.plan())?;
+            let derived = OnHost::new(loss, logits, target)?.derive(program.plan())?;
             Cow::Owned(target.clone().with_derived(derived, logits))
         } else {
             Cow::Borrowed(target)
@@ -186,7 +187,7 @@ pub(crate) fn tables<const D: usize>(
     let flat = || flatten(logits.clone().without_autodiff());
     let statistics = match kernel(logits, plan) {
         #[cfg(feature = "flex")]
-        Ok(Kernel::Flex) => return crate::fused::tables(loss, logits, target, plan),
+        Ok(Kernel::Flex) => return OnHost::new(loss, logits, target)?.statistics(plan),
         #[cfg(feature = "cube")]
         Ok(Kernel::Cube) => cube::statistics(&flat(), target, plan, loss.ignored())?,
         Err(_) => operations::statistics(&flat(), target, plan, loss.ignored())?,

@@ -3,7 +3,7 @@
 
 use loss_core::expr::Table;
 use loss_core::{Detail, Evaluation, Inputs, Loss, LossError, Plan, Program};
-use loss_kernels::{Cpu, DerivedMap, Element, HostTarget, HostValues, Labels, Memory, Problem, Shares, by_type};
+use loss_kernels::{Cpu, DerivedMap, Element, HostTarget, Labels, Memory, Problem, Shares, by_type};
 use tch::{Device, Kind, Tensor};
 
 use crate::error::During;
@@ -33,14 +33,13 @@ impl HostLogits {
 /// A target in host memory: in place where layout and type allow it, else copied.
 pub(crate) fn on_host(target: &TchTarget, checked: &Checked, loss: &Loss) -> Result<HostTarget<Host>, LossError> {
     let values = match &target.values {
-        Values::Labels(labels) => {
-            HostValues::Labels(readable(labels, &[Kind::Uint8, Kind::Bool, Kind::Int, Kind::Int64], Kind::Int64)?)
-        }
-        Values::Soft(shares) => HostValues::Soft(floats(shares)?),
+        Values::Labels(labels) => readable(labels, &[Kind::Uint8, Kind::Bool, Kind::Int, Kind::Int64], Kind::Int64)?,
+        Values::Soft(shares) => floats(shares)?,
     };
     let map = |((name, map), shape): (&(String, Tensor), &Vec<usize>)| Ok((name.clone(), floats(map)?, shape.clone()));
     Ok(HostTarget {
         logits: checked.logits.clone(),
+        kind: target.kind(),
         values,
         shape: checked.target.clone(),
         weights: target.weights.as_ref().map(floats).transpose()?.zip(checked.weights.clone()),

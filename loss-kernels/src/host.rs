@@ -1,6 +1,6 @@
 //! A target in host memory, in tensors of a backend's own.
 
-use loss_core::{Activation, LossError};
+use loss_core::{Activation, LossError, TargetKind};
 
 use crate::{Labels, Problem, Shares, Target};
 
@@ -24,8 +24,10 @@ pub trait Memory {
 pub struct HostTarget<T> {
     /// Shape of the logits.
     pub logits: Vec<usize>,
+    /// What `values` are.
+    pub kind: TargetKind,
     /// Labels or soft targets.
-    pub values: HostValues<T>,
+    pub values: T,
     /// Shape of these.
     pub shape: Vec<usize>,
     /// Pixel weights.
@@ -40,15 +42,6 @@ pub struct HostTarget<T> {
     pub activation: Activation,
 }
 
-/// Labels or soft targets.
-#[derive(Clone, Debug)]
-pub enum HostValues<T> {
-    /// `[N, *spatial]`
-    Labels(T),
-    /// `[N, K, *spatial]`
-    Soft(T),
-}
-
 impl<T: Memory> HostTarget<T> {
     /// What the kernels read beside the logits.
     ///
@@ -56,9 +49,9 @@ impl<T: Memory> HostTarget<T> {
     /// Those of [`Problem::new`], [`Problem::with_spacing`] and [`Problem::with_map`], and what the
     /// memory refuses.
     pub fn problem(&self) -> Result<Problem<'_>, LossError> {
-        let target = match &self.values {
-            HostValues::Labels(labels) => Target::Labels(labels.labels()?),
-            HostValues::Soft(shares) => Target::Soft(shares.shares()?),
+        let target = match self.kind {
+            TargetKind::Labels => Target::Labels(self.values.labels()?),
+            TargetKind::Soft => Target::Soft(self.values.shares()?),
         };
         let weights = match &self.weights {
             Some((weights, shape)) => Some((weights.shares()?, shape.as_slice())),

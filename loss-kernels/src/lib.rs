@@ -37,7 +37,7 @@ mod upstream;
 pub use backend::Cpu;
 pub use element::Element;
 pub use half::{bf16, f16};
-pub use host::{HostTarget, HostValues, Memory};
+pub use host::{HostTarget, Memory};
 pub use instructions::{INSTRUCTIONS_VARIABLE, Instructions};
 pub use memory::Gradient;
 pub use pass::{logit_gradient, statistics, statistics_and_gradient, validate};
