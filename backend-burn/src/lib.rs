@@ -20,9 +20,9 @@
 //! row-major copy of logits that are not so. On devices that CubeCL compiles for (features `wgpu`
 //! and `cuda`) the same holds for its statistics, and the algebra on them runs on the device.
 //! Elsewhere all is composed of ordinary operations, differentiated by Burn. Beside the CPU
-//! `forward` never waits for the device; `evaluate`, `elements`, `validate` and the metrics'
-//! `RegionCounts`, which give numbers on the host, do. [`BurnLoss::forward_by`] takes either path
-//! where both exist.
+//! `forward` waits for the device only where a loss derives a map; `evaluate`, `elements`,
+//! `validate` and the metrics' `RegionCounts`, which give numbers on the host, always do.
+//! [`BurnLoss::forward_by`] takes either path where both exist.
 
 #[cfg(feature = "cube")]
 mod cube;
@@ -30,6 +30,7 @@ mod device;
 mod forms;
 #[cfg(feature = "flex")]
 mod fused;
+mod host;
 mod loss;
 #[cfg(feature = "train")]
 pub mod metric;

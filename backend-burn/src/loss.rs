@@ -10,6 +10,7 @@ use loss_core::{Detail, Evaluation, Inputs, Loss, LossError, Plan, Program};
 #[cfg(feature = "cube")]
 use crate::cube;
 use crate::device::{no_kernel, result_type};
+use crate::host::OnHost;
 use crate::operations::Operations;
 use crate::target::flatten;
 use crate::{BurnTarget, operations};
@@ -86,23 +87,15 @@ impl BurnLoss for Loss {
     ) -> Result<Evaluation<Tensor<1>>, LossError> {
         let call = Call::new(self, &logits, target, Detail::Terms)?;
         match path {
-            Path::Fused => call.fused(),
+            Path::Fused => call.fused(kernel(&logits, call.program.plan())?),
             Path::Operations => call.interpret(call.by_operations()?),
         }
     }
 
     fn path<const D: usize>(&self, logits: &Tensor<D>, target: &BurnTarget) -> Result<Path, LossError> {
-        target.geometry(logits, self.activation())?;
-        match kernel(logits) {
-            #[cfg(feature = "cube")]
-            Some(Kernel::Cube) => {
-                let program = self.program(flatten(logits.clone()).dims()[1], Detail::Terms)?;
-                let computes = cube::computes(&flatten(logits.clone()), target, program.plan(), self.ignored());
-                Ok(if computes { Path::Fused } else { Path::Operations })
-            }
-            Some(_) => Ok(Path::Fused),
-            None => Ok(Path::Operations),
-        }
+        let geometry = target.geometry(logits, self.activation())?;
+        let program = self.program(geometry.classes, Detail::Terms)?;
+        Ok(if kernel(logits, program.plan()).is_ok() { Path::Fused } else { Path::Operations })
     }
 
     fn evaluate<const D: usize>(&self, logits: Tensor<D>, target: &BurnTarget) -> Result<Evaluation, LossError> {
@@ -117,7 +110,7 @@ impl BurnLoss for Loss {
 
     fn validate<const D: usize>(&self, logits: Tensor<D>, target: &BurnTarget) -> Result<(), LossError> {
         target.geometry(&logits, self.activation())?;
-        operations::validate(logits, target, self)
+        OnHost::new(self, &logits, target)?.validate()
     }
 }
 
@@ -129,61 +122,46 @@ struct Call<'a, const D: usize> {
     target: Cow<'a, BurnTarget>,
     program: Arc<Program>,
     inputs: Inputs,
-    kernel: Option<Kernel>,
 }
 
 impl<'a, const D: usize> Call<'a, D> {
     fn new(loss: &'a Loss, logits: &'a Tensor<D>, target: &'a BurnTarget, detail: Detail) -> Result<Self, LossError> {
         let geometry = target.geometry(logits, loss.activation())?;
         let program = loss.program(geometry.classes, detail)?;
-        let kernel = kernel(logits);
         let there = target.maps.iter().map(|map| map.name.as_str());
         let target = if program.plan().underived(there).next().is_some() {
-            let derived = match kernel {
-                #[cfg(feature = "flex")]
-                Some(Kernel::Flex) => crate::fused::derive(loss, logits, target, program.plan())?,
-                _ => operations::derive(loss, logits, target, program.plan())?,
-            };
+            let derived = OnHost::new(loss, logits, target)?.derive(program.plan())?;
             Cow::Owned(target.clone().with_derived(derived, logits))
         } else {
             Cow::Borrowed(target)
         };
         let inputs = loss.inputs(geometry.samples, target.prior.clone());
-        Ok(Self { loss, logits, target, program, inputs, kernel })
+        Ok(Self { loss, logits, target, program, inputs })
     }
 
     fn forward(&self) -> Result<Evaluation<Tensor<1>>, LossError> {
-        match self.kernel {
-            #[cfg(feature = "cube")]
-            Some(Kernel::Cube) => match self.by_cube()? {
-                Some(statistics) => self.interpret(statistics),
-                None => self.interpret(self.by_operations()?),
-            },
-            Some(_) => self.fused(),
-            None => self.interpret(self.by_operations()?),
+        match kernel(self.logits, self.program.plan()) {
+            Ok(kernel) => self.fused(kernel),
+            Err(_) => self.interpret(self.by_operations()?),
         }
     }
 
-    fn fused(&self) -> Result<Evaluation<Tensor<1>>, LossError> {
-        match self.kernel {
+    fn fused(&self, kernel: Kernel) -> Result<Evaluation<Tensor<1>>, LossError> {
+        match kernel {
             #[cfg(feature = "flex")]
-            Some(Kernel::Flex) => {
+            Kernel::Flex => {
                 crate::fused::forward(self.loss, self.logits, &self.target, Arc::clone(&self.program), &self.inputs)
             }
             #[cfg(feature = "cube")]
-            Some(Kernel::Cube) => self.interpret(self.by_cube()?.ok_or_else(|| no_kernel_for(self.program.plan()))?),
-            None => Err(no_kernel(self.logits)),
+            Kernel::Cube => {
+                let flat = flatten(self.logits.clone());
+                self.interpret(cube::statistics(&flat, &self.target, self.program.plan(), self.loss.ignored())?)
+            }
         }
     }
 
     fn by_operations(&self) -> Result<Vec<Tensor<2>>, LossError> {
         operations::statistics(&flatten(self.logits.clone()), &self.target, self.program.plan(), self.loss.ignored())
-    }
-
-    /// `None` where the kernels cannot compute one of the statistics.
-    #[cfg(feature = "cube")]
-    fn by_cube(&self) -> Result<Option<Vec<Tensor<2>>>, LossError> {
-        cube::statistics(&flatten(self.logits.clone()), &self.target, self.program.plan(), self.loss.ignored())
     }
 
     /// Runs the program on the device, on the given statistics.
@@ -207,16 +185,12 @@ pub(crate) fn tables<const D: usize>(
     plan: &Plan,
 ) -> Result<Vec<Table>, LossError> {
     let flat = || flatten(logits.clone().without_autodiff());
-    let statistics = match kernel(logits) {
+    let statistics = match kernel(logits, plan) {
         #[cfg(feature = "flex")]
-        Some(Kernel::Flex) => return crate::fused::tables(loss, logits, target, plan),
+        Ok(Kernel::Flex) => return OnHost::new(loss, logits, target)?.statistics(plan),
         #[cfg(feature = "cube")]
-        Some(Kernel::Cube) => cube::statistics(&flat(), target, plan, loss.ignored())?,
-        None => None,
-    };
-    let statistics = match statistics {
-        Some(statistics) => statistics,
-        None => operations::statistics(&flat(), target, plan, loss.ignored())?,
+        Ok(Kernel::Cube) => cube::statistics(&flat(), target, plan, loss.ignored())?,
+        Err(_) => operations::statistics(&flat(), target, plan, loss.ignored())?,
     };
     statistics.into_iter().map(operations::to_table).collect()
 }
@@ -230,26 +204,16 @@ enum Kernel {
     Cube,
 }
 
-/// Those that read these logits.
-fn kernel<const D: usize>(logits: &Tensor<D>) -> Option<Kernel> {
+/// Those that read these logits and compute a plan, or why there are none.
+fn kernel<const D: usize>(logits: &Tensor<D>, plan: &Plan) -> Result<Kernel, LossError> {
     #[cfg(feature = "flex")]
     if crate::fused::primitive(logits.clone()).is_some() {
-        return Some(Kernel::Flex);
+        return Ok(Kernel::Flex);
     }
     #[cfg(feature = "cube")]
     if cube::has_kernel(logits) {
-        return Some(Kernel::Cube);
+        return cube::computes(plan).map(|()| Kernel::Cube);
     }
-    let _ = logits;
-    None
-}
-
-#[cfg(feature = "cube")]
-fn no_kernel_for(plan: &Plan) -> LossError {
-    let statistics: Vec<String> = plan.statistics().iter().map(ToString::to_string).collect();
-    LossError::Unsupported {
-        what: "the fused path",
-        got: statistics.join(", "),
-        expected: "sums without maps, and pixel functions whose constants are finite in F32",
-    }
+    let _ = plan;
+    Err(no_kernel(logits))
 }

@@ -2,14 +2,14 @@
 //! synchronisation.
 
 use burn::tensor::activation::sigmoid;
-use burn::tensor::{DType, Device, Element, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use loss_core::backend::{Algebra, LARGEST_SUM, LARGEST_SUM_F32, Op, Table};
-use loss_core::{Activation, Loss, LossError, Map, Over, Plan, Probability, Quantity, Side, Statistic, Temperature};
-use loss_kernels::{DerivedMap, Labels, Problem, Shares};
+use loss_core::{Activation, LossError, Map, Over, Plan, Probability, Quantity, Side, Statistic, Temperature};
 
 use crate::BurnTarget;
 use crate::device::wide;
 use crate::forms::{exp_m1, ln_1p, log_sigmoid, power};
+use crate::host::read_error;
 use crate::target::Values;
 
 /// Interprets expressions with tensors of rank `D`: 2 for regions `[N, K]`, 3 for pixels
@@ -147,9 +147,11 @@ impl Pixels {
         let unweighted = weight.clone().equal_elem(0.0);
         let invalid = unweighted.clone().expand([samples, classes, pixels]);
         let map = |map: &Map| {
-            let values = target.maps[map.place(target.maps.iter().map(|given| given.name.as_str()))?].values.clone();
+            let values = target.map_of(map)?.clone();
             let shape = values.dims();
-            Ok(values.cast(compute).mask_fill(unweighted.clone().expand(shape), 0.0))
+            let values = values.cast(compute).mask_fill(unweighted.clone().expand(shape), 0.0);
+            // NaN where a factor is not finite.
+            Ok(values.clone() + values * 0.0)
         };
         let maps = plan.maps().iter().map(map).collect::<Result<_, LossError>>()?;
         // Filled, not multiplied: an ignored pixel may hold NaN.
@@ -264,76 +266,10 @@ pub(crate) fn statistics(
     plan.statistics().iter().enumerate().map(|(i, statistic)| pixels.statistic(statistic, plan.map(i))).collect()
 }
 
-fn read_error(source: impl std::error::Error + Send + Sync + 'static) -> LossError {
-    LossError::Backend { backend: "burn", operation: "reading a tensor back", source: Box::new(source) }
-}
-
 /// Brings an array to the host. Waits for the device.
 pub(crate) fn to_table(array: Tensor<2>) -> Result<Table, LossError> {
     let [rows, columns] = array.dims();
     Table::new(rows, columns, array.try_into_vec_as::<f64>().map_err(read_error)?)
-}
-
-/// Reads everything back and lets the kernels' own checks look at it.
-pub(crate) fn validate<const D: usize>(logits: Tensor<D>, target: &BurnTarget, loss: &Loss) -> Result<(), LossError> {
-    let shape = logits.dims();
-    let logits: Vec<f64> = to_vec(logits.without_autodiff())?;
-    on_host(loss, &shape, target, |problem| loss_kernels::validate(&logits, problem))
-}
-
-/// The maps of a plan that are not given, made on the host. Waits for the device.
-pub(crate) fn derive<const D: usize>(
-    loss: &Loss,
-    logits: &Tensor<D>,
-    target: &BurnTarget,
-    plan: &Plan,
-) -> Result<Vec<DerivedMap>, LossError> {
-    let (shape, dtype, logits) = (logits.dims(), logits.dtype(), logits.clone().without_autodiff());
-    let derived = if dtype == DType::F64 {
-        let logits: Vec<f64> = to_vec(logits)?;
-        on_host(loss, &shape, target, |problem| problem.derive(&logits, plan))
-    } else {
-        let logits: Vec<f32> = to_vec(logits)?;
-        on_host(loss, &shape, target, |problem| problem.derive(&logits, plan))
-    };
-    Ok(derived?.into_iter().map(|(_, map)| map).collect())
-}
-
-fn to_vec<const D: usize, E: Element>(tensor: Tensor<D>) -> Result<Vec<E>, LossError> {
-    tensor.try_into_vec_as().map_err(read_error)
-}
-
-/// Brings a target to the host, as the kernels read it. Waits for the device.
-fn on_host<R>(
-    loss: &Loss,
-    shape: &[usize],
-    target: &BurnTarget,
-    f: impl FnOnce(&Problem<'_>) -> Result<R, LossError>,
-) -> Result<R, LossError> {
-    let labels: Vec<i64>;
-    let shares: Vec<f64>;
-    let values = match &target.values {
-        Values::Labels(tensor) => {
-            labels = tensor.clone().try_into_vec_as().map_err(read_error)?;
-            loss_kernels::Target::Labels(Labels::I64(&labels))
-        }
-        Values::Soft(tensor) => {
-            shares = to_vec(tensor.clone())?;
-            loss_kernels::Target::Soft(Shares::F64(&shares))
-        }
-    };
-    let weights: Option<Vec<f64>> = target.weights.clone().map(to_vec).transpose()?;
-    let weights = weights.as_deref().zip(target.weights_shape());
-    let weights = weights.map(|(values, shape)| (Shares::F64(values), shape));
-    let maps: Vec<Vec<f64>> = target.maps.iter().map(|map| to_vec(map.values.clone())).collect::<Result<_, _>>()?;
-    let mut problem = Problem::new(shape, (values, target.shape()), weights, loss.ignored(), loss.activation())?;
-    if let Some(spacing) = &target.spacing {
-        problem = problem.with_spacing(spacing)?;
-    }
-    for (map, values) in target.maps.iter().zip(&maps) {
-        problem = problem.with_map(&map.name, Shares::F64(values), &map.shape)?;
-    }
-    f(&problem)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use burn::tensor::kind::Basic;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use loss_core::expr::Table;
-use loss_core::{Activation, Geometry, LossError, TargetKind};
+use loss_core::{Activation, Geometry, LossError, Map, TargetKind};
 use loss_kernels::DerivedMap;
 
 use crate::device;
@@ -114,8 +114,8 @@ impl BurnTarget {
     /// `hardest_pixels` of `topk`) it is read in its place. One that no term reads is left alone.
     ///
     /// Without a map that a term reads, a call gives [`LossError::MissingMap`]; with one that does
-    /// not fit the logits, [`LossError::ShapeMismatch`]. CubeCL devices take a loss with maps by
-    /// ordinary operations.
+    /// not fit the logits, [`LossError::ShapeMismatch`]. Where a pixel counts, a map is finite: the
+    /// CPU's kernels refuse others, and elsewhere they make the total NaN.
     #[must_use]
     pub fn map<const D: usize>(mut self, name: &str, values: Tensor<D>) -> Self {
         let shape = values.dims().to_vec();
@@ -142,6 +142,12 @@ impl BurnTarget {
             self.maps.push(NamedMap { name: id, values: Tensor::from_data(data, (&device, DType::F32)), shape });
         }
         self
+    }
+
+    /// The factors of a map, `[N, K, S]` or `[N, 1, S]`.
+    pub(crate) fn map_of(&self, map: &Map) -> Result<&Tensor<3>, LossError> {
+        let place = map.place(self.maps.iter().map(|there| there.name.as_str()))?;
+        Ok(&self.maps[place].values)
     }
 
     pub(crate) fn kind(&self) -> TargetKind {

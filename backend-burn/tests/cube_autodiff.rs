@@ -85,6 +85,13 @@ fn every_part_can_be_differentiated() {
 }
 
 #[test]
+fn several_maps_are_read_at_once() {
+    // One channel, and one for each class.
+    let loss = loss("topk + 0.5 * boundary + dice");
+    assert_as_on_flex(|leaf, device| forward(&loss, leaf, device).total);
+}
+
+#[test]
 fn nothing_is_tracked_where_nothing_is_asked_for() {
     let loss = loss(MIXED);
     let total = |logits: Tensor<4>| values(forward(&loss, logits, &wgpu()).total);

@@ -2,8 +2,8 @@
 //! algebra in `f64` on the host.
 
 use loss_core::expr::Table;
-use loss_core::{Activation, Detail, Evaluation, Inputs, Loss, LossError, Plan, Program};
-use loss_kernels::{Cpu, DerivedMap, Element, Labels, Problem, Shares, Target, by_type};
+use loss_core::{Detail, Evaluation, Inputs, Loss, LossError, Plan, Program};
+use loss_kernels::{Cpu, DerivedMap, Element, HostTarget, Labels, Memory, Problem, Shares, by_type};
 use tch::{Device, Kind, Tensor};
 
 use crate::error::During;
@@ -30,52 +30,36 @@ impl HostLogits {
     }
 }
 
-/// A target in host memory, as the kernels read it.
-pub(crate) struct HostTarget<'a> {
-    values: Host,
-    labels: bool,
-    weights: Option<Host>,
-    maps: Vec<(&'a str, Host)>,
-    spacing: Option<&'a [f64]>,
-    checked: &'a Checked,
-    ignore: &'a [i64],
-    activation: Activation,
+/// A target in host memory: in place where layout and type allow it, else copied.
+pub(crate) fn on_host(target: &TchTarget, checked: &Checked, loss: &Loss) -> Result<HostTarget<Host>, LossError> {
+    let values = match &target.values {
+        Values::Labels(labels) => readable(labels, &[Kind::Uint8, Kind::Bool, Kind::Int, Kind::Int64], Kind::Int64)?,
+        Values::Soft(shares) => floats(shares)?,
+    };
+    let map = |((name, map), shape): (&(String, Tensor), &Vec<usize>)| Ok((name.clone(), floats(map)?, shape.clone()));
+    Ok(HostTarget {
+        logits: checked.logits.clone(),
+        kind: target.kind(),
+        values,
+        shape: checked.target.clone(),
+        weights: target.weights.as_ref().map(floats).transpose()?.zip(checked.weights.clone()),
+        maps: target.maps.iter().zip(&checked.maps).map(map).collect::<Result<_, LossError>>()?,
+        spacing: target.spacing.clone(),
+        ignore: loss.ignored().to_vec(),
+        activation: loss.activation(),
+    })
 }
 
-impl<'a> HostTarget<'a> {
-    /// Read in place where layout and type allow it, else copied.
-    pub(crate) fn new(target: &'a TchTarget, checked: &'a Checked, loss: &'a Loss) -> Result<Self, LossError> {
-        let (values, labels) = match &target.values {
-            Values::Labels(labels) => {
-                (readable(labels, &[Kind::Uint8, Kind::Bool, Kind::Int, Kind::Int64], Kind::Int64)?, true)
-            }
-            Values::Soft(shares) => (floats(shares)?, false),
-        };
-        let weights = target.weights.as_ref().map(floats).transpose()?;
-        let maps = target.maps.iter().map(|(name, map)| Ok((name.as_str(), floats(map)?)));
-        let maps = maps.collect::<Result<_, LossError>>()?;
-        let spacing = target.spacing.as_deref();
-        Ok(Self { values, labels, weights, maps, spacing, checked, ignore: loss.ignored(), activation: loss.activation() })
+impl Memory for Host {
+    fn labels(&self) -> Result<Labels<'_>, LossError> {
+        let bytes = self.as_slice().map(Labels::U8);
+        let labels = bytes.or_else(|| self.as_slice().map(Labels::I32)).or_else(|| self.as_slice().map(Labels::I64));
+        labels.ok_or_else(|| unreadable("labels", self))
     }
 
-    pub(crate) fn problem(&self) -> Result<Problem<'_>, LossError> {
-        let target = if self.labels {
-            let labels = self.values.as_slice::<u8>().map(Labels::U8);
-            let labels = labels.or_else(|| self.values.as_slice::<i32>().map(Labels::I32));
-            let labels = labels.or_else(|| self.values.as_slice::<i64>().map(Labels::I64));
-            Target::Labels(labels.ok_or_else(|| unreadable("labels", &self.values))?)
-        } else {
-            Target::Soft(shares("soft targets", &self.values)?)
-        };
-        let weights = match (&self.weights, &self.checked.weights) {
-            (Some(weights), Some(shape)) => Some((shares("pixel weights", weights)?, shape.as_slice())),
-            _ => None,
-        };
-        let target = (target, self.checked.target.as_slice());
-        let problem = Problem::new(&self.checked.logits, target, weights, self.ignore, self.activation)?;
-        let problem = self.spacing.iter().try_fold(problem, |problem, spacing| problem.with_spacing(spacing))?;
-        let maps = self.maps.iter().zip(&self.checked.maps);
-        maps.into_iter().try_fold(problem, |problem, ((name, map), shape)| problem.with_map(name, shares("map", map)?, shape))
+    fn shares(&self) -> Result<Shares<'_>, LossError> {
+        let single = self.as_slice().map(Shares::F32);
+        single.or_else(|| self.as_slice().map(Shares::F64)).ok_or_else(|| unreadable("target", self))
     }
 }
 
@@ -91,11 +75,6 @@ fn floats(tensor: &Tensor) -> Result<Host, LossError> {
 
 fn unreadable(what: &'static str, tensor: &Host) -> LossError {
     LossError::Unsupported { what, got: format!("memory of {:?}", tensor.kind()), expected: "memory aligned to its type" }
-}
-
-fn shares<'a>(what: &'static str, tensor: &'a Host) -> Result<Shares<'a>, LossError> {
-    let single = tensor.as_slice::<f32>().map(Shares::F32);
-    single.or_else(|| tensor.as_slice::<f64>().map(Shares::F64)).ok_or_else(|| unreadable(what, tensor))
 }
 
 /// The statistics of a plan.
@@ -138,7 +117,7 @@ fn with_gradient(
 pub(crate) fn forward(call: &Call<'_>) -> Result<Evaluation<Tensor>, LossError> {
     let Call { loss, logits, target, checked, program, inputs } = call;
     let host = HostLogits::of(logits, checked)?;
-    let host_target = HostTarget::new(target, checked, loss)?;
+    let host_target = on_host(target, checked, loss)?;
     let problem = host_target.problem()?;
     let edge = Edge::behind(logits)?;
     let (statistics, gradient) = if edge.is_some() {

@@ -6,7 +6,7 @@ use loss_core::backend::{Path, Table};
 use loss_core::{Detail, Evaluation, Inputs, Loss, LossError, Program};
 use tch::{Device, Tensor};
 
-use crate::fused::{self, HostLogits, HostTarget};
+use crate::fused::{self, HostLogits};
 use crate::target::{Checked, TchTarget, shape_of};
 use crate::{cuda, operations};
 
@@ -167,9 +167,8 @@ impl<'a> Call<'a> {
         let inputs = loss.inputs(checked.geometry.samples, target.prior.clone());
         let mut target = target.shallow_clone();
         if program.plan().underived(target.maps.iter().map(|(name, _)| name.as_str())).next().is_some() {
-            let host = HostTarget::new(&target, &checked, loss)?;
+            let host = fused::on_host(&target, &checked, loss)?;
             let derived = fused::derive(&HostLogits::of(logits, &checked)?, &host.problem()?, program.plan())?;
-            drop(host);
             checked.maps.extend(target.derive(derived, &checked)?);
         }
         Ok(Self { loss, logits, target, checked, program, inputs })
@@ -180,7 +179,7 @@ impl<'a> Call<'a> {
     fn tables(&self) -> Result<Vec<Table>, LossError> {
         let plan = self.program.plan();
         if self.checked.device == Device::Cpu {
-            let host = HostTarget::new(&self.target, &self.checked, self.loss)?;
+            let host = fused::on_host(&self.target, &self.checked, self.loss)?;
             return fused::statistics(&HostLogits::of(self.logits, &self.checked)?, &host.problem()?, plan);
         }
         match self.checked.device {
@@ -195,7 +194,7 @@ impl<'a> Call<'a> {
 
 /// Lets the kernels' own checks look at everything.
 pub(crate) fn validate(loss: &Loss, logits: &Tensor, target: &TchTarget, checked: &Checked) -> Result<(), LossError> {
-    let host = HostTarget::new(target, checked, loss)?;
+    let host = fused::on_host(target, checked, loss)?;
     fused::validate(&HostLogits::of(logits, checked)?, &host.problem()?)
 }
 

@@ -118,7 +118,7 @@ impl TchTarget {
         derived.into_iter().map(&mut bring).collect()
     }
 
-    fn kind(&self) -> TargetKind {
+    pub(crate) fn kind(&self) -> TargetKind {
         match self.values {
             Values::Labels(_) => TargetKind::Labels,
             Values::Soft(_) => TargetKind::Soft,

@@ -3,20 +3,20 @@
 use burn_cubecl::cubecl::{self, prelude::*};
 
 use super::elementary::sigmoid;
-use super::pixel::{channel, counts, factor, function, largest, log_sum, logarithms, masses, rests, share, softmax, weight};
+use super::pixel::{Pixel, Point, channel, counts, factor, function, largest, log_sum, point, rests, softmax, weight};
 use super::recipe::{Recipe, Sum};
 
 /// ∂/∂(log p) of a statistic at a pixel: p·∂/∂p of a mass, φ' of a pixel function, 1 of a
 /// logarithm, times what comes from upstream.
 #[cube]
-fn slope(weight: f32, y: f32, upstream: f32, masses: &Sequence<f32>, logarithms: &Sequence<f32>, #[comptime] sum: Sum) -> f32 {
-    let factor = factor(weight, y, comptime!(sum.over));
+fn slope(point: &Point, upstream: f32, #[comptime] sum: Sum) -> f32 {
+    let factor = factor(point, comptime!(sum.clone()));
     if comptime!(sum.mass().is_some()) {
         let (at, squared) = comptime!(sum.mass().unwrap_or_default());
-        let p = *masses.index(at);
+        let p = *point.masses.index(at);
         if comptime!(squared) { 2.0f32 * factor * p * p * upstream } else { factor * p * upstream }
     } else if comptime!(sum.is_function()) {
-        let log_p = *logarithms.index(comptime!(sum.logarithm().unwrap_or_default()));
+        let log_p = *point.logarithms.index(comptime!(sum.logarithm().unwrap_or_default()));
         function(factor, log_p, sum, true) * upstream
     } else {
         factor * upstream
@@ -26,13 +26,10 @@ fn slope(weight: f32, y: f32, upstream: f32, masses: &Sequence<f32>, logarithms:
 /// Per temperature of the softmax, the sum of the [`slope`]s that go through it.
 #[cube]
 fn softmax_slopes(
-    weight: f32,
-    y: f32,
+    point: &Point,
     upstream: &Tensor<f32>,
     row: usize,
     classes: usize,
-    masses: &Sequence<f32>,
-    logarithms: &Sequence<f32>,
     #[comptime] recipe: Recipe,
 ) -> Sequence<f32> {
     let mut slopes = Sequence::<f32>::new();
@@ -42,7 +39,7 @@ fn softmax_slopes(
         #[unroll]
         for i in 0..comptime!(recipe.sums.len()) {
             if comptime!(recipe.through_softmax(i, t)) {
-                total += slope(weight, y, upstream[row + i * classes], masses, logarithms, comptime!(recipe.sums[i].clone()));
+                total += slope(point, upstream[row + i * classes], comptime!(recipe.sums[i].clone()));
             }
         }
         slopes.push(total);
@@ -58,6 +55,7 @@ pub(super) fn pull_back<F: Float, I: Int>(
     labels: &Tensor<I>,
     shares: &Tensor<f32>,
     weights: &Tensor<f32>,
+    maps: &Tensor<f32>,
     upstream: &Tensor<f32>,
     gradient: &mut Tensor<F>,
     #[comptime] recipe: Recipe,
@@ -92,14 +90,12 @@ pub(super) fn pull_back<F: Float, I: Int>(
                     inverse.push(1.0f32 / (1.0f32 + *rests.index(t)));
                     totals[t] = 0.0;
                 }
+            }
+            let pixel = Pixel { n, s, weight: w, channel: own, max, log_sum: log_one_plus, inverse };
+            if comptime!(recipe.softmax()) {
                 for k in 0..classes {
-                    let at = first + k * pixels;
-                    let z = f32::cast_from(logits[at]);
-                    let y = share(shares, at, k, own, comptime!(recipe.clone()));
-                    let masses = masses(z, max, &inverse, comptime!(recipe.clone()));
-                    let logarithms = logarithms(z, max, log_one_plus, comptime!(recipe.clone()));
-                    let slopes =
-                        softmax_slopes(w, y, upstream, row + k, classes, &masses, &logarithms, comptime!(recipe.clone()));
+                    let point = point::<F>(logits, shares, maps, &pixel, k, comptime!(recipe.clone()));
+                    let slopes = softmax_slopes(&point, upstream, row + k, classes, comptime!(recipe.clone()));
                     #[unroll]
                     for t in 0..comptime!(recipe.temperatures()) {
                         totals[t] += *slopes.index(t);
@@ -112,19 +108,15 @@ pub(super) fn pull_back<F: Float, I: Int>(
             let mut at_top = f32::new(0.0);
             for k in 0..classes {
                 let at = first + k * pixels;
-                let z = f32::cast_from(logits[at]);
-                let y = share(shares, at, k, own, comptime!(recipe.clone()));
-                let masses = masses(z, max, &inverse, comptime!(recipe.clone()));
-                let logarithms = logarithms(z, max, log_one_plus, comptime!(recipe.clone()));
+                let point = point::<F>(logits, shares, maps, &pixel, k, comptime!(recipe.clone()));
                 let mut out = f32::new(0.0);
                 if comptime!(recipe.softmax()) {
                     if k != top {
-                        let slopes =
-                            softmax_slopes(w, y, upstream, row + k, classes, &masses, &logarithms, comptime!(recipe.clone()));
+                        let slopes = softmax_slopes(&point, upstream, row + k, classes, comptime!(recipe.clone()));
                         #[unroll]
                         for t in 0..comptime!(recipe.temperatures()) {
                             let tau = comptime!(recipe.tau(t));
-                            let p = softmax(z, max, *inverse.index(t), tau);
+                            let p = softmax(point.z, pixel.max, *pixel.inverse.index(t), tau);
                             out += tau * (*slopes.index(t) - p * totals[t]);
                         }
                         others += out;
@@ -135,9 +127,9 @@ pub(super) fn pull_back<F: Float, I: Int>(
                     if comptime!(recipe.through_sigmoid(i).is_some()) {
                         let tau = comptime!(recipe.through_sigmoid(i).unwrap_or_default());
                         let sum = comptime!(recipe.sums[i].clone());
-                        let slope = slope(w, y, upstream[row + i * classes + k], &masses, &logarithms, sum);
+                        let slope = slope(&point, upstream[row + i * classes + k], sum);
                         // ∂ log σ(τz)/∂z = τ·σ(−τz), which does not cancel.
-                        out += tau * slope * sigmoid(z * -tau);
+                        out += tau * slope * sigmoid(point.z * -tau);
                     }
                 }
                 if k == top {

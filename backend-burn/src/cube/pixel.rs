@@ -7,6 +7,59 @@ use loss_core::expr::{Op, PixelStep};
 use super::elementary::{exp, exp_m1, ln, ln_1p, log_sigmoid, power, sigmoid};
 use super::recipe::{Of, Recipe, Sum};
 
+/// A pixel, with what is the same for all classes there.
+#[derive(CubeType)]
+pub(super) struct Pixel {
+    pub(super) n: usize,
+    pub(super) s: usize,
+    pub(super) weight: f32,
+    /// That of its label.
+    pub(super) channel: i32,
+    /// The largest logit.
+    pub(super) max: f32,
+    /// log(1 + rest) at temperature 1.
+    pub(super) log_sum: f32,
+    /// 1/(1 + rest) per temperature of the softmax.
+    pub(super) inverse: Sequence<f32>,
+}
+
+/// A class at a pixel, with what the sums are made of there.
+#[derive(CubeType)]
+pub(super) struct Point {
+    pub(super) z: f32,
+    weight: f32,
+    y: f32,
+    /// Of each map.
+    factors: Sequence<f32>,
+    /// p of each mass.
+    pub(super) masses: Sequence<f32>,
+    /// log p of each logarithm.
+    pub(super) logarithms: Sequence<f32>,
+}
+
+/// What is there for class k.
+#[cube]
+pub(super) fn point<F: Float>(
+    logits: &Tensor<F>,
+    shares: &Tensor<f32>,
+    maps: &Tensor<f32>,
+    pixel: &Pixel,
+    k: usize,
+    #[comptime] recipe: Recipe,
+) -> Point {
+    let (classes, pixels) = (logits.shape(1), logits.shape(2));
+    let at = (pixel.n * classes + k) * pixels + pixel.s;
+    let z = f32::cast_from(logits[at]);
+    Point {
+        z,
+        weight: pixel.weight,
+        y: share(shares, at, k, pixel.channel, comptime!(recipe.clone())),
+        factors: factors(maps, pixel, k, classes, comptime!(recipe.clone())),
+        masses: masses(z, pixel, comptime!(recipe.clone())),
+        logarithms: logarithms(z, pixel, recipe),
+    }
+}
+
 /// Weight of a pixel; 0 where it is not valid.
 #[cube]
 pub(super) fn weight<I: Int>(labels: &Tensor<I>, weights: &Tensor<f32>, at: usize, #[comptime] recipe: Recipe) -> f32 {
@@ -54,7 +107,7 @@ pub(super) fn channel<I: Int>(labels: &Tensor<I>, at: usize, classes: usize, #[c
 
 /// y of a channel.
 #[cube]
-pub(super) fn share(shares: &Tensor<f32>, at: usize, k: usize, channel: i32, #[comptime] recipe: Recipe) -> f32 {
+fn share(shares: &Tensor<f32>, at: usize, k: usize, channel: i32, #[comptime] recipe: Recipe) -> f32 {
     if comptime!(recipe.layout.soft) { shares[at] } else { select(channel == i32::cast_from(k), 1.0f32, 0.0f32) }
 }
 
@@ -70,6 +123,12 @@ pub(super) fn counts(weight: f32) -> bool {
 #[cube]
 pub(super) fn finite(x: f32) -> bool {
     (u32::reinterpret(x) & 0x7f80_0000u32) != 0x7f80_0000u32
+}
+
+/// NaN, made of a number that compilers do not know: shading languages have no literal for it.
+#[cube]
+pub(super) fn nan(of: f32) -> f32 {
+    f32::reinterpret(u32::reinterpret(of) | 0x7fc0_0000u32)
 }
 
 /// max_k z of a pixel, the first class that has it, and whether all logits are finite. `first` is
@@ -126,9 +185,9 @@ pub(super) fn softmax(z: f32, max: f32, inverse: f32, #[comptime] tau: f32) -> f
     exp((z - max) * tau) * inverse
 }
 
-/// p of each mass at a logit; `inverse` is 1/(1 + rest) per temperature.
+/// p of each mass at a logit.
 #[cube]
-pub(super) fn masses(z: f32, max: f32, inverse: &Sequence<f32>, #[comptime] recipe: Recipe) -> Sequence<f32> {
+fn masses(z: f32, pixel: &Pixel, #[comptime] recipe: Recipe) -> Sequence<f32> {
     let mut masses = Sequence::<f32>::new();
     #[unroll]
     for i in 0..comptime!(recipe.masses.len()) {
@@ -136,7 +195,7 @@ pub(super) fn masses(z: f32, max: f32, inverse: &Sequence<f32>, #[comptime] reci
         let tau = comptime!(mass.tau());
         if comptime!(mass.softmax.is_some()) {
             let at = comptime!(mass.softmax.unwrap_or_default());
-            masses.push(softmax(z, max, *inverse.index(at), tau));
+            masses.push(softmax(z, pixel.max, *pixel.inverse.index(at), tau));
         } else {
             masses.push(sigmoid(z * tau));
         }
@@ -144,15 +203,15 @@ pub(super) fn masses(z: f32, max: f32, inverse: &Sequence<f32>, #[comptime] reci
     masses
 }
 
-/// log p of each logarithm at a logit; `log_sum` is log(1 + rest) at temperature 1.
+/// log p of each logarithm at a logit.
 #[cube]
-pub(super) fn logarithms(z: f32, max: f32, log_sum: f32, #[comptime] recipe: Recipe) -> Sequence<f32> {
+fn logarithms(z: f32, pixel: &Pixel, #[comptime] recipe: Recipe) -> Sequence<f32> {
     let mut logarithms = Sequence::<f32>::new();
     #[unroll]
     for i in 0..comptime!(recipe.logarithms.len()) {
         let logarithm = comptime!(recipe.logarithms[i]);
         if comptime!(logarithm.softmax()) {
-            logarithms.push((z - max) - log_sum);
+            logarithms.push((z - pixel.max) - pixel.log_sum);
         } else {
             logarithms.push(log_sigmoid(z * comptime!(logarithm.sign())));
         }
@@ -173,16 +232,39 @@ pub(super) fn log_sum(rests: &Sequence<f32>, #[comptime] recipe: Recipe) -> f32 
     log_sum
 }
 
-/// What a statistic multiplies a pixel by: w, w·y or w·(1 − y).
+/// The factors of each map at a pixel and class, of maps `[N, channels, S]`.
 #[cube]
-pub(super) fn factor(weight: f32, y: f32, #[comptime] over: Over) -> f32 {
-    if comptime!(over == Over::Valid) {
-        weight
-    } else if comptime!(over == Over::Region) {
-        weight * y
-    } else {
-        weight - weight * y
+fn factors(maps: &Tensor<f32>, pixel: &Pixel, k: usize, classes: usize, #[comptime] recipe: Recipe) -> Sequence<f32> {
+    let mut factors = Sequence::<f32>::new();
+    let mut channel = pixel.n * maps.shape(1);
+    #[unroll]
+    for i in 0..comptime!(recipe.layout.maps.len()) {
+        let by_class = comptime!(recipe.layout.maps[i]);
+        let own = if comptime!(by_class) { channel + k } else { channel };
+        let factor = maps[own * maps.shape(2) + pixel.s];
+        // NaN in the sums is the only sign of a factor that is not finite.
+        factors.push(if finite(factor) { factor } else { nan(factor) });
+        if comptime!(by_class) {
+            channel += classes;
+        } else {
+            channel += 1;
+        }
     }
+    factors
+}
+
+/// What a statistic multiplies a pixel by: w, w·y or w·(1 − y), times the factor of its map.
+#[cube]
+pub(super) fn factor(point: &Point, #[comptime] sum: Sum) -> f32 {
+    let over = comptime!(sum.over);
+    let factor = if comptime!(over == Over::Valid) {
+        point.weight
+    } else if comptime!(over == Over::Region) {
+        point.weight * point.y
+    } else {
+        point.weight - point.weight * point.y
+    };
+    if comptime!(sum.map.is_some()) { factor * *point.factors.index(comptime!(sum.map.unwrap_or_default())) } else { factor }
 }
 
 /// One operation of a pixel function.
@@ -260,31 +342,24 @@ pub(super) fn function(factor: f32, log_p: f32, #[comptime] sum: Sum, #[comptime
 
 /// What a pixel adds to each statistic of a class.
 #[cube]
-pub(super) fn summands(
-    weight: f32,
-    y: f32,
-    k: usize,
-    masses: &Sequence<f32>,
-    logarithms: &Sequence<f32>,
-    #[comptime] recipe: Recipe,
-) -> Sequence<f32> {
+pub(super) fn summands(point: &Point, k: usize, #[comptime] recipe: Recipe) -> Sequence<f32> {
     let mut out = Sequence::<f32>::new();
     #[unroll]
     for i in 0..comptime!(recipe.sums.len()) {
         let sum = comptime!(recipe.sums[i].clone());
-        let factor = factor(weight, y, comptime!(sum.over));
+        let factor = factor(point, comptime!(sum.clone()));
         if comptime!(sum.mass().is_some()) {
             let (at, squared) = comptime!(sum.mass().unwrap_or_default());
-            let p = *masses.index(at);
+            let p = *point.masses.index(at);
             if comptime!(squared) { out.push(factor * p * p) } else { out.push(factor * p) }
         } else if comptime!(sum.is_function()) {
-            let log_p = *logarithms.index(comptime!(sum.logarithm().unwrap_or_default()));
+            let log_p = *point.logarithms.index(comptime!(sum.logarithm().unwrap_or_default()));
             out.push(function(factor, log_p, sum, false));
         } else if comptime!(sum.logarithm().is_some()) {
-            out.push(factor * *logarithms.index(comptime!(sum.logarithm().unwrap_or_default())));
+            out.push(factor * *point.logarithms.index(comptime!(sum.logarithm().unwrap_or_default())));
         } else if comptime!(sum.of == Of::Target) {
-            out.push(factor * y);
-        } else if comptime!(sum.over == Over::Valid) {
+            out.push(factor * point.y);
+        } else if comptime!(sum.over == Over::Valid && sum.map.is_none()) {
             out.push(select(k == 0, factor, 0.0f32));
         } else {
             out.push(factor);

@@ -10,7 +10,8 @@ use loss_core::{Activation, Over, Plan, Probability, Quantity, Side, Statistic, 
 /// What is summed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Of {
-    /// The weight itself; w alone is one number a pixel, and stands with the first class.
+    /// The weight itself; w alone, without a map, is one number a pixel, and stands with the first
+    /// class.
     One,
     /// y once more.
     Target,
@@ -29,6 +30,8 @@ pub(crate) enum Of {
 pub(crate) struct Sum {
     pub(crate) over: Over,
     pub(crate) of: Of,
+    /// Place of its map among the plan's.
+    pub(crate) map: Option<usize>,
 }
 
 impl Sum {
@@ -117,6 +120,8 @@ pub(crate) struct Layout {
     pub(crate) weighted: bool,
     /// Labels without influence; none that the labels' type cannot hold.
     pub(crate) ignore: Vec<i64>,
+    /// Whether each of the plan's maps has a factor for every class, or one for all.
+    pub(crate) maps: Vec<bool>,
 }
 
 /// What both kernels are compiled for. Clones share it.
@@ -146,19 +151,24 @@ impl Deref for Recipe {
 }
 
 impl Recipe {
-    /// The recipe for a plan, and where it has put each of the plan's statistics. `None` where the
-    /// kernels cannot compute a statistic: one with a map, or a pixel function with a constant that
-    /// is not finite in `f32`, for which shading languages have no literal.
-    pub(crate) fn new(plan: &Plan, layout: Layout, pairs: bool) -> Option<(Self, Vec<usize>)> {
+    /// The recipe for a plan, and where it has put each of the plan's statistics.
+    pub(crate) fn new(plan: &Plan, layout: Layout, pairs: bool) -> (Self, Vec<usize>) {
         let mut parts =
             Parts { sums: Vec::new(), masses: Vec::new(), logarithms: Vec::new(), temperatures: Vec::new(), layout, pairs };
-        let all: Option<Vec<Sum>> = plan.statistics().iter().map(|statistic| parts.sum(statistic)).collect();
-        let all = all?;
+        let statistics = plan.statistics().iter().enumerate();
+        let all: Vec<Sum> = statistics.map(|(i, statistic)| parts.sum(statistic, plan.map(i))).collect();
         let (last, first): (Vec<Sum>, Vec<Sum>) = all.iter().cloned().partition(Sum::saturates);
         parts.sums = first.into_iter().chain(last).collect();
-        let places: Option<Vec<usize>> = all.iter().map(|sum| parts.sums.iter().position(|other| other == sum)).collect();
-        Some((Self(Arc::new(parts)), places?))
+        let places = all.iter().filter_map(|sum| parts.sums.iter().position(|other| other == sum)).collect();
+        (Self(Arc::new(parts)), places)
     }
+}
+
+/// Whether the kernels can compute a statistic: shading languages have no literal for a pixel
+/// function's constant that is not finite in `f32`.
+pub(crate) fn computes(statistic: &Statistic) -> bool {
+    let finite = |step| !matches!(step, PixelStep::Constant(bits) if !(f64::from_bits(bits) as f32).is_finite());
+    !matches!(&statistic.of, Quantity::Function(_, _, function) if !function.steps().all(finite))
 }
 
 /// Place of a value in a list, added to it where it is not there.
@@ -167,10 +177,6 @@ fn place<T: PartialEq>(list: &mut Vec<T>, value: T) -> usize {
         list.push(value);
         list.len() - 1
     })
-}
-
-fn representable(function: &PixelFunction) -> bool {
-    function.steps().all(|step| !matches!(step, PixelStep::Constant(bits) if !(f64::from_bits(bits) as f32).is_finite()))
 }
 
 impl Parts {
@@ -186,23 +192,16 @@ impl Parts {
         place(&mut self.logarithms, Logarithm { activation, side })
     }
 
-    /// `None` for a sum with a map, and for a pixel function that shading languages cannot write.
-    fn sum(&mut self, statistic: &Statistic) -> Option<Sum> {
-        if statistic.map.is_some() {
-            return None;
-        }
+    fn sum(&mut self, statistic: &Statistic, map: Option<usize>) -> Sum {
         let of = match &statistic.of {
             Quantity::One => Of::One,
             Quantity::Target => Of::Target,
             Quantity::Mass(p) => Of::Mass(self.mass(*p)),
             Quantity::SquaredMass(a) => Of::SquaredMass(self.mass(Probability::new(*a, Temperature::ONE, Side::Region))),
             Quantity::Log(a, side) => Of::Logarithm(self.logarithm(*a, *side)),
-            Quantity::Function(a, side, function) if representable(function) => {
-                Of::Function(self.logarithm(*a, *side), function.clone())
-            }
-            Quantity::Function(..) => return None,
+            Quantity::Function(a, side, function) => Of::Function(self.logarithm(*a, *side), function.clone()),
         };
-        Some(Sum { over: statistic.over, of })
+        Sum { over: statistic.over, of, map }
     }
 
     /// Numbers per sample of the packed statistics `[N, numbers]` for K classes.

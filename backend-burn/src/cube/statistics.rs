@@ -7,7 +7,7 @@
 use burn_cubecl::cubecl::{self, prelude::*};
 
 use super::elementary::opaque;
-use super::pixel::{channel, counts, largest, log_sum, logarithms, masses, rests, share, summands, weight};
+use super::pixel::{Pixel, channel, counts, largest, log_sum, nan, point, rests, summands, weight};
 use super::recipe::Recipe;
 
 /// Units of a cube.
@@ -71,6 +71,7 @@ pub(super) fn sum_pixels<F: Float, I: Int>(
     labels: &Tensor<I>,
     shares: &Tensor<f32>,
     weights: &Tensor<f32>,
+    maps: &Tensor<f32>,
     partial: &mut Tensor<f32>,
     #[comptime] recipe: Recipe,
     #[define(F, I)] _types: [ElemType; 2],
@@ -118,7 +119,7 @@ pub(super) fn sum_pixels<F: Float, I: Int>(
                 }
                 if !all_finite {
                     // NaN in every sum is the only sign of it that a device can give.
-                    w = f32::reinterpret(u32::reinterpret(w) | 0x7fc0_0000u32);
+                    w = nan(w);
                 }
             }
             pixel_weight[j] = w;
@@ -138,18 +139,22 @@ pub(super) fn sum_pixels<F: Float, I: Int>(
             for j in 0..own {
                 let w = pixel_weight[j];
                 if counts(w) {
-                    let at = (n * classes + k) * pixels + start + j * UNITS;
-                    let z = f32::cast_from(logits[at]);
-                    let y = share(shares, at, k, pixel_channel[j], comptime!(recipe.clone()));
-                    let max = pixel_max[j];
                     let mut inverse = Sequence::<f32>::new();
                     #[unroll]
                     for t in 0..temperatures {
                         inverse.push(pixel_inverse[j * temperatures + t]);
                     }
-                    let masses = masses(z, max, &inverse, comptime!(recipe.clone()));
-                    let logarithms = logarithms(z, max, pixel_log_sum[j], comptime!(recipe.clone()));
-                    let summands = summands(w, y, k, &masses, &logarithms, comptime!(recipe.clone()));
+                    let pixel = Pixel {
+                        n,
+                        s: start + j * UNITS,
+                        weight: w,
+                        channel: pixel_channel[j],
+                        max: pixel_max[j],
+                        log_sum: pixel_log_sum[j],
+                        inverse,
+                    };
+                    let point = point::<F>(logits, shares, maps, &pixel, k, comptime!(recipe.clone()));
+                    let summands = summands(&point, k, comptime!(recipe.clone()));
                     #[unroll]
                     for i in 0..count {
                         let x = *summands.index(i);

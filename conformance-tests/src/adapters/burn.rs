@@ -222,11 +222,6 @@ impl Adapter for BurnOn {
         if backend_burn::supports(&(self.device)(), DType::F64) { Dtype::F64 } else { Dtype::F32 }
     }
 
-    /// The kernels of such devices read none.
-    fn reads_maps(&self) -> bool {
-        self.path == Path::Operations
-    }
-
     fn checks_values(&self) -> bool {
         false
     }
