@@ -61,7 +61,9 @@ impl Options {
                 "--width" => options.width = value.parse()?,
                 "--seed" => options.seed = value.parse()?,
                 _ => {
-                    return Err(format!("{name} is not --device, --loss, --epochs, --images, --batch, --width or --seed").into());
+                    return Err(
+                        format!("{name} is not --device, --loss, --epochs, --images, --batch, --width or --seed").into()
+                    );
                 }
             }
         }

@@ -45,6 +45,11 @@ static OPERATIONS: BurnOn = BurnOn {
     ledger: include_str!("../../conformance-tests/ledgers/burn-cube-operations.txt"),
 };
 
+/// What nobody reads may be left out before it has been handed over.
+fn hand_over(device: &Device) -> Result<(), Failed> {
+    device.flush().map_err(|error| format!("{error:?}").into())
+}
+
 fn wait(device: &Device) -> Result<(), Failed> {
     device.sync().map_err(|error| format!("{error:?}").into())
 }
@@ -77,8 +82,7 @@ impl<const D: usize> Work<D> {
         let out = self.loss.forward_by(path, leaf.clone(), &self.target)?;
         let gradients = (out.total.clone() * SCALE).backward();
         let gradient = leaf.grad(&gradients).ok_or("no gradient")?;
-        // What nobody reads may be left out before it has been handed over.
-        self.device.flush();
+        hand_over(&self.device)?;
         Ok((out.total.without_autodiff(), gradient))
     }
 
@@ -126,7 +130,7 @@ impl<const D: usize> Work<D> {
         row["ms"] = json!(median(|steps| self.batch(steps, || self.step(path).map(drop)))?.0);
         let value = || {
             let out = self.loss.forward_by(path, self.logits.clone(), &self.target)?;
-            self.device.flush();
+            hand_over(&self.device)?;
             drop(out);
             Ok(())
         };
@@ -167,7 +171,7 @@ fn rows<const D: usize>(run: &Run, case: &Case, loss: &str, text: &str, device: 
         if main {
             let copy = || {
                 let copy = work.logits.clone() * 1.5;
-                device.flush();
+                hand_over(device)?;
                 drop(copy);
                 Ok(())
             };

@@ -185,10 +185,10 @@ fn memory(run: &Run, device: Device) -> Result<(), Failed> {
                 let work = Work { loss: case.loss(text)?, logits, target: TchTarget::labels(&labels) };
                 for path in work.paths()? {
                     // What is set up once does not count.
-                    work.step(path)?;
+                    drop(work.step(path)?);
                     wait(device);
                     let before = field(&counted().ok_or("nothing was counted: preload libcount.so")?, "live");
-                    work.step(path)?;
+                    drop(work.step(path)?);
                     wait(device);
                     let peak = field(&counted().unwrap_or_default(), "peak") - before;
                     let peak = (peak / f64::from(1 << 20)).round();

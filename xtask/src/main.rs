@@ -1,6 +1,6 @@
 //! One command that checks everything: `cargo xtask test`.
 
-mod cuda;
+mod device;
 mod kernels;
 mod libtorch;
 mod outside;
@@ -57,12 +57,12 @@ enum Task {
     /// Run the kernels' tests and the suite on them under the address sanitizer; needs a nightly
     /// toolchain
     Sanitize,
-    /// Run the tests of backend-tch on CUDA, as made by --build; where there is no device, say how
-    /// (see docs/cuda.md)
-    CudaTests {
-        /// Make them, for a machine that has Python's torch 2.11 and need not have Rust
+    /// Build target/device/bundle: tests and measurements for a machine with a GPU and Python's
+    /// torch 2.11, which need not have Rust (docs/cuda.md)
+    Device {
+        /// Leave out Burn, which takes half an hour to build the first time
         #[arg(long)]
-        build: bool,
+        without_burn: bool,
     },
     /// Measure the losses side by side with PyTorch and MONAI; `cargo xtask bench --help` says how
     #[command(disable_help_flag = true)]
@@ -94,6 +94,8 @@ enum With {
     Warnings,
     /// To clippy: no panics.
     NoPanics,
+    /// As on docs.rs: what only runs with CUDA is checked without it.
+    NoCuda,
 }
 
 // backend-tch is a member, so that it shares the lock file and the lints, but what cargo does to
@@ -106,7 +108,11 @@ const LINT: &[Step] = &[
     ("the facade without a backend", &["check", "-p", "segloss", "--no-default-features"], With::Nothing),
 ];
 
-const TEST: &[Step] = &[("tests and doctests", &["test", "--workspace", "--exclude", "backend-tch"], With::Nothing)];
+const TEST: &[Step] = &[
+    ("tests and doctests", &["test", "--workspace", "--exclude", "backend-tch"], With::Nothing),
+    // Nothing else compiles it: it needs CUDA to run.
+    ("types of backend-burn on CUDA", &["check", "-p", "backend-burn", "--features", "cuda"], With::NoCuda),
+];
 
 /// Public functions give errors: libraries and commands are compiled without their tests, which may
 /// panic.
@@ -199,7 +205,7 @@ fn main() -> ExitCode {
             outside::both().and_then(|done| if done { Ok(()) } else { Err("only on Linux is its LibTorch fetched".to_owned()) })
         }
         Task::Publish { arguments } => publish::publish(&arguments),
-        Task::CudaTests { build } => cuda::tests(build),
+        Task::Device { without_burn } => device::bundle(without_burn),
         Task::Bench { arguments } => {
             let mut all = vec!["run", "--quiet", "--release", "-p", "benchmarks", "--"];
             all.extend(arguments.iter().map(String::as_str));
@@ -261,6 +267,7 @@ fn run(steps: &[&[Step]], needs: Needs) -> Result<(), String> {
             With::Nothing => {}
             With::Warnings => variable = Some(("RUSTDOCFLAGS", "-D warnings")),
             With::NoPanics => arguments.extend_from_slice(NO_PANICS),
+            With::NoCuda => variable = Some(("DOCS_RS", "1")),
         }
         eprintln!("xtask: {what}: cargo {}", arguments.join(" "));
         cargo(&arguments, variable, needs).map_err(|error| format!("{what}: {error}"))?;
