@@ -56,7 +56,8 @@ if [ -z "${VK_DRIVER_FILES:-}" ]; then
         fi
     done
 fi
-export VK_DRIVER_FILES="${VK_DRIVER_FILES:-}"
+# Set to nothing, it would mean no driver.
+if [ -n "${VK_DRIVER_FILES:-}" ]; then export VK_DRIVER_FILES; else unset VK_DRIVER_FILES; fi
 # Compiled shaders and kernels stay beside the results.
 export XDG_CACHE_HOME="$RESULTS/cache" TORCHINDUCTOR_CACHE_DIR="$RESULTS/cache/inductor" TRITON_CACHE_DIR="$RESULTS/cache/triton"
 small=${SMALL:+--small}
@@ -117,7 +118,7 @@ vulkan_step() {
 for what in $steps; do
     case $what in
     bench)
-        torch_step bench-tch 90 "$here/bin/device_tch" bench $cpu $small
+        torch_step bench-tch 100 "$here/bin/device_tch" bench $cpu $small
         if [ -z "$cpu" ]; then
             torch_step memory-tch 45 env PYTORCH_NO_CUDA_MEMORY_CACHING=1 "$here/bin/device_tch" memory $small
         fi

@@ -28,7 +28,7 @@ pub(crate) const SCALE: f64 = 65536.0;
 const BATCHES: usize = 5;
 
 /// How long a batch should take.
-const BATCH: Duration = Duration::from_millis(150);
+const BATCH: Duration = Duration::from_millis(50);
 
 /// Numbers of a gradient that are compared.
 const SAMPLE: usize = 4096;

@@ -64,6 +64,20 @@ pub(crate) fn bundle(without_burn: bool) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether the scripts can be read: they run where there is nobody to mend them.
+///
+/// # Errors
+/// What is wrong with one.
+pub(crate) fn scripts() -> Result<(), String> {
+    let folder = workspace().join("device");
+    succeed(Command::new("sh").args(["-n", "run.sh"]).current_dir(&folder), "sh -n device/run.sh")?;
+    let read = "import ast, sys; [ast.parse(open(name).read(), name) for name in sys.argv[1:]]";
+    let mut python = Command::new("python3");
+    succeed(python.args(["-c", read, "compare.py", "collect.py"]).current_dir(&folder), "reading device/*.py")?;
+    eprintln!("xtask: the bundle's scripts can be read");
+    Ok(())
+}
+
 fn failed(what: &'static str) -> impl Fn(io::Error) -> String {
     move |error| format!("{what}: {error}")
 }

@@ -139,6 +139,11 @@ const LINT_TCH: &[Step] = &[
         &["clippy", "-p", "backend-tch", "--all-targets", "--no-deps", "--", "-D", "warnings"],
         With::Nothing,
     ),
+    (
+        "lints of the bundle's programs with tch",
+        &["clippy", "-p", "device", "--features", "tch", "--no-deps", "--", "-D", "warnings"],
+        With::Nothing,
+    ),
     ("no panics of backend-tch beside tests", &["clippy", "-p", "backend-tch", "--lib"], With::NoPanics),
     ("docs of backend-tch", &["doc", "-p", "backend-tch", "--no-deps"], With::Warnings),
     ("the facade with tch", &["check", "-p", "segloss", "--no-default-features", "--features", "tch"], With::Nothing),
@@ -173,6 +178,11 @@ const LINT_WGPU: &[Step] = &[
         With::Nothing,
     ),
     ("no panics of it beside tests", &["clippy", "-p", "backend-burn", "--features", "wgpu", "--lib"], With::NoPanics),
+    (
+        "lints of the bundle's programs with wgpu",
+        &["clippy", "-p", "device", "--features", "train", "--no-deps", "--", "-D", "warnings"],
+        With::Nothing,
+    ),
 ];
 
 /// Run with a Vulkan driver in place.
@@ -228,6 +238,7 @@ fn any(arguments: &[String], needs: Needs) -> Result<(), String> {
 
 fn check([plain, wgpu, tch]: [&[&[Step]]; 3], tested: bool, scope: &Scope) -> Result<(), String> {
     let mut left_out = Vec::new();
+    device::scripts()?;
     run(plain, Needs::Nothing)?;
     if tested {
         kernels::each_instruction_set()?;
