@@ -114,6 +114,20 @@ vulkan_step() {
     step "$name" "$most" env LD_LIBRARY_PATH="$vulkan_path" "$@"
 }
 
+# The programs with Burn that are there.
+burn=
+for program in device_burn device_burn_wgsl; do
+    [ ! -x "$here/bin/$program" ] || burn="$burn $program"
+done
+
+# The suite is long: one of them.
+burn_suite() {
+    for program in $burn; do
+        vulkan_step "tests-$program" 150 "$here/bin/$program" ${TESTS:-}
+        break
+    done
+}
+
 "$python" "$here/collect.py" about "$RESULTS"
 for what in $steps; do
     case $what in
@@ -127,20 +141,24 @@ for what in $steps; do
         torch_step eager 70 "$python" "$here/compare.py" eager $cpu $small
         ;;
     tests)
-        # Of the CPU's cases others have seen to; on CUDA every path and type. Burn's suite runs at the same time.
-        case " $steps " in *" vulkan "*) vulkan_step tests-burn 150 "$here/bin/device_burn" ${TESTS:-} & ;; esac
+        # On CUDA every path and type; on the CPU others have seen to it. Burn's suite runs at the same time.
+        case " $steps " in *" vulkan "*) burn_suite & ;; esac
         torch_step tests-tch 150 "$here/bin/conformance" "${TESTS:-$suite}"
         torch_step tests-tensors 40 "$here/bin/tensors"
         torch_step tests-maps 40 "$here/bin/maps"
         wait
         ;;
     vulkan)
-        vulkan_step bench-burn 70 "$here/bin/device_burn" bench $small
-        case " $steps " in *" tests "*) ;; *) vulkan_step tests-burn 150 "$here/bin/device_burn" ${TESTS:-} ;; esac
+        for program in $burn; do
+            vulkan_step "bench-$program" 60 "$here/bin/$program" bench $small
+        done
+        case " $steps " in *" tests "*) ;; *) burn_suite ;; esac
         ;;
     train)
         torch_step train-tch 30 "$here/bin/train_tch" --device "$device" --epochs 2 --images 640 --batch 32 --width 32
-        vulkan_step train-burn 45 "$here/bin/device_burn" train $cpu
+        for program in $burn; do
+            vulkan_step "train-$program" 45 "$here/bin/$program" train $cpu
+        done
         ;;
     compile)
         torch_step compile 150 "$python" "$here/compare.py" compile $cpu $small

@@ -139,11 +139,14 @@ impl<const D: usize> Work<D> {
     }
 }
 
-fn by(path: Path) -> &'static str {
-    match path {
-        Path::Fused => "Burn, fused",
-        Path::Operations => "Burn, operations",
-    }
+const LANGUAGE: &str = if cfg!(feature = "spirv") { "SPIR-V" } else { "WGSL" };
+
+fn by(path: Path) -> String {
+    let path = match path {
+        Path::Fused => "fused",
+        Path::Operations => "operations",
+    };
+    format!("Burn by {LANGUAGE}, {path}")
 }
 
 fn rows<const D: usize>(run: &Run, case: &Case, loss: &str, text: &str, device: &Device) -> Result<(), Failed> {
@@ -176,7 +179,7 @@ fn rows<const D: usize>(run: &Run, case: &Case, loss: &str, text: &str, device: 
                 Ok(())
             };
             let (copy, _) = median(|steps| work.batch(steps, copy))?;
-            run.write(&json!({"case": case.name(), "loss": "copy", "by": "Burn, copy", "type": name, "ms": copy}))?;
+            run.write(&json!({"case": case.name(), "loss": "copy", "by": format!("Burn by {LANGUAGE}, copy"), "type": name, "ms": copy}))?;
         }
     }
     Ok(())

@@ -21,21 +21,28 @@ const TCH: &str = "0.24.0";
 /// The largest that the folder may be, in MB.
 const LARGEST: u64 = 60;
 
-/// A program: how cargo is asked for it, and its name.
-struct Program {
-    cargo: &'static [&'static str],
-    name: &'static str,
-    torch: bool,
-}
-
-const PROGRAMS: [Program; 6] = [
-    Program { cargo: &["-p", "device", "--features", "tch", "--bin"], name: "device_tch", torch: true },
-    Program { cargo: &["-p", "backend-tch", "--example"], name: "train_tch", torch: true },
-    Program { cargo: &["-p", "backend-tch", "--test"], name: "conformance", torch: true },
-    Program { cargo: &["-p", "backend-tch", "--test"], name: "tensors", torch: true },
-    Program { cargo: &["-p", "backend-tch", "--test"], name: "maps", torch: true },
-    Program { cargo: &["-p", "device", "--features", "spirv,train", "--bin"], name: "device_burn", torch: false },
+/// Programs on LibTorch: how cargo is asked for each, and its name.
+const ON_TORCH: [(&[&str], &str); 5] = [
+    (&["-p", "device", "--features", "tch", "--bin"], "device_tch"),
+    (&["-p", "backend-tch", "--example"], "train_tch"),
+    (&["-p", "backend-tch", "--test"], "conformance"),
+    (&["-p", "backend-tch", "--test"], "tensors"),
+    (&["-p", "backend-tch", "--test"], "maps"),
 ];
+
+/// How Burn's kernels get to Vulkan.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Burn {
+    /// By SPIR-V, in release: half an hour on two idle cores, the first time
+    Spirv,
+    /// By WGSL, from the workspace's own development build, which `cargo xtask test --with-wgpu`
+    /// makes too
+    Wgsl,
+    /// Each in a program of its own
+    Both,
+    /// Not at all
+    None,
+}
 
 const SCRIPTS: [&str; 3] = ["run.sh", "compare.py", "collect.py"];
 
@@ -48,11 +55,11 @@ fn place() -> PathBuf {
 ///
 /// # Errors
 /// What failed, or that the bundle is too large.
-pub(crate) fn bundle(without_burn: bool) -> Result<(), String> {
+pub(crate) fn bundle(burn: Burn) -> Result<(), String> {
     let (start, bundle) = (Instant::now(), place().join("bundle"));
     let libtorch = workspace().join("target/libtorch-2.11");
     libtorch::fetch(&LIBTORCH, &libtorch)?;
-    make(&libtorch, &bundle, without_burn)?;
+    make(&libtorch, &bundle, burn)?;
     let size = fs::read_dir(&bundle).into_iter().flatten().filter_map(|entry| entry.ok()?.metadata().ok());
     let size = size.map(|about| about.len()).sum::<u64>() as f64 / 1e6;
     let (torch, seconds) = (LIBTORCH.version, start.elapsed().as_secs());
@@ -82,46 +89,53 @@ fn failed(what: &'static str) -> impl Fn(io::Error) -> String {
     move |error| format!("{what}: {error}")
 }
 
-fn make(libtorch: &Path, bundle: &Path, without_burn: bool) -> Result<(), String> {
+fn make(libtorch: &Path, bundle: &Path, burn: Burn) -> Result<(), String> {
     let source = place().join("source");
     eprintln!("xtask: copying the sources, with tch {TCH}");
     copy_sources(&source)?;
     // A folder for the builds of each, so that either can be made while the other is.
-    let cargo = |arguments: &[&str], torch| {
+    let cargo = |arguments: &[&str], builds: &str| {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        let builds = place().join(if torch { "torch" } else { "burn" });
-        cargo.args(arguments).current_dir(&source).env("CARGO_TARGET_DIR", builds);
+        cargo.args(arguments).current_dir(&source).env("CARGO_TARGET_DIR", place().join(builds));
         libtorch::put_only(&mut cargo, libtorch);
         cargo
     };
-    succeed(&mut cargo(&["update", "--quiet", "-p", "tch", "--precise", TCH], true), "cargo update")?;
+    succeed(&mut cargo(&["update", "--quiet", "-p", "tch", "--precise", TCH], "torch"), "cargo update")?;
 
     let part = bundle.with_extension("part");
     let (programs, libraries) = (part.join("bin"), part.join("lib"));
     let folders = || clear(&part).and_then(|()| fs::create_dir_all(&programs)).and_then(|()| fs::create_dir_all(&libraries));
     folders().map_err(failed("cannot make the bundle"))?;
-    for Program { cargo: arguments, name, torch } in PROGRAMS {
-        if without_burn && !torch {
-            continue;
-        }
+    let build = |mut command: Command, name: &str, linked: &[&str]| {
         let start = Instant::now();
-        eprintln!("xtask: building {name}{}", if torch { "" } else { ": Burn takes half an hour the first time" });
-        let mut command = cargo(&["rustc", "--locked", "--release"], torch);
-        command.args(arguments).args([name, "--message-format", "json-render-diagnostics", "--", "-C", "strip=symbols"]);
-        if torch {
-            // A program calls nothing in libtorch_cuda.so and would not load it. In Python's torch
-            // libtorch.so is empty and needs it.
-            command.args(["-C", "link-arg=-Wl,--no-as-needed", "-C", "link-arg=-ltorch"]);
-        }
+        eprintln!("xtask: building {name}");
+        command.args(["--message-format", "json-render-diagnostics", "--", "-C", "strip=symbols"]).args(linked);
         let program = built(&mut command)?;
         let size = fs::copy(&program, programs.join(name)).map_err(failed("cannot copy a program"))?;
         eprintln!("xtask: {name}: {:.1} MB, built in {} s", size as f64 / 1e6, start.elapsed().as_secs());
+        Ok::<_, String>(())
+    };
+    let release = ["rustc", "--locked", "--release"];
+    for (arguments, name) in ON_TORCH {
+        let command = cargo(&[&release, arguments, &[name]].concat(), "torch");
+        // A program calls nothing in libtorch_cuda.so and would not load it. In Python's torch
+        // libtorch.so is empty and needs it.
+        build(command, name, &["-C", "link-arg=-Wl,--no-as-needed", "-C", "link-arg=-ltorch"])?;
+    }
+    if matches!(burn, Burn::Spirv | Burn::Both) {
+        let arguments = ["-p", "device", "--features", "spirv,train", "--bin", "device_burn"];
+        build(cargo(&[&release[..], &arguments].concat(), "burn"), "device_burn", &[])?;
+    }
+    if matches!(burn, Burn::Wgsl | Burn::Both) {
+        let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command.args(["rustc", "-p", "device", "--features", "train", "--bin", "device_burn"]).current_dir(workspace());
+        build(command, "device_burn_wgsl", &[])?;
     }
     let beside = source.join("device");
     let mut compiler = Command::new(env::var_os("CC").unwrap_or_else(|| "cc".into()));
     compiler.args(["-O2", "-Wall", "-shared", "-fPIC", "-o"]).arg(programs.join("libcount.so")).arg(beside.join("count.c"));
     succeed(compiler.args(["-ldl", "-lpthread"]), "cc")?;
-    if !without_burn {
+    if burn != Burn::None {
         vulkan::carry(&place().join("vulkan"), &libraries)?;
     }
     for script in SCRIPTS {

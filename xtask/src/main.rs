@@ -60,9 +60,9 @@ enum Task {
     /// Build target/device/bundle: tests and measurements for a machine with a GPU and Python's
     /// torch 2.11, which need not have Rust (docs/cuda.md)
     Device {
-        /// Leave out Burn, which takes half an hour to build the first time
-        #[arg(long)]
-        without_burn: bool,
+        /// How Burn's kernels get to Vulkan
+        #[arg(long, value_enum, default_value = "spirv")]
+        burn: device::Burn,
     },
     /// Measure the losses side by side with PyTorch and MONAI; `cargo xtask bench --help` says how
     #[command(disable_help_flag = true)]
@@ -215,7 +215,7 @@ fn main() -> ExitCode {
             outside::both().and_then(|done| if done { Ok(()) } else { Err("only on Linux is its LibTorch fetched".to_owned()) })
         }
         Task::Publish { arguments } => publish::publish(&arguments),
-        Task::Device { without_burn } => device::bundle(without_burn),
+        Task::Device { burn } => device::bundle(burn),
         Task::Bench { arguments } => {
             let mut all = vec!["run", "--quiet", "--release", "-p", "benchmarks", "--"];
             all.extend(arguments.iter().map(String::as_str));
