@@ -58,8 +58,9 @@ if [ -z "${VK_DRIVER_FILES:-}" ]; then
 fi
 # Set to nothing, it would mean no driver.
 if [ -n "${VK_DRIVER_FILES:-}" ]; then export VK_DRIVER_FILES; else unset VK_DRIVER_FILES; fi
-# Compiled shaders and kernels stay beside the results.
-export XDG_CACHE_HOME="$RESULTS/cache" TORCHINDUCTOR_CACHE_DIR="$RESULTS/cache/inductor" TRITON_CACHE_DIR="$RESULTS/cache/triton"
+# Compiled shaders and kernels do not go among the results, which are taken along.
+cache=$here/cache
+export XDG_CACHE_HOME="$cache" TORCHINDUCTOR_CACHE_DIR="$cache/inductor" TRITON_CACHE_DIR="$cache/triton"
 small=${SMALL:+--small}
 cpu=${CPU:+--cpu}
 device=cuda suite=tch-cuda
