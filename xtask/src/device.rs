@@ -38,7 +38,7 @@ pub(crate) enum Burn {
     /// By WGSL, from the workspace's own development build, which `cargo xtask test --with-wgpu`
     /// makes too
     Wgsl,
-    /// Each in a program of its own
+    /// Each in a program of its own: WGSL is known to run, should SPIR-V not
     Both,
     /// Not at all
     None,

@@ -61,7 +61,7 @@ enum Task {
     /// torch 2.11, which need not have Rust (docs/cuda.md)
     Device {
         /// How Burn's kernels get to Vulkan
-        #[arg(long, value_enum, default_value = "spirv")]
+        #[arg(long, value_enum, default_value = "both")]
         burn: device::Burn,
     },
     /// Measure the losses side by side with PyTorch and MONAI; `cargo xtask bench --help` says how
