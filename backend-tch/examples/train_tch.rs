@@ -2,16 +2,21 @@
 //! --example train_tch`.
 //!
 //! Options, each followed by its value: `--device cpu|cuda|cuda:1`, `--loss TEXT`, `--epochs N`,
-//! `--images N`, `--seed N`.
+//! `--images N`, `--batch N`, `--width N`, `--seed N`. At the end it tells how much of a step the
+//! loss is. Where `RESULTS` names a folder, its `results.jsonl` gets the same numbers.
 
+use std::env;
 use std::error::Error;
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use backend_tch::{TchLoss, TchTarget};
 use loss_core::Loss;
 use tch::nn::{self, ModuleT, OptimizerConfig};
-use tch::{Device, Kind, Tensor};
+use tch::{Cuda, Device, Kind, Tensor};
 
 // The images of `segloss train`, and the same batches of them.
 #[allow(dead_code)]
@@ -20,10 +25,7 @@ mod data;
 #[path = "../../cli/src/train/synthetic.rs"]
 mod synthetic;
 
-use data::{Picture, Sampler};
-
-/// Patches of a step.
-const BATCH: usize = 8;
+use data::{Batch, Picture, Sampler};
 
 /// Side of a patch, and of a made-up image.
 const SIDE: usize = 64;
@@ -36,14 +38,18 @@ struct Options {
     loss: Loss,
     epochs: usize,
     images: usize,
+    /// Patches of a step.
+    batch: usize,
+    /// Channels of the network's first level.
+    width: i64,
     seed: u64,
 }
 
 impl Options {
     fn read() -> Result<Self, Box<dyn Error>> {
         let loss = "ce + dice + l1".parse()?;
-        let mut options = Self { device: Device::Cpu, loss, epochs: 40, images: 160, seed: 0 };
-        let mut words = std::env::args().skip(1);
+        let mut options = Self { device: Device::Cpu, loss, epochs: 40, images: 160, batch: 8, width: 8, seed: 0 };
+        let mut words = env::args().skip(1);
         while let Some(name) = words.next() {
             let value = words.next().ok_or_else(|| format!("{name} needs a value"))?;
             match name.as_str() {
@@ -51,8 +57,14 @@ impl Options {
                 "--loss" => options.loss = value.parse()?,
                 "--epochs" => options.epochs = value.parse()?,
                 "--images" => options.images = value.parse()?,
+                "--batch" => options.batch = value.parse()?,
+                "--width" => options.width = value.parse()?,
                 "--seed" => options.seed = value.parse()?,
-                _ => return Err(format!("{name} is not --device, --loss, --epochs, --images or --seed").into()),
+                _ => {
+                    return Err(
+                        format!("{name} is not --device, --loss, --epochs, --images, --batch, --width or --seed").into()
+                    );
+                }
             }
         }
         Ok(options)
@@ -67,7 +79,7 @@ fn device(text: &str) -> Result<Device, Box<dyn Error>> {
         _ => return Err(format!("{text} is not cpu, cuda or cuda:N").into()),
     };
     match device {
-        Device::Cuda(index) if index as i64 >= tch::Cuda::device_count() => Err(format!("there is no {text} here").into()),
+        Device::Cuda(index) if index as i64 >= Cuda::device_count() => Err(format!("there is no {text} here").into()),
         device => Ok(device),
     }
 }
@@ -155,39 +167,89 @@ fn main() -> ExitCode {
     }
 }
 
+/// So that a clock says how long the device took.
+fn wait(device: Device) {
+    if let Device::Cuda(index) = device {
+        Cuda::synchronize(index as i64);
+    }
+}
+
+/// Median milliseconds of the loss by itself, forward and backward, on given logits.
+fn alone(loss: &Loss, logits: &Tensor, target: &TchTarget) -> Result<f64, Box<dyn Error>> {
+    let mut times = Vec::new();
+    for _ in 0..23 {
+        let leaf = logits.f_detach()?.f_set_requires_grad(true)?;
+        wait(logits.device());
+        let start = Instant::now();
+        loss.forward(&leaf, target)?.total.f_backward()?;
+        wait(logits.device());
+        times.push(1e3 * start.elapsed().as_secs_f64());
+    }
+    // The first ones set things up.
+    times.drain(..3);
+    times.sort_by(f64::total_cmp);
+    Ok(times[times.len() / 2])
+}
+
+/// A line of `results.jsonl`.
+fn write(line: &str) -> Result<(), Box<dyn Error>> {
+    if let Some(folder) = env::var_os("RESULTS") {
+        let mut file = File::options().create(true).append(true).open(PathBuf::from(folder).join("results.jsonl"))?;
+        file.write_all(format!("{{\"step\": \"train-tch\", \"train\": \"tch\", {line}}}\n").as_bytes())?;
+    }
+    Ok(())
+}
+
 fn train() -> Result<(), Box<dyn Error>> {
-    let Options { device, loss, epochs, images, seed } = Options::read()?;
+    let Options { device, loss, epochs, images, batch: size, width, seed } = Options::read()?;
     let dataset = synthetic::dataset(images, seed);
     let lesions = 100.0 * data::Dataset::shares(&dataset.train, dataset.classes)[1];
     println!("{loss} on {images} images of {}, lesions {lesions:.2} % of the pixels, on {device:?}", dataset.origin);
     tch::manual_seed(seed as i64);
     let store = nn::VarStore::new(device);
-    let net = UNet::new(&store.root(), dataset.classes as i64, 8);
+    let net = UNet::new(&store.root(), dataset.classes as i64, width);
     let mut optimiser = nn::AdamW::default().build(&store, RATE)?;
     let mut sampler = Sampler::new(&dataset.train, SIDE, seed);
     let (held_out, held_out_labels) = whole(&dataset.validation, device)?;
-    let steps = images.div_ceil(BATCH);
+    let steps = images.div_ceil(size);
+    let mut last = None;
     for epoch in 0..epochs {
-        let (start, loss) = (Instant::now(), loss.at_epoch(epoch));
+        let (begun, loss) = (Instant::now(), loss.at_epoch(epoch));
+        let batches: Vec<Batch> = (0..steps).map(|_| sampler.batch(size)).collect();
         let mut total = Tensor::f_zeros([0i64; 0], (Kind::Double, device))?;
-        for step in 0..steps {
+        wait(device);
+        let start = Instant::now();
+        for (step, batch) in batches.into_iter().enumerate() {
             let done = (epoch * steps + step + 1) as f64 / (epochs * steps) as f64;
             // It rises over the first twentieth of the run and falls along a cosine.
             optimiser.set_lr(RATE * (done / 0.05).min(1.0) * (0.505 + 0.495 * (std::f64::consts::PI * done).cos()));
-            let batch = sampler.batch(BATCH);
             let (images, labels) = tensors(&batch.inputs, &batch.labels, device)?;
-            let out = loss.forward(&net.forward_t(&images, true), &TchTarget::labels(&labels))?;
+            let target = TchTarget::labels(&labels);
+            let logits = net.forward_t(&images, true);
+            let out = loss.forward(&logits, &target)?;
             optimiser.backward_step(&out.total);
             // Added up where it is: nothing waits for the device before the epoch ends.
             total += out.total.detach();
+            last = Some((logits.detach(), target));
         }
+        wait(device);
+        let milliseconds = 1e3 * start.elapsed().as_secs_f64() / steps as f64;
+        let (mean, dice) = (total.double_value(&[]) / steps as f64, dice(&net, &held_out, &held_out_labels));
         println!(
-            "epoch {:2}: loss {:.4}, Dice of the foreground {:.3} on held-out images; {:.1} s",
+            "epoch {:2}: loss {mean:.4}, Dice of the foreground {dice:.3} on held-out images; {:.1} s, {milliseconds:.2} ms a step",
             epoch + 1,
-            total.double_value(&[]) / steps as f64,
-            dice(&net, &held_out, &held_out_labels),
-            start.elapsed().as_secs_f64()
+            begun.elapsed().as_secs_f64()
         );
+        write(&format!("\"epoch\": {}, \"ms_step\": {milliseconds}, \"loss\": {mean}, \"dice\": {dice}", epoch + 1))?;
+        if let (true, Some((logits, target))) = (epoch + 1 == epochs, &last) {
+            let (alone, path) = (alone(&loss, logits, target)?, loss.path(logits)?);
+            let percent = 100.0 * alone / milliseconds;
+            println!("the loss by itself takes {alone:.2} ms, {percent:.0} % of a step, by {path:?}");
+            write(&format!(
+                "\"by\": \"tch, {}\", \"ms_step\": {milliseconds}, \"ms_loss\": {alone}, \"percent\": {percent}",
+                format!("{path:?}").to_lowercase()
+            ))?;
+        }
     }
     Ok(())
 }

@@ -26,8 +26,8 @@ const NEWEST: Release = Release {
     size: 0.6,
 };
 
-/// For tch 0.24, which `cargo xtask cuda-tests` uses.
-pub(crate) const FOR_CUDA_TESTS: Release = Release { version: "2.11.0", ..NEWEST };
+/// For tch 0.24, which `cargo xtask device` uses.
+pub(crate) const FOR_THE_DEVICE: Release = Release { version: "2.11.0", ..NEWEST };
 
 /// For tch 0.22, the only one that resolves beside Burn.
 pub(crate) const BESIDE_BURN: Release = Release {

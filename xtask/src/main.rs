@@ -1,6 +1,6 @@
 //! One command that checks everything: `cargo xtask test`.
 
-mod cuda;
+mod device;
 mod kernels;
 mod libtorch;
 mod nvrtc;
@@ -64,12 +64,12 @@ enum Task {
     /// Run the kernels' tests and the suite on them under the address sanitizer; needs a nightly
     /// toolchain
     Sanitize,
-    /// Run the tests of backend-tch on CUDA, as made by --build; where there is no device, say how
-    /// (see docs/cuda.md)
-    CudaTests {
-        /// Make them, for a machine that has Python's torch 2.11 and need not have Rust
-        #[arg(long)]
-        build: bool,
+    /// Build target/device/bundle: tests and measurements for a machine with a GPU and Python's
+    /// torch 2.11, which need not have Rust (docs/cuda.md)
+    Device {
+        /// How Burn's kernels get to Vulkan
+        #[arg(long, value_enum, default_value = "both")]
+        burn: device::Burn,
     },
     /// Measure the losses side by side with PyTorch and MONAI; `cargo xtask bench --help` says how
     #[command(disable_help_flag = true)]
@@ -101,6 +101,8 @@ enum With {
     Warnings,
     /// To clippy: no panics.
     NoPanics,
+    /// As on docs.rs: what only runs with CUDA is checked without it.
+    NoCuda,
 }
 
 // backend-tch is a member, so that it shares the lock file and the lints, but what cargo does to
@@ -113,7 +115,11 @@ const LINT: &[Step] = &[
     ("the facade without a backend", &["check", "-p", "segloss", "--no-default-features"], With::Nothing),
 ];
 
-const TEST: &[Step] = &[("tests and doctests", &["test", "--workspace", "--exclude", "backend-tch"], With::Nothing)];
+const TEST: &[Step] = &[
+    ("tests and doctests", &["test", "--workspace", "--exclude", "backend-tch"], With::Nothing),
+    // Nothing else compiles it: it needs CUDA to run.
+    ("types of backend-burn on CUDA", &["check", "-p", "backend-burn", "--features", "cuda"], With::NoCuda),
+];
 
 /// Public functions give errors: libraries and commands are compiled without their tests, which may
 /// panic.
@@ -138,6 +144,11 @@ const LINT_TCH: &[Step] = &[
     (
         "lints of backend-tch",
         &["clippy", "-p", "backend-tch", "--all-targets", "--no-deps", "--", "-D", "warnings"],
+        With::Nothing,
+    ),
+    (
+        "lints of the bundle's programs with tch",
+        &["clippy", "-p", "device", "--features", "tch", "--no-deps", "--", "-D", "warnings"],
         With::Nothing,
     ),
     ("no panics of backend-tch beside tests", &["clippy", "-p", "backend-tch", "--lib"], With::NoPanics),
@@ -174,6 +185,11 @@ const LINT_WGPU: &[Step] = &[
         With::Nothing,
     ),
     ("no panics of it beside tests", &["clippy", "-p", "backend-burn", "--features", "wgpu", "--lib"], With::NoPanics),
+    (
+        "lints of the bundle's programs with wgpu",
+        &["clippy", "-p", "device", "--features", "train", "--no-deps", "--", "-D", "warnings"],
+        With::Nothing,
+    ),
 ];
 
 /// Run with a Vulkan driver in place.
@@ -207,7 +223,7 @@ fn main() -> ExitCode {
         }
         Task::Nvrtc { all } => nvrtc::compile(all),
         Task::Publish { arguments } => publish::publish(&arguments),
-        Task::CudaTests { build } => cuda::tests(build),
+        Task::Device { burn } => device::bundle(burn),
         Task::Bench { arguments } => {
             let mut all = vec!["run", "--quiet", "--release", "-p", "benchmarks", "--"];
             all.extend(arguments.iter().map(String::as_str));
@@ -230,6 +246,7 @@ fn any(arguments: &[String], needs: Needs) -> Result<(), String> {
 
 fn check([plain, wgpu, tch]: [&[&[Step]]; 3], tested: bool, scope: &Scope) -> Result<(), String> {
     let mut left_out = Vec::new();
+    device::scripts()?;
     run(plain, Needs::Nothing)?;
     if tested {
         kernels::each_instruction_set()?;
@@ -272,6 +289,7 @@ fn run(steps: &[&[Step]], needs: Needs) -> Result<(), String> {
             With::Nothing => {}
             With::Warnings => variable = Some(("RUSTDOCFLAGS", "-D warnings")),
             With::NoPanics => arguments.extend_from_slice(NO_PANICS),
+            With::NoCuda => variable = Some(("DOCS_RS", "1")),
         }
         eprintln!("xtask: {what}: cargo {}", arguments.join(" "));
         cargo(&arguments, variable, needs).map_err(|error| format!("{what}: {error}"))?;

@@ -11,6 +11,23 @@ use crate::libtorch::{library_path, workspace};
 /// The loader, and drivers of which one computes on the CPU.
 const PACKAGES: [&str; 2] = ["libvulkan1", "mesa-vulkan-drivers"];
 
+/// The loader, and what NVIDIA's driver needs of X and of OpenGL's dispatch, also where nothing is
+/// shown.
+const CARRIED: [&str; 12] = [
+    "libvulkan1",
+    "libglvnd0",
+    "libgl1",
+    "libglx0",
+    "libegl1",
+    "libx11-6",
+    "libxext6",
+    "libxcb1",
+    "libxau6",
+    "libxdmcp6",
+    "libbsd0",
+    "libmd0",
+];
+
 /// Where the loader finds drivers by itself.
 const PLACES: [&str; 3] = ["/usr/share/vulkan/icd.d", "/usr/local/share/vulkan/icd.d", "/etc/vulkan/icd.d"];
 
@@ -84,16 +101,7 @@ fn fetch() -> Result<(), String> {
         Err(_) => output(apt(&["update"])).and_then(|_| missing())?,
     };
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let mut download = apt(&[&["download"], names.as_slice()].concat());
-    download.current_dir(&part);
-    output(download)?;
-    let archives = fs::read_dir(&part).map_err(failed)?.filter_map(Result::ok).map(|entry| entry.path());
-    for archive in archives.filter(|path| path.extension().is_some_and(|extension| extension == "deb")).collect::<Vec<_>>() {
-        let mut unpack = Command::new("dpkg");
-        unpack.arg("-x").arg(&archive).arg(&part).stderr(Stdio::inherit());
-        output(unpack)?;
-        fs::remove_file(&archive).map_err(failed)?;
-    }
+    unpack(&names, &part)?;
     let library = library(&part).ok_or("the packages hold no software driver")?;
     let library = own().join(library.strip_prefix(&part).unwrap_or(&library));
     let text = format!(
@@ -105,6 +113,52 @@ fn fetch() -> Result<(), String> {
     }
     // The description comes last: where it stands, all is there.
     fs::rename(&part, own()).and_then(|()| fs::write(driver(), text)).map_err(failed)
+}
+
+/// Unpacks packages into a folder; nothing is installed.
+fn unpack(names: &[&str], folder: &Path) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("cannot write {}: {error}", folder.display());
+    let mut download = apt(&[&["download"], names].concat());
+    download.current_dir(folder);
+    output(download)?;
+    let archives = fs::read_dir(folder).map_err(failed)?.filter_map(Result::ok).map(|entry| entry.path());
+    for archive in archives.filter(|path| path.extension().is_some_and(|extension| extension == "deb")).collect::<Vec<_>>() {
+        let mut unpack = Command::new("dpkg");
+        unpack.arg("-x").arg(&archive).arg(folder).stderr(Stdio::inherit());
+        output(unpack)?;
+        fs::remove_file(&archive).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Copies Vulkan's loader, and what drivers need beside it, to where it is taken along from. What
+/// was fetched stays in a folder.
+pub(crate) fn carry(fetched: &Path, to: &Path) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("cannot write {}: {error}", fetched.display());
+    if !fetched.exists() {
+        let part = fetched.with_extension("part");
+        if part.exists() {
+            fs::remove_dir_all(&part).map_err(failed)?;
+        }
+        fs::create_dir_all(&part).map_err(failed)?;
+        eprintln!("xtask: fetching {}", CARRIED.join(", "));
+        if unpack(&CARRIED, &part).is_err() {
+            output(apt(&["update"])).and_then(|_| unpack(&CARRIED, &part))?;
+        }
+        fs::rename(&part, fetched).map_err(failed)?;
+    }
+    for folder in folders(fetched) {
+        for file in fs::read_dir(&folder).map_err(failed)?.filter_map(Result::ok).map(|entry| entry.path()) {
+            // A library lies there once by its version, and is linked to by the name that is asked
+            // for, which is the one that counts.
+            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let asked = name.split_once(".so.").is_some_and(|(_, version)| !version.contains('.'));
+            if asked && file.is_file() {
+                fs::copy(&file, to.join(name)).map_err(failed)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The folders that hold libraries.

@@ -6,6 +6,8 @@
  *   copies_to_device    asynchronous copies from the host
  *   allocations         cudaMalloc and cudaFree
  *   live, peak          bytes allocated by cudaMalloc, now and at most
+ *   events_ms           milliseconds between two events on the default stream, one after the last cudaDeviceSynchronize
+ *                       and one before this; missing where events cannot be had
  * A program puts one before and one after what it measures, and reads the last line. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -90,19 +92,45 @@ int cudaFree(void *place) {
     return next(place);
 }
 
+/* The two events, and whether the first has been recorded. */
+static void *first, *last;
+static int begun;
+
+static int record(void **event) {
+    static int (*create)(void **), (*next)(void *, void *);
+    if (!create) create = (int (*)(void **))real("cudaEventCreate");
+    if (!next) next = (int (*)(void *, void *))real("cudaEventRecord");
+    if (!*event && create(event)) return 0;
+    return !next(*event, NULL);
+}
+
+/* Less than zero where there is no such time. */
+static float elapsed(void) {
+    static int (*next)(float *, void *, void *);
+    if (!next) next = (int (*)(float *, void *, void *))real("cudaEventElapsedTime");
+    float milliseconds = -1;
+    return next(&milliseconds, first, last) ? -1 : milliseconds;
+}
+
 int cudaDeviceSynchronize(void) {
     static int (*next)(void);
     if (!next) next = (int (*)(void))real("cudaDeviceSynchronize");
+    int timed = begun && record(&last);
     int error = next();
+    float milliseconds = timed && !error ? elapsed() : -1;
     const char *path = getenv("CUDA_COUNT_LOG");
     pthread_mutex_lock(&lock);
     FILE *log = path ? fopen(path, "a") : NULL;
     if (log) {
-        fprintf(log, "waits=%zu copies_to_host=%zu copies_to_device=%zu allocations=%zu live=%zu peak=%zu\n", waits, to_host, to_device, allocations, live, peak);
+        fprintf(log, "waits=%zu copies_to_host=%zu copies_to_device=%zu allocations=%zu live=%zu peak=%zu", waits, to_host, to_device, allocations, live, peak);
+        if (milliseconds >= 0) fprintf(log, " events_ms=%f", milliseconds);
+        fprintf(log, "\n");
         fclose(log);
     }
     waits = to_host = to_device = allocations = 0;
     peak = live;
     pthread_mutex_unlock(&lock);
+    /* Last of all, so that nothing done here is between the two. */
+    begun = path && record(&first);
     return error;
 }
