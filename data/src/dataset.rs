@@ -81,7 +81,10 @@ impl Dataset {
         if let Some((coding, classes)) = told {
             let mut dataset = Self { scan, coding, classes, counts: Vec::new(), options: options.clone() };
             dataset.count();
-            return Ok(dataset);
+            return match none_left(&mut dataset.scan) {
+                Some(error) => Err(error),
+                None => Ok(dataset),
+            };
         }
         let mut counted = Vec::new();
         let mut kept = Vec::new();

@@ -60,7 +60,7 @@ fn em() {
 fn rust() {
     let Some(path) = folder("data/rust") else { return };
     let refused = Dataset::open(&path, &Options::default()).unwrap_err().to_string();
-    assert!(refused.contains("binary_mask and probabilistic_mask; say which are meant with --masks"), "{refused}");
+    assert!(refused.contains("binary_mask and probabilistic_mask; say which are meant with --masks-in"), "{refused}");
     let masks = |name: &str| Options { masks: Some(name.into()), ..Options::default() };
     let (_, binary) = survey(&path, &masks("binary_mask"));
     assert_eq!((binary.pairs, binary.channels, binary.classes.len()), (63, 3, 2));

@@ -104,11 +104,12 @@ pub(crate) fn resolve(
     }
     let missing = greatest + 1 - classes.len() as i64;
     if missing > classes.len() as i64 || greatest >= MOST_CLASSES {
-        let values = list(classes.iter().copied());
+        let all: Vec<i64> = rest.iter().copied().collect();
+        let values = list(all.iter().copied());
         let reason = format!(
             "masks hold {values}, which are no class indices 0, 1, 2, …; name them, such as --labels {}, \
              or read them as votes with --soft, or cut them with --threshold",
-            example(&classes)
+            example(&all)
         );
         return Err(DataError::folder(&holder(counted, greatest), reason));
     }

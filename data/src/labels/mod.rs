@@ -7,4 +7,5 @@ mod values;
 pub use self::coding::Coding;
 pub(crate) use self::coding::{Counted, resolve};
 pub use self::map::LabelMap;
-pub(crate) use self::values::{each_value, value_text};
+pub(crate) use self::values::each_value;
+pub use self::values::value_text;

@@ -15,8 +15,8 @@ pub(super) fn colour_value(colour: u32) -> i64 {
     if r == g && g == b { i64::from(r) } else { COLOURS + i64::from(colour) }
 }
 
-/// A value as a user writes it.
-pub(crate) fn value_text(value: i64) -> String {
+/// A value of a mask as a user writes it: a number, or a colour such as `#ff0000`.
+pub fn value_text(value: i64) -> String {
     if value >= COLOURS { format!("#{:06x}", value - COLOURS) } else { value.to_string() }
 }
 

@@ -121,7 +121,7 @@ pub fn scan(folder: &Path, options: &Options) -> Result<Scan, DataError> {
         return Err(nothing(folder, &tree, &images_alone, &masks_alone));
     }
     left_out(&tree, options, &mut notes);
-    let outside = "images and masks outside of --images and --masks are left alone";
+    let outside = "images and masks outside of --images-in and --masks-in are left alone";
     for (files, text) in [(&elsewhere, outside), (&images_alone, "images without a mask are left out"), (&masks_alone, "masks without an image are left out")] {
         if !files.is_empty() {
             notes.push(Note::of(About::Unpaired, text, files));
@@ -186,7 +186,7 @@ fn nothing(folder: &Path, tree: &Tree, images: &[PathBuf], masks: &[PathBuf]) ->
         _ => "no images and masks".to_owned(),
     };
     let reason = format!(
-        "{found}; expected images/ and masks/ (or --images FOLDER --masks FOLDER), or NAME_image and NAME_label side by side, \
+        "{found}; expected images/ and masks/ (or --images-in FOLDER --masks-in FOLDER), or NAME_image and NAME_label side by side, \
          as PNG, JPEG, TIFF, NIfTI, .npy or .npz"
     );
     DataError::folder(folder, reason)

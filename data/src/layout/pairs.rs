@@ -191,7 +191,8 @@ pub(super) fn pair(root: &Path, files: &[Found], options: &Options) -> Result<Pa
             Some(mask) => {
                 let paths = files.iter().map(|file| file.found.path.clone()).collect();
                 let mask = mask.first().map(|mask| mask.found.path.clone()).unwrap_or_default();
-                result.pairs.push(PairFiles { name: shown_name(files), split: key.0, images: paths, masks: MaskFiles::One(mask) });
+                let name = shown_name(files, &key.2);
+                result.pairs.push(PairFiles { name, split: key.0, images: paths, masks: MaskFiles::One(mask) });
             }
             None => alone.push((key.clone(), files.clone())),
         }
@@ -217,16 +218,17 @@ fn same_names(candidates: &mut [Candidate]) {
 }
 
 /// The name of an image in lists: with its folders, where it has such.
-fn shown_name(files: &[&Candidate]) -> String {
+fn shown_name(files: &[&Candidate], key: &str) -> String {
     let Some(first) = files.first() else { return String::new() };
-    let name = if files.len() > 1 { channel(&first.name).map_or(first.name.as_str(), |(rest, _)| rest) } else { &first.name };
+    // Without the number of a channel, where that was taken off.
+    let name = channel(&first.name).map(|(rest, _)| rest).filter(|rest| folded(rest) == key).unwrap_or(&first.name);
     let folders = first.found.folders.iter().filter(|folder| first.folders.contains(&folded(folder)));
     let parts: Vec<&str> = folders.map(String::as_str).chain([name]).collect();
     parts.join("/")
 }
 
 fn given_places_exist(root: &Path, options: &Options, candidates: &[Candidate]) -> Result<(), DataError> {
-    for (option, role, place) in [("images", Role::Image, &options.images), ("masks", Role::Mask, &options.masks)] {
+    for (option, role, place) in [("images-in", Role::Image, &options.images), ("masks-in", Role::Mask, &options.masks)] {
         let Some(place) = place else { continue };
         if !candidates.iter().any(|c| c.role == Some(role)) {
             let expected = format!("no file of {} lies in such a folder or has such an ending", crate::error::shown(root));
@@ -245,7 +247,7 @@ fn archives(candidates: &mut Vec<Candidate>, result: &mut Pairs) -> Result<(), D
             let has = |of: &[&str]| names.iter().any(|name| of.iter().any(|member| name.eq_ignore_ascii_case(member)));
             if has(IMAGE_MEMBERS) && has(MASK_MEMBERS) {
                 let path = candidate.found.path.clone();
-                let name = shown_name(&[&candidate]);
+                let name = shown_name(&[&candidate], &candidate.key);
                 let masks = MaskFiles::One(path.clone());
                 result.pairs.push(PairFiles { name, split: candidate.split, images: vec![path], masks });
                 continue;
@@ -266,7 +268,7 @@ fn one_kind(root: &Path, files: &BTreeMap<Key, Vec<&Candidate>>, what: &'static 
             continue;
         }
         let places: BTreeSet<&str> = files.iter().map(|file| file.by.as_str()).collect();
-        let option = if what == "masks" { "--masks" } else { "--images" };
+        let option = if what == "masks" { "--masks-in" } else { "--images-in" };
         let name = plain(&first.name);
         if places.len() > 1 {
             let places: Vec<String> = places.iter().map(|place| plain(place)).collect();
@@ -345,7 +347,7 @@ fn many(alone: Vec<(Key, Vec<&Candidate>)>, masks: &[&Candidate], result: &mut P
         } else {
             MaskFiles::Instances(group.into_iter().map(|(_, mask)| mask.found.path.clone()).collect())
         };
-        result.pairs.push(PairFiles { name: shown_name(&files), split: key.0, images, masks });
+        result.pairs.push(PairFiles { name: shown_name(&files, &key.2), split: key.0, images, masks });
     }
     let left = masks.iter().enumerate().filter(|(at, _)| !taken.contains(at));
     result.masks_alone.extend(left.map(|(_, mask)| mask.found.path.clone()));
