@@ -77,8 +77,17 @@ fn a_file_that_cannot_be_used_is_listed_and_ends_in_1() {
 fn refuses_options() {
     let folder = folder();
     folder.refuses(&["data", "none"], "none: no such file or directory");
-    folder.refuses(&["data", "data", "--labels", "0"], "--labels 0: expected VALUE=NAME,VALUE=NAME, such as 0=background,255=lesion");
-    folder.refuses(&["data", "data", "--scale", "zscore"], "--scale zscore: expected standard, range, none or window:LOW:HIGH with LOW < HIGH");
+    folder.refuses(
+        &["data", "data", "--labels", "0"],
+        "--labels 0: expected VALUE=NAME,VALUE=NAME, such as 0=background,255=lesion",
+    );
+    folder.refuses(
+        &["data", "data", "--scale", "zscore"],
+        "--scale zscore: expected standard, range, none or window:LOW:HIGH with LOW < HIGH",
+    );
     folder.refuses(&["data", "data", "--soft=0"], "--soft 0: must be a finite number, and above 0 for --soft");
-    folder.refuses(&["data", "data", "--masks-in", "x"], "--masks-in x: no file of data lies in such a folder or has such an ending");
+    folder.refuses(
+        &["data", "data", "--masks-in", "x"],
+        "--masks-in x: no file of data lies in such a folder or has such an ending",
+    );
 }

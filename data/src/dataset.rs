@@ -141,7 +141,8 @@ impl Dataset {
     }
 
     fn pair(&self, index: usize) -> Result<&Pair, DataError> {
-        let missing = || DataError::folder(&self.scan.folder, format!("holds {} images; there is none of number {index}", self.len()));
+        let missing =
+            || DataError::folder(&self.scan.folder, format!("holds {} images; there is none of number {index}", self.len()));
         self.scan.pairs.get(index).ok_or_else(missing)
     }
 
@@ -245,7 +246,9 @@ impl Dataset {
                     shares.push(if v == 0.0 { 0.0 } else { 1.0 });
                 });
                 if let Some(value) = odd {
-                    let reason = format!("has a channel for each class, which holds {value} where 0, 1 or 255 is expected; read shares with --soft");
+                    let reason = format!(
+                        "has a channel for each class, which holds {value} where 0, 1 or 255 is expected; read shares with --soft"
+                    );
                     return Err(DataError::values(&mask.path, reason));
                 }
                 Ok(Target::Overlapping(shaped(mask, shares, &[&[self.classes.len()], &pair.size[..]].concat())?))
@@ -315,7 +318,8 @@ fn none_left(scan: &mut Scan) -> Option<DataError> {
 }
 
 fn shaped<E>(source: &Source, values: Vec<E>, shape: &[usize]) -> Result<ArrayD<E>, DataError> {
-    ArrayD::from_shape_vec(IxDyn(shape), values).map_err(|_| DataError::values(&source.path, "is not of the size that its header gave before"))
+    ArrayD::from_shape_vec(IxDyn(shape), values)
+        .map_err(|_| DataError::values(&source.path, "is not of the size that its header gave before"))
 }
 
 /// Reads a file again, as its header was understood.

@@ -30,7 +30,14 @@ impl Default for Limits {
 impl Limits {
     /// The bytes of an array of this shape, if a file of this length can hold it and it is not too
     /// large. Pixels are at most `shrinkage` times as many bytes as the file that holds them.
-    pub(crate) fn admit(&self, path: &Path, shape: &[usize], element: usize, file: u64, shrinkage: u64) -> Result<u64, DataError> {
+    pub(crate) fn admit(
+        &self,
+        path: &Path,
+        shape: &[usize],
+        element: usize,
+        file: u64,
+        shrinkage: u64,
+    ) -> Result<u64, DataError> {
         self.admit_bits(path, shape, 8 * element, element, file, shrinkage)
     }
 

@@ -162,7 +162,14 @@ impl Dataset {
         }
         let images = || self.scan.pairs.iter().flat_map(|pair| &pair.images).map(|source| &source.header);
         let masks = || self.scan.pairs.iter().flat_map(|pair| pair.masks.sources()).map(|source| &source.header);
-        let reversed = |lengths: &[f64]| lengths.iter().rev().map(|v| format!("{v:.3}").trim_end_matches('0').trim_end_matches('.').to_owned()).collect::<Vec<_>>().join(" x ");
+        let reversed = |lengths: &[f64]| {
+            lengths
+                .iter()
+                .rev()
+                .map(|v| format!("{v:.3}").trim_end_matches('0').trim_end_matches('.').to_owned())
+                .collect::<Vec<_>>()
+                .join(" x ")
+        };
         Survey {
             folder: crate::error::shown(&self.scan.folder),
             pairs: self.len(),
@@ -170,10 +177,14 @@ impl Dataset {
             groups: (!groups.is_empty()).then_some(groups.len()),
             masks: self.mask_layout().to_owned(),
             coding: self.coding.clone(),
-            sizes: kinds(self.scan.pairs.iter().map(|pair| pair.size.iter().rev().map(usize::to_string).collect::<Vec<_>>().join("x"))),
+            sizes: kinds(
+                self.scan.pairs.iter().map(|pair| pair.size.iter().rev().map(usize::to_string).collect::<Vec<_>>().join("x")),
+            ),
             image_types: kinds(images().map(describe)),
             mask_types: kinds(masks().map(describe)),
-            spacings: kinds(images().filter_map(|header| header.spacing.as_deref()).map(|spacing| format!("{} mm", reversed(spacing)))),
+            spacings: kinds(
+                images().filter_map(|header| header.spacing.as_deref()).map(|spacing| format!("{} mm", reversed(spacing))),
+            ),
             orientations: kinds(images().filter_map(|header| header.orientation.clone())),
             channels: self.scan.channels,
             intensities: over_images(&files),
@@ -197,9 +208,11 @@ impl Dataset {
 
     fn class_surveys(&self) -> Vec<ClassSurvey> {
         let valid = |i: usize| self.counts.get(i).map_or(0.0, |counts| (counts.pixels - counts.ignored) as f64);
-        let of = |class: usize, i: usize| self.counts.get(i).and_then(|counts| counts.classes.get(class)).copied().unwrap_or(0.0);
+        let of =
+            |class: usize, i: usize| self.counts.get(i).and_then(|counts| counts.classes.get(class)).copied().unwrap_or(0.0);
         let share = |class: usize, images: &[usize]| {
-            let [pixels, all] = [&|i: usize| of(class, i), &valid as &dyn Fn(usize) -> f64].map(|of| images.iter().map(|i| of(*i)).sum::<f64>());
+            let [pixels, all] = [&|i: usize| of(class, i), &valid as &dyn Fn(usize) -> f64]
+                .map(|of| images.iter().map(|i| of(*i)).sum::<f64>());
             (pixels, pixels / all.max(1.0))
         };
         let all: Vec<usize> = (0..self.len()).collect();
@@ -211,7 +224,8 @@ impl Dataset {
         }
         let survey = |(class, name): (usize, &String)| {
             let (pixels, part) = share(class, &all);
-            let mut shares: Vec<f64> = all.iter().filter(|i| of(class, **i) > 0.0).map(|i| of(class, *i) / valid(*i).max(1.0)).collect();
+            let mut shares: Vec<f64> =
+                all.iter().filter(|i| of(class, **i) > 0.0).map(|i| of(class, *i) / valid(*i).max(1.0)).collect();
             shares.sort_by(f64::total_cmp);
             let splits = sides.iter().map(|(split, images)| (*split, share(class, images).1)).collect();
             ClassSurvey { name: name.clone(), pixels, share: part, images: shares.len(), shares, splits }
@@ -243,25 +257,43 @@ impl Dataset {
             } else if class.share < RARE {
                 warnings.push(format!("class {} has {:.4} % of the pixels", class.name, 100.0 * class.share));
             }
-            let without: Vec<String> = class.splits.iter().filter(|(_, share)| **share == 0.0).map(|(split, _)| split.to_string()).collect();
+            let without: Vec<String> =
+                class.splits.iter().filter(|(_, share)| **share == 0.0).map(|(split, _)| split.to_string()).collect();
             if class.images > 0 && !without.is_empty() {
                 warnings.push(format!("class {} does not occur in {}", class.name, without.join(" and ")));
             }
         }
         let ignored: Vec<&FileSurvey> = files.iter().filter(|file| file.ignored >= MUCH_IGNORED).collect();
         if !ignored.is_empty() {
-            let names: Vec<String> = ignored.iter().take(NAMED).map(|f| format!("{} {:.1} %", crate::error::plain(&f.name), 100.0 * f.ignored)).collect();
+            let names: Vec<String> = ignored
+                .iter()
+                .take(NAMED)
+                .map(|f| format!("{} {:.1} %", crate::error::plain(&f.name), 100.0 * f.ignored))
+                .collect();
             let more = if ignored.len() > NAMED { ", …" } else { "" };
-            warnings.push(format!("nearly all pixels are ignored in {} of {} masks: {}{more}", ignored.len(), files.len(), names.join(", ")));
+            warnings.push(format!(
+                "nearly all pixels are ignored in {} of {} masks: {}{more}",
+                ignored.len(),
+                files.len(),
+                names.join(", ")
+            ));
         }
-        let alone: Vec<&FileSurvey> = files.iter().filter(|file| file.shares.iter().skip(1).all(|share| *share == 0.0) && file.ignored < 1.0).collect();
+        let alone: Vec<&FileSurvey> =
+            files.iter().filter(|file| file.shares.iter().skip(1).all(|share| *share == 0.0) && file.ignored < 1.0).collect();
         if !alone.is_empty() && classes.len() > 1 && !matches!(self.coding, Coding::Overlapping) {
             let name = classes.first().map(|class| class.name.as_str()).unwrap_or_default();
             warnings.push(format!("{} of {} masks hold class {name} alone", alone.len(), files.len()));
         }
-        let flat: Vec<&FileSurvey> = files.iter().filter(|f| !f.intensities.is_empty() && f.intensities.iter().all(|[low, _, high]| low == high)).collect();
+        let flat: Vec<&FileSurvey> = files
+            .iter()
+            .filter(|f| !f.intensities.is_empty() && f.intensities.iter().all(|[low, _, high]| low == high))
+            .collect();
         if let Some(first) = flat.first() {
-            warnings.push(format!("{} images are of one intensity alone, such as {}", flat.len(), crate::error::plain(&first.name)));
+            warnings.push(format!(
+                "{} images are of one intensity alone, such as {}",
+                flat.len(),
+                crate::error::plain(&first.name)
+            ));
         }
         warnings
     }

@@ -101,7 +101,10 @@ fn refused(name: &str, bytes: &[u8]) -> String {
     with_bytes(name, bytes, |path| {
         let [by_header, by_reading] = [header(path).map(|_| ()), read(path, &Limits::default()).map(|_| ())];
         let text = by_reading.unwrap_err().to_string();
-        assert!(matches!(by_header, Err(DataError::TooLarge { .. } | DataError::Truncated { .. } | DataError::Values { .. })), "{text}");
+        assert!(
+            matches!(by_header, Err(DataError::TooLarge { .. } | DataError::Truncated { .. } | DataError::Values { .. })),
+            "{text}"
+        );
         text.replace(&path.parent().unwrap().display().to_string(), "")
     })
 }
@@ -136,14 +139,20 @@ fn sizes_that_lie_are_refused_before_memory_is_taken() {
 fn more_than_the_limit_is_refused() {
     let path = folder().join("rgb.png");
     let text = read(&path, &Limits { bytes: 71 }).unwrap_err().to_string();
-    assert!(text.ends_with("rgb.png: its header claims 72 bytes of pixels, more than the 71 that are read of one file"), "{text}");
+    assert!(
+        text.ends_with("rgb.png: its header claims 72 bytes of pixels, more than the 71 that are read of one file"),
+        "{text}"
+    );
     assert!(read(&path, &Limits { bytes: 72 }).is_ok());
 }
 
 #[test]
 fn what_is_not_read_is_recognised() {
     let text = |name: &str| header(Path::new(name)).unwrap_err().to_string();
-    assert_eq!(text("a.dcm"), "a.dcm: DICOM is not read; `dcm2niix -z y -o OUT FOLDER` makes a .nii.gz of each series, dcmqi's segimage2itkimage of a DICOM-SEG");
+    assert_eq!(
+        text("a.dcm"),
+        "a.dcm: DICOM is not read; `dcm2niix -z y -o OUT FOLDER` makes a .nii.gz of each series, dcmqi's segimage2itkimage of a DICOM-SEG"
+    );
     assert!(text("a.NRRD").starts_with("a.NRRD: NRRD is not read; SimpleITK.WriteImage("));
     assert_eq!(text("a.docx"), "a.docx: a file of this ending is not read; PNG, JPEG, TIFF, NIfTI, .npy and .npz are");
     let pair = fs::read(folder().join("int16.nii")).unwrap();

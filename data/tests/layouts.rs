@@ -98,8 +98,14 @@ fn images_and_masks_are_found_by_their_names() {
     pairs(&[("p1/a.png", "p1/a_mask.png"), ("p2/a.png", "p2/a_mask.png")], &[(None, "p1/a"), (None, "p2/a")]);
     let (train, val, test) = (Some(Split::Train), Some(Split::Validation), Some(Split::Test));
     pairs(&[("TRAIN/images/a.png", "TRAIN/masks/a.png"), ("Val/images/a.png", "Val/masks/a.png")], &[(train, "a"), (val, "a")]);
-    pairs(&[("images/training/a.png", "masks/training/a.png"), ("images/test/b.png", "masks/test/b.png")], &[(train, "a"), (test, "b")]);
-    pairs(&[("imagesTr/a_0000.png", "labelsTr/a.png"), ("imagesTs/b_0000.png", "labelsTs/b.png")], &[(train, "a"), (test, "b")]);
+    pairs(
+        &[("images/training/a.png", "masks/training/a.png"), ("images/test/b.png", "masks/test/b.png")],
+        &[(train, "a"), (test, "b")],
+    );
+    pairs(
+        &[("imagesTr/a_0000.png", "labelsTr/a.png"), ("imagesTs/b_0000.png", "labelsTs/b.png")],
+        &[(train, "a"), (test, "b")],
+    );
     pairs(&[("ISIC_Training_Input/a.png", "ISIC_Training_GroundTruth/a_segmentation.png")], &[(train, "a")]);
 }
 
@@ -113,12 +119,18 @@ fn channels_of_nnunet_are_one_image_and_its_json_names_classes() {
     let json = r#"{"labels": {"background": 0, "liver": 1, "tumor": 2, "ignore": 3}, "channel_names": {"0": "T1", "1": "T2"}}"#;
     folder.bytes("dataset.json", json.as_bytes());
     let data = folder.open(&Options::default()).unwrap();
-    assert_eq!((data.classes.as_slice(), data.scan.channel_names.as_slice()), (&["background", "liver", "tumor"].map(String::from)[..], &["T1", "T2"].map(String::from)[..]));
+    assert_eq!(
+        (data.classes.as_slice(), data.scan.channel_names.as_slice()),
+        (&["background", "liver", "tumor"].map(String::from)[..], &["T1", "T2"].map(String::from)[..])
+    );
     assert_eq!((data.scan.channels, labels(&data, 0)), (2, vec![0, 1, 2, IGNORED, 0, 0]));
     assert_eq!((data.scan.pairs[0].name.as_str(), data.item(0).unwrap().image.shape()), ("a", &[2, 2, 3][..]));
     folder.mask("labelsTr/a.png", [0, 1, 2, 9, 0, 0]);
     let text = folder.open(&Options::default()).unwrap_err();
-    assert_eq!(text, "DATA/labelsTr/a.png: holds the value 9, which dataset.json does not name; name all with --labels, or --ignore 9");
+    assert_eq!(
+        text,
+        "DATA/labelsTr/a.png: holds the value 9, which dataset.json does not name; name all with --labels, or --ignore 9"
+    );
 }
 
 #[test]
@@ -197,7 +209,10 @@ fn a_folder_without_a_pair_says_what_it_has() {
         f.image("images/a.png");
         f.mask("masks/b.png", BINARY);
     });
-    assert!(text.starts_with("DATA: no image has the name of a mask (1 images such as images/a.png, 1 masks such as masks/b.png)"), "{text}");
+    assert!(
+        text.starts_with("DATA: no image has the name of a mask (1 images such as images/a.png, 1 masks such as masks/b.png)"),
+        "{text}"
+    );
     assert!(refuse(&|f| f.bytes("a.dcm", b"")).starts_with("DATA/a.dcm: DICOM is not read; `dcm2niix"));
     let missing = Dataset::open(Path::new("no such folder"), &Options::default()).unwrap_err();
     assert_eq!(missing.to_string(), "no such folder: no such file or directory");
@@ -209,7 +224,10 @@ fn what_is_ambiguous_is_asked_for() {
     folder.image("images/a.png");
     folder.mask("masks/a.png", BINARY);
     folder.mask("gt/a.png", [0, 2, 1, 0, 0, 0]);
-    assert_eq!(folder.open(&Options::default()).unwrap_err(), "DATA: has masks of a in gt and masks; say which are meant with --masks-in");
+    assert_eq!(
+        folder.open(&Options::default()).unwrap_err(),
+        "DATA: has masks of a in gt and masks; say which are meant with --masks-in"
+    );
     let data = folder.open(&Options { masks: Some("GT".into()), ..Options::default() }).unwrap();
     assert_eq!(labels(&data, 0), [0, 2, 1, 0, 0, 0]);
     assert!(data.scan.notes.iter().any(|note| note.text.starts_with("images and masks outside")), "{:?}", data.scan.notes);
@@ -250,12 +268,18 @@ fn values_become_classes() {
     assert_eq!(coded([0, 85, 170, 255, 0, 0], &map).unwrap(), [0, 1, 2, 2, 0, 0]);
     assert_eq!(coded([0, 99, 200, 7, 0, 0], &Options { threshold: Some(100.0), ..plain.clone() }).unwrap(), [0, 0, 1, 0, 0, 0]);
     let refused = |values, options: &Options| coded(values, options).unwrap_err();
-    assert_eq!(refused([0, 9, 85, 0, 0, 0], &map), "DATA/a_mask.png: holds the value 9, which --labels does not name; add 9=NAME, or --ignore 9");
+    assert_eq!(
+        refused([0, 9, 85, 0, 0, 0], &map),
+        "DATA/a_mask.png: holds the value 9, which --labels does not name; add 9=NAME, or --ignore 9"
+    );
     assert_eq!(refused([0; 6], &plain), "DATA: the labels know class 0 only; a second class is needed (255 means ignored)");
     assert_eq!(refused([255; 6], &plain), "DATA: every pixel is labelled 255 (ignored)");
     let text = refused([0, 85, 170, 255, 0, 0], &plain);
     assert!(text.starts_with("DATA/a_mask.png: masks hold 0, 85, 170 and 255, which are no class indices"), "{text}");
-    assert!(text.contains("such as --labels 0=background,85=lesion,170=lesion,255=lesion, or read them as votes with --soft"), "{text}");
+    assert!(
+        text.contains("such as --labels 0=background,85=lesion,170=lesion,255=lesion, or read them as votes with --soft"),
+        "{text}"
+    );
     let text = refused([0, 128, 0, 0, 0, 0], &plain);
     assert!(text.contains("--labels 0=background,128=lesion"), "{text}");
 }
@@ -270,7 +294,10 @@ fn votes_become_shares() {
     assert_eq!(shares.shape(), [2, 2, 3]);
     let foreground: Vec<f32> = shares.iter().skip(6).map(|share| (3.0 * share).round()).collect();
     assert_eq!(foreground, [0.0, 1.0, 2.0, 3.0, 0.0, 0.0]);
-    assert_eq!(folder.open(&soft(Soft::Of(2.0))).unwrap_err(), "DATA/a_mask.png: holds 3, which is outside 0 to 2; --soft=3 gives the value that means all");
+    assert_eq!(
+        folder.open(&soft(Soft::Of(2.0))).unwrap_err(),
+        "DATA/a_mask.png: holds 3, which is outside 0 to 2; --soft=3 gives the value that means all"
+    );
 }
 
 #[test]
@@ -280,7 +307,10 @@ fn colour_masks_are_named_by_colour() {
     let colours = [[0, 0, 0], [255, 0, 0], [255, 255, 255], [0, 0, 0], [0, 0, 0], [0, 0, 0]].concat();
     folder.picture("a_mask.png", png::ColorType::Rgb, &colours);
     let text = folder.open(&Options::default()).unwrap_err();
-    assert_eq!(text, "DATA/a_mask.png: a mask in colours (0, 255 and #ff0000); name them, such as --labels '#000000=background,#ff0000=lesion'");
+    assert_eq!(
+        text,
+        "DATA/a_mask.png: a mask in colours (0, 255 and #ff0000); name them, such as --labels '#000000=background,#ff0000=lesion'"
+    );
     let map = Options { labels: Some("#000000=bg,#ff0000=vessel,#ffffff=ignored".parse().unwrap()), ..Options::default() };
     assert_eq!(labels(&folder.open(&map).unwrap(), 0), [0, 1, -1, 0, 0, 0]);
 }
@@ -312,7 +342,8 @@ fn a_split_file_and_groups_divide() {
         let group = group.map(|group| group.parse().unwrap());
         folder.open(&Options { split: Some(path.clone()), group, ..Options::default() })
     };
-    let of = |data: Dataset| -> Vec<(String, Option<Split>)> { data.scan.pairs.iter().map(|p| (p.name.clone(), p.split)).collect() };
+    let of =
+        |data: Dataset| -> Vec<(String, Option<Split>)> { data.scan.pairs.iter().map(|p| (p.name.clone(), p.split)).collect() };
     let (train, val) = (Some(Split::Train), Some(Split::Validation));
     let data = split("name,split\np1_a.png,train\nimages/p1_b,TRAIN\np2_a,val\n", None);
     // A name with a folder is that of a file below it.
@@ -341,5 +372,8 @@ fn arrays_find_their_channels_by_their_masks() {
     folder.bytes("images/a.npy", &npy("(3, 3, 3)", 27));
     folder.bytes("masks/a.npy", &npy("(3, 3)", 9));
     let text = folder.open(&Options::default()).unwrap_err();
-    assert_eq!(text, "DATA/images/a.npy: shape [3, 3, 3]: are channels the first axis or the last? say --channels first or --channels last");
+    assert_eq!(
+        text,
+        "DATA/images/a.npy: shape [3, 3, 3]: are channels the first axis or the last? say --channels first or --channels last"
+    );
 }

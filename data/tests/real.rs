@@ -75,7 +75,8 @@ fn rust() {
     assert!(thirds.into_iter().all(|(third, share)| (third - share).abs() < 1e-6));
     let refused = Dataset::open(&path, &masks("probabilistic_mask")).unwrap_err().to_string();
     assert!(refused.contains("0, 85, 170 and 255") && refused.contains("--soft"), "{refused}");
-    let labels = Options { labels: Some("0=leaf,85=lesion,170=lesion,255=lesion".parse().unwrap()), ..masks("probabilistic_mask") };
+    let labels =
+        Options { labels: Some("0=leaf,85=lesion,170=lesion,255=lesion".parse().unwrap()), ..masks("probabilistic_mask") };
     let (_, named) = survey(&path, &labels);
     assert_eq!(named.classes[1].name, "lesion");
 }
@@ -108,7 +109,8 @@ fn hippocampus() {
 /// The folders of bug reports: read, or refused with a word that names what is wrong.
 #[test]
 fn reports() {
-    let open = |name: &str, options: &Options| folder(&format!("reports/folders/{name}")).map(|path| Dataset::open(&path, options));
+    let open =
+        |name: &str, options: &Options| folder(&format!("reports/folders/{name}")).map(|path| Dataset::open(&path, options));
     let plain = Options::default();
     let read = |name: &str, pairs: usize, channels: usize, classes: usize| {
         let Some(path) = folder(&format!("reports/folders/{name}")) else { return };

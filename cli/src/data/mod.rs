@@ -125,6 +125,9 @@ mod tests {
     fn shares_by_hand() {
         assert_eq!([0.0, 0.31234, 0.01, 0.000123].map(percent), ["0 %", "31.2 %", "1.00 %", "0.0123 %"]);
         assert_eq!(histogram(&[1e-12, 1e-5, 0.009, 0.011, 0.5, 1.0]), [2, 0, 0, 0, 0, 1, 1, 0, 0, 2]);
-        assert_eq!((median(&[]), median(&[1.0]), median(&[1.0, 2.0]), median(&[1.0, 2.0, 9.0])), (None, Some(1.0), Some(1.5), Some(2.0)));
+        assert_eq!(
+            (median(&[]), median(&[1.0]), median(&[1.0, 2.0]), median(&[1.0, 2.0, 9.0])),
+            (None, Some(1.0), Some(1.5), Some(2.0))
+        );
     }
 }

@@ -3,7 +3,7 @@
 use ndarray::{ArrayD, ArrayView2, Axis, Ix2};
 use segloss_data::{ClassSurvey, Dataset, Survey, Target};
 
-use super::text::{channels, counted, list, values};
+use super::text::{channels, counted, ignored, list, values};
 use super::{PLACES, histogram, median, percent};
 use crate::error::CliError;
 use crate::train::canvas::{Canvas, color};
@@ -27,7 +27,7 @@ pub(super) fn page(dataset: &Dataset, survey: &Survey) -> Result<String, CliErro
         classes(survey),
         pictures(dataset, survey)?,
         lists(dataset, survey),
-        ignored(survey),
+        worst(survey),
         format!("<footer>segloss {}</footer>\n", env!("CARGO_PKG_VERSION")),
     ];
     Ok(format!(
@@ -56,7 +56,7 @@ fn header(survey: &Survey, title: &str) -> String {
         ("axes to", list(&survey.orientations)),
         ("channels", channels(survey)),
         ("values", values(survey)),
-        ("ignored", if survey.ignored > 0.0 { format!("{} of the pixels", percent(survey.ignored)) } else { String::new() }),
+        ("ignored", ignored(survey)),
         ("prior", survey.prior.clone().unwrap_or_default()),
     ];
     let row = |(name, value): &(&str, String)| format!("<tr><th scope=\"row\">{name}</th><td>{}</td></tr>\n", escape(value));
@@ -189,13 +189,16 @@ fn painted(target: &Target, slice: Option<usize>) -> Option<ndarray::Array2<Opti
 /// The slice with the most foreground.
 fn fullest(target: &Target, rank: usize) -> Option<usize> {
     let foreground = |slice: &ndarray::ArrayViewD<'_, f32>| slice.iter().filter(|v| **v > 0.0).count();
-    let best = |array: &ArrayD<f32>| (0..array.len_of(Axis(0))).max_by_key(|slice| foreground(&array.index_axis(Axis(0), *slice)));
+    let best =
+        |array: &ArrayD<f32>| (0..array.len_of(Axis(0))).max_by_key(|slice| foreground(&array.index_axis(Axis(0), *slice)));
     if rank < 3 {
         return None;
     }
     match target {
         Target::Labels(labels) => best(&labels.mapv(|label| label as f32)),
-        Target::Soft(shares) | Target::Overlapping(shares) => best(&shares.index_axis(Axis(0), shares.len_of(Axis(0)) - 1).to_owned()),
+        Target::Soft(shares) | Target::Overlapping(shares) => {
+            best(&shares.index_axis(Axis(0), shares.len_of(Axis(0)) - 1).to_owned())
+        }
         _ => None,
     }
 }
@@ -277,7 +280,7 @@ fn lists(dataset: &Dataset, survey: &Survey) -> String {
 }
 
 /// The images of which most is ignored.
-fn ignored(survey: &Survey) -> String {
+fn worst(survey: &Survey) -> String {
     let mut files: Vec<_> = survey.files.iter().filter(|file| file.ignored > 0.0).collect();
     if files.is_empty() {
         return String::new();

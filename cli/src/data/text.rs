@@ -10,7 +10,8 @@ const LISTED: usize = 4;
 
 /// All of it.
 pub(super) fn text(dataset: &Dataset, survey: &Survey) -> String {
-    let mut lines = vec![format!("folder    {}: {} with masks, {}", survey.folder, counted(survey.pairs, "image"), survey.masks)];
+    let mut lines =
+        vec![format!("folder    {}: {} with masks, {}", survey.folder, counted(survey.pairs, "image"), survey.masks)];
     let mut fact = |name: &str, value: String| {
         if !value.is_empty() {
             lines.push(format!("{name:<9} {value}"));
@@ -26,7 +27,7 @@ pub(super) fn text(dataset: &Dataset, survey: &Survey) -> String {
     fact("axes to", list(&survey.orientations));
     fact("channels", channels(survey));
     fact("values", values(survey));
-    fact("ignored", if survey.ignored > 0.0 { format!("{} of the pixels", percent(survey.ignored)) } else { String::new() });
+    fact("ignored", ignored(survey));
     lines.push(String::new());
     lines.push(classes(survey).to_string());
     lines.push("  sizes: each bar is the number of images in half a power of ten, from 0.001 % to 100 %".into());
@@ -41,6 +42,19 @@ pub(super) fn text(dataset: &Dataset, survey: &Survey) -> String {
         }
     }
     lines.join("\n")
+}
+
+/// The ignored share of all pixels, and of the images that have most of it.
+pub(super) fn ignored(survey: &Survey) -> String {
+    let mut files: Vec<_> = survey.files.iter().filter(|file| file.ignored > 0.0).collect();
+    if files.is_empty() {
+        return String::new();
+    }
+    files.sort_by(|a, b| b.ignored.total_cmp(&a.ignored));
+    let most: Vec<String> = files.iter().take(LISTED).map(|file| format!("{} {}", file.name, percent(file.ignored))).collect();
+    let more = if files.len() > LISTED { ", …" } else { "" };
+    let all = percent(survey.ignored);
+    format!("{all} of the pixels, in {} of {} masks: {}{more}", files.len(), survey.files.len(), most.join(", "))
 }
 
 pub(super) fn counted(count: usize, thing: &str) -> String {
@@ -58,7 +72,8 @@ pub(super) fn list(kinds: &[Kind]) -> String {
 
 /// The channels and their intensities.
 pub(super) fn channels(survey: &Survey) -> String {
-    let number = |value: f64| if value.abs() >= 100.0 || value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.3}") };
+    let number =
+        |value: f64| if value.abs() >= 100.0 || value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.3}") };
     let one = |[low, mean, high]: &[f64; 3]| format!("{} to {}, mean {}", number(*low), number(*high), number(*mean));
     let all: Vec<String> = survey.intensities.iter().take(LISTED).map(one).collect();
     format!("{}: {}", survey.channels, all.join("; "))
@@ -89,7 +104,15 @@ fn classes(survey: &Survey) -> Table {
         let share = |share: Option<f64>| share.map_or_else(String::new, percent);
         let images = format!("{} of {}", class.images, survey.pairs);
         let [least, middle, greatest] = [class.shares.first().copied(), median(&class.shares), class.shares.last().copied()];
-        table.row([class.name.clone(), bars(&class.shares), percent(class.share), images, share(least), share(middle), share(greatest)]);
+        table.row([
+            class.name.clone(),
+            bars(&class.shares),
+            percent(class.share),
+            images,
+            share(least),
+            share(middle),
+            share(greatest),
+        ]);
     }
     table
 }

@@ -19,7 +19,8 @@ pub(crate) fn dataset(folder: &Path, options: &Options) -> Result<Dataset, CliEr
     if let Some(pair) = data.scan.pairs.iter().find(|pair| pair.size.len() != 2) {
         let size: Vec<String> = pair.size.iter().rev().map(usize::to_string).collect();
         let what = if pair.size.len() == 3 { "a volume of" } else { "an array of" };
-        let reason = format!("{} is {what} {}; train takes 2-D images alone, segloss data looks at volumes", pair.name, size.join("x"));
+        let reason =
+            format!("{} is {what} {}; train takes 2-D images alone, segloss data looks at volumes", pair.name, size.join("x"));
         return Err(refuse(reason));
     }
     if data.classes.len() > MOST_CLASSES {

@@ -15,8 +15,10 @@ pub(crate) struct Foreign {
     pub(crate) way_out: &'static str,
 }
 
-const DICOM: Foreign =
-    Foreign { kind: "DICOM", way_out: "`dcm2niix -z y -o OUT FOLDER` makes a .nii.gz of each series, dcmqi's segimage2itkimage of a DICOM-SEG" };
+const DICOM: Foreign = Foreign {
+    kind: "DICOM",
+    way_out: "`dcm2niix -z y -o OUT FOLDER` makes a .nii.gz of each series, dcmqi's segimage2itkimage of a DICOM-SEG",
+};
 const ITK: &str = "SimpleITK.WriteImage(SimpleITK.ReadImage('a.nrrd'), 'a.nii.gz') converts it";
 const PICTURE: &str = "`magick mogrify -format png *.gif` converts such pictures to PNG";
 const ARRAYS: &str = "save each array with numpy.save as .npy";
@@ -79,7 +81,8 @@ pub(crate) fn annotations(path: &Path) -> Option<Foreign> {
     let text = String::from_utf8_lossy(&first);
     let has = |key: &str| text.contains(&format!("\"{key}\""));
     if has("shapes") && (has("imagePath") || has("imageData")) {
-        let way_out = "`labelme_export_json a.json -o OUT`, or labelme's examples/semantic_segmentation/labelme2voc.py for a folder";
+        let way_out =
+            "`labelme_export_json a.json -o OUT`, or labelme's examples/semantic_segmentation/labelme2voc.py for a folder";
         return Some(Foreign { kind: "JSON of LabelMe", way_out });
     }
     if has("annotations") && (has("images") || has("categories") || has("segmentation")) {

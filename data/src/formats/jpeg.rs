@@ -54,7 +54,8 @@ pub(super) fn read(path: &Path, limits: &Limits) -> Result<Raster, DataError> {
     let pixels = decoder.decode().map_err(|error| refuse(path, &error))?;
     let [height, width] = [header.size[0], header.size[1]];
     let shape = IxDyn(&[height, width, header.channels]);
-    let pixels = ArrayD::from_shape_vec(shape, pixels).map_err(|error| DataError::damaged(path, Format::Jpeg, error.to_string()))?;
+    let pixels =
+        ArrayD::from_shape_vec(shape, pixels).map_err(|error| DataError::damaged(path, Format::Jpeg, error.to_string()))?;
     Ok(Raster { header, values: Array::U8(pixels).front(2), palette: None })
 }
 

@@ -245,7 +245,8 @@ fn chosen(path: &Path, bytes: &[u8], wanted: Wanted<'_>) -> Result<npz::Member, 
         None => {
             let names: Vec<String> = members.iter().take(8).map(|m| crate::error::plain(&m.name)).collect();
             let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-            let reason = format!("which of its arrays is meant is not known ({names}); name them image and mask, or save one alone");
+            let reason =
+                format!("which of its arrays is meant is not known ({names}); name them image and mask, or save one alone");
             Err(DataError::values(path, reason))
         }
     }
@@ -263,4 +264,3 @@ pub(crate) fn whole(path: &Path) -> Result<Vec<u8>, DataError> {
     file.read_to_end(&mut bytes).map_err(|error| DataError::io(path, error))?;
     Ok(bytes)
 }
-

@@ -99,7 +99,9 @@ fn facts(path: &Path, file: &mut dyn Read) -> Result<(Facts, u64), DataError> {
     let magic: &[u8] = bytes.get(if two { 4..7 } else { 344..347 }).unwrap_or_default();
     match magic {
         b"n+1" | b"n+2" => {}
-        b"ni1" | b"ni2" => return Err(DataError::not_read(path, "a header whose data is in another file (.hdr and .img)", PAIR)),
+        b"ni1" | b"ni2" => {
+            return Err(DataError::not_read(path, "a header whose data is in another file (.hdr and .img)", PAIR));
+        }
         _ => return Err(DataError::not_read(path, "Analyze 7.5, which does not say where left and right are,", PAIR)),
     }
     let mut facts = facts.ok_or_else(|| refuse(path, "it ends within its header"))?;
@@ -283,7 +285,11 @@ impl Facts {
         let mut header = Header::new(Format::Nifti, dtype);
         if matches!(self.kind, 128 | 2304) {
             if channels > 1 {
-                return Err(DataError::not_read(path, "colour that changes over time", "save each point in time as a file of its own"));
+                return Err(DataError::not_read(
+                    path,
+                    "colour that changes over time",
+                    "save each point in time as a file of its own",
+                ));
             }
             (channels, header.colour, header.alpha) = (3, true, self.kind == 2304);
         }

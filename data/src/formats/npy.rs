@@ -44,7 +44,8 @@ impl Header {
         let refuse = |reason: String| DataError::values(path, reason);
         if bytes.starts_with(b"PK\x03\x04") {
             return Err(refuse(
-                "an .npz archive of arrays, not an .npy file; take one out with numpy.save('a.npy', numpy.load('a.npz')[NAME])".into(),
+                "an .npz archive of arrays, not an .npy file; take one out with numpy.save('a.npy', numpy.load('a.npz')[NAME])"
+                    .into(),
             ));
         }
         if !bytes.starts_with(b"\x93NUMPY") {
@@ -77,7 +78,10 @@ impl Header {
         let descriptor = match descriptor.chars().next()? {
             quote @ ('\'' | '"') => descriptor[1..].split_once(quote)?.0,
             // Records have a list here; they are passed on as they are, to be named in the refusal.
-            _ => descriptor.split_once("fortran_order").map_or(descriptor, |(list, _)| list).trim_end_matches(['\'', '"', ' ', ',']),
+            _ => descriptor
+                .split_once("fortran_order")
+                .map_or(descriptor, |(list, _)| list)
+                .trim_end_matches(['\'', '"', ' ', ',']),
         };
         let fortran = after("fortran_order")?;
         let fortran = fortran.starts_with("True") || (!fortran.starts_with("False")).then_some(false)?;
@@ -169,7 +173,8 @@ impl Header {
         decode: impl Fn([u8; B]) -> E,
     ) -> Result<ArrayD<E>, DataError> {
         let refuse = |reason: String| DataError::values(path, reason);
-        let length = self.bytes().and_then(|n| usize::try_from(n).ok()).ok_or_else(|| refuse("its shape is too large".into()))?;
+        let length =
+            self.bytes().and_then(|n| usize::try_from(n).ok()).ok_or_else(|| refuse("its shape is too large".into()))?;
         if data.len() < length {
             let (expected, found) = (length as u64, data.len() as u64);
             return Err(DataError::Truncated { path: path.to_path_buf(), expected, found });

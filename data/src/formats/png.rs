@@ -94,7 +94,8 @@ pub(super) fn read(path: &Path, limits: &Limits) -> Result<Raster, DataError> {
     limits.admit_bits(path, &[height, width, samples], bits, bytes_of(&reader), length, DEFLATE)?;
     let palette = reader.info().palette.as_ref().filter(|_| header.palette);
     let palette = palette.map(|palette| palette.as_chunks::<3>().0.to_vec());
-    let size = reader.output_buffer_size().ok_or_else(|| DataError::damaged(path, Format::Png, "its size is beyond this machine"))?;
+    let size =
+        reader.output_buffer_size().ok_or_else(|| DataError::damaged(path, Format::Png, "its size is beyond this machine"))?;
     limits.admit(path, &[size], 1, length, DEFLATE)?;
     let mut bytes = vec![0; size];
     let frame = reader.next_frame(&mut bytes).map_err(|error| refuse(path, &error))?;

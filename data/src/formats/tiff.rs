@@ -27,7 +27,9 @@ fn refuse(path: &Path, error: &tiff::TiffError) -> DataError {
             DataError::not_read(path, format!("this kind of TIFF ({})", crate::error::plain(&what.to_string())), way_out)
         }
         LimitsExceeded => DataError::damaged(path, Format::Tiff, "its header claims more than it can hold"),
-        IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => DataError::damaged(path, Format::Tiff, "it ends too early"),
+        IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            DataError::damaged(path, Format::Tiff, "it ends too early")
+        }
         error => DataError::damaged(path, Format::Tiff, error.to_string()),
     }
 }
@@ -123,7 +125,11 @@ fn pages(path: &Path, reader: &mut Reader, length: u64, limits: &Limits) -> Resu
         let next = page(path, reader)?;
         if (&next.size, next.channels, next.dtype) != (&first.size, first.channels, first.dtype) {
             let kind = format!("a TIFF whose page {} differs from its first, as thumbnails and pyramids do,", count + 1);
-            return Err(DataError::not_read(path, kind, "save one page with tifffile.imwrite('b.tif', tifffile.imread('a.tif', key=0))"));
+            return Err(DataError::not_read(
+                path,
+                kind,
+                "save one page with tifffile.imwrite('b.tif', tifffile.imread('a.tif', key=0))",
+            ));
         }
         count += 1;
         if count > MOST_PAGES {

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::values::{number_of, value_text};
 use crate::error::{DataError, plain};
+use crate::formats::Format;
 use crate::layout::Scan;
 use crate::note::{About, Note};
 use crate::options::{Options, Soft};
@@ -71,12 +72,28 @@ pub(crate) fn resolve(
     if let Some(&colour) = rest.iter().find(|value| number_of(**value).is_none()) {
         let values = list(rest.iter().copied());
         let file = holder(counted, colour);
-        let reason = format!("a mask in colours ({values}); name them, such as --labels '#000000=background,{}=lesion'", value_text(colour));
+        let reason = format!(
+            "a mask in colours ({values}); name them, such as --labels '#000000=background,{}=lesion'",
+            value_text(colour)
+        );
         return Err(DataError::values(&file, reason));
     }
     if let Some(&negative) = rest.iter().find(|value| **value < 0) {
-        let reason = format!("holds the value {negative}; name the values with --labels, or leave its pixels out with --ignore={negative}");
+        let reason = format!(
+            "holds the value {negative}; name the values with --labels, or leave its pixels out with --ignore={negative}"
+        );
         return Err(DataError::values(&holder(counted, negative), reason));
+    }
+    let jpeg = |file: &&Counted| {
+        let name = file.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        file.values.len() > 2 && Format::of_name(&name).is_some_and(|(format, _)| format == Format::Jpeg)
+    };
+    if let Some(file) = counted.iter().find(jpeg) {
+        let reason = format!(
+            "JPEG blurs labels: it holds {} values; cut them with --threshold 128, or save masks as PNG",
+            file.values.len()
+        );
+        return Err(DataError::values(&file.path, reason));
     }
     let folder = &scan.folder;
     let greatest = rest.last().copied().unwrap_or(0);
@@ -115,7 +132,10 @@ pub(crate) fn resolve(
     }
     if missing > 0 {
         let absent: Vec<i64> = (0..greatest).filter(|value| !classes.contains(value)).collect();
-        let text = format!("no pixel has the value {}: classes are 0 to {greatest} all the same; --labels numbers them anew", list(absent.into_iter()));
+        let text = format!(
+            "no pixel has the value {}: classes are 0 to {greatest} all the same; --labels numbers them anew",
+            list(absent.into_iter())
+        );
         notes.push(Note::new(About::Labels, text));
     }
     let classes = with(&ignored, (0..=greatest).map(|value| (value, value as usize)));
@@ -157,13 +177,18 @@ fn named(
 }
 
 /// The values of `dataset.json`.
-fn described(names: &BTreeMap<i64, String>, counted: &[Counted], ignored: &BTreeSet<i64>) -> Result<(Coding, Vec<String>), DataError> {
+fn described(
+    names: &BTreeMap<i64, String>,
+    counted: &[Counted],
+    ignored: &BTreeSet<i64>,
+) -> Result<(Coding, Vec<String>), DataError> {
     let numbered = names.iter().enumerate().map(|(class, (value, _))| (*value, class));
     let classes = with(ignored, numbered);
     for file in counted {
         if let Some(&value) = file.values.keys().find(|value| !classes.contains_key(value)) {
             let text = value_text(value);
-            let reason = format!("holds the value {text}, which dataset.json does not name; name all with --labels, or --ignore {text}");
+            let reason =
+                format!("holds the value {text}, which dataset.json does not name; name all with --labels, or --ignore {text}");
             return Err(DataError::values(&file.path, reason));
         }
     }
@@ -183,7 +208,9 @@ fn contradiction(scan: &Scan, counted: &[Counted], rest: &BTreeSet<i64>) -> Resu
     let Some(first) = full.first() else { return Ok(()) };
     let other = counted.iter().find(|file| foreground(file));
     let classes: Vec<i64> = rest.iter().copied().filter(|value| *value != 255).collect();
-    let other = other.map_or_else(String::new, |file| format!(" as {}", crate::error::shown(file.path.strip_prefix(&scan.folder).unwrap_or(&file.path))));
+    let other = other.map_or_else(String::new, |file| {
+        format!(" as {}", crate::error::shown(file.path.strip_prefix(&scan.folder).unwrap_or(&file.path)))
+    });
     let reason = format!(
         "{} of {} masks hold 0 and 255 alone, others {}{other}: is 255 foreground or ignored? say --labels {} or --ignore 255",
         full.len(),
@@ -242,7 +269,8 @@ impl Coding {
             if let Some((count, path)) = channels.iter().find(|(count, _)| *count != most) {
                 return Err(DataError::values(path, format!("has {count} channels, but other masks have {most}")));
             }
-            let coding = if options.soft.is_some() { Self::Soft(options.soft.and_then(Soft::number)) } else { Self::Overlapping };
+            let coding =
+                if options.soft.is_some() { Self::Soft(options.soft.and_then(Soft::number)) } else { Self::Overlapping };
             return Ok(Some((coding, indexed(most))));
         }
         if let Some(soft) = options.soft {

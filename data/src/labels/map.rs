@@ -74,8 +74,8 @@ mod tests {
         let map: LabelMap = "0=background, 85=lesion,170=lesion,#FFFFFF=ignored,#ff0000=vessel".parse().unwrap();
         assert_eq!(map.classes(), ["background", "lesion", "vessel"]);
         let values: Vec<_> = map.values.iter().map(|(value, class)| (value_text(*value), *class)).collect();
-        let expected =
-            [("0", Some(0)), ("85", Some(1)), ("170", Some(1)), ("255", None), ("#ff0000", Some(2))].map(|(v, c)| (v.to_owned(), c));
+        let expected = [("0", Some(0)), ("85", Some(1)), ("170", Some(1)), ("255", None), ("#ff0000", Some(2))]
+            .map(|(v, c)| (v.to_owned(), c));
         assert_eq!(values, expected);
         let refused = |text: &str| text.parse::<LabelMap>().unwrap_err().to_string();
         assert_eq!(refused("0=a,0=b"), "--labels 0=a,0=b: value 0 is named twice");

@@ -62,7 +62,9 @@ fn of_json(path: &Path, text: &str, fold: usize) -> Result<BTreeMap<String, Spli
         one => (fold == 0).then_some(one),
     };
     let one = one.and_then(Value::as_object);
-    let one = one.ok_or_else(|| DataError::option("fold", fold.to_string(), format!("the split file has {folds} folds, counted from 0")))?;
+    let one = one.ok_or_else(|| {
+        DataError::option("fold", fold.to_string(), format!("the split file has {folds} folds, counted from 0"))
+    })?;
     let mut listed = BTreeMap::new();
     for (word, names) in one {
         let (Some(split), Some(names)) = (Split::of_word(word), names.as_array()) else { continue };
@@ -80,7 +82,9 @@ fn of_lines(path: &Path, text: &str) -> Result<BTreeMap<String, Split>, DataErro
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let cut = line.rsplit_once([',', '\t', ';', ' ']).map(|(name, word)| (name.trim_end_matches([',', '\t', ';', ' ']), word.trim()));
+        let cut = line
+            .rsplit_once([',', '\t', ';', ' '])
+            .map(|(name, word)| (name.trim_end_matches([',', '\t', ';', ' ']), word.trim()));
         match cut.and_then(|(name, word)| Some((name, Split::of_word(word.trim_matches('"'))?))) {
             Some((name, split)) => insert(path, &mut listed, bare(name), split)?,
             None if i == 0 => {}
@@ -105,7 +109,8 @@ fn insert(path: &Path, listed: &mut BTreeMap<String, Split>, name: String, split
 /// The group of each image. An image without one is a group of its own, which is told.
 pub(super) fn groups(group: &Group, pairs: &[PairFiles], notes: &mut Vec<Note>) -> Vec<String> {
     let found: Vec<Option<String>> = pairs.iter().map(|pair| group.of(&pair.name)).collect();
-    let none: Vec<_> = pairs.iter().zip(&found).filter(|(_, group)| group.is_none()).filter_map(|(p, _)| p.images.first().cloned()).collect();
+    let none: Vec<_> =
+        pairs.iter().zip(&found).filter(|(_, group)| group.is_none()).filter_map(|(p, _)| p.images.first().cloned()).collect();
     if !none.is_empty() {
         notes.push(Note::of(About::Split, "--group does not match these images, each of which is a group of its own", &none));
     }

@@ -122,7 +122,11 @@ pub fn scan(folder: &Path, options: &Options) -> Result<Scan, DataError> {
     }
     left_out(&tree, options, &mut notes);
     let outside = "images and masks outside of --images-in and --masks-in are left alone";
-    for (files, text) in [(&elsewhere, outside), (&images_alone, "images without a mask are left out"), (&masks_alone, "masks without an image are left out")] {
+    for (files, text) in [
+        (&elsewhere, outside),
+        (&images_alone, "images without a mask are left out"),
+        (&masks_alone, "masks without an image are left out"),
+    ] {
         if !files.is_empty() {
             notes.push(Note::of(About::Unpaired, text, files));
         }
@@ -282,12 +286,10 @@ fn settle(source: &mut Source, size: &[usize], options: &Options) -> Result<(), 
         return Ok(());
     }
     let axes = header.size.clone();
-    let without = |axis: usize| -> Vec<usize> { axes.iter().enumerate().filter(|(i, _)| *i != axis).map(|(_, &n)| n).collect() };
-    let fits: Vec<usize> = if axes.len() == size.len() + 1 {
-        (0..axes.len()).filter(|&axis| without(axis) == size).collect()
-    } else {
-        Vec::new()
-    };
+    let without =
+        |axis: usize| -> Vec<usize> { axes.iter().enumerate().filter(|(i, _)| *i != axis).map(|(_, &n)| n).collect() };
+    let fits: Vec<usize> =
+        if axes.len() == size.len() + 1 { (0..axes.len()).filter(|&axis| without(axis) == size).collect() } else { Vec::new() };
     let axis = match (fits[..].as_ref(), options.channels) {
         _ if axes == size => return Ok(()),
         ([], _) => return Ok(()),
@@ -295,7 +297,8 @@ fn settle(source: &mut Source, size: &[usize], options: &Options) -> Result<(), 
         (_, Some(ChannelAxis::First)) => 0,
         (_, Some(ChannelAxis::Last)) => axes.len() - 1,
         _ => {
-            let reason = format!("shape {axes:?}: are channels the first axis or the last? say --channels first or --channels last");
+            let reason =
+                format!("shape {axes:?}: are channels the first axis or the last? say --channels first or --channels last");
             return Err(DataError::values(&source.path, reason));
         }
     };
@@ -347,7 +350,11 @@ impl Scan {
             }
         };
         tell(About::Alpha, "transparency is dropped", named(&|header| header.alpha));
-        tell(About::Turned, "the camera asks for these to be turned, which is not done: masks lie on the picture as it is stored", named(&|header| header.turned));
+        tell(
+            About::Turned,
+            "the camera asks for these to be turned, which is not done: masks lie on the picture as it is stored",
+            named(&|header| header.turned),
+        );
         let spaced = named(&|header| header.spacing.is_some());
         if !spaced.is_empty() {
             tell(About::Space, "these have no spacing; 1 is taken", named(&|header| header.spacing.is_none()));
@@ -358,16 +365,24 @@ impl Scan {
         }
         if ways.len() > 1 {
             let text: Vec<String> = ways.iter().map(|(way, count)| format!("{count} to {way}")).collect();
-            let text = format!("axes run differently ({}); nothing is turned: nibabel.as_closest_canonical makes them one", text.join(", "));
+            let text = format!(
+                "axes run differently ({}); nothing is turned: nibabel.as_closest_canonical makes them one",
+                text.join(", ")
+            );
             notes.push(Note::new(About::Space, text));
         }
         // Colour and grey together become colour.
         let greatest = self.pairs.iter().map(|pair| pair.channels).max().unwrap_or(1);
         let colour = self.pairs.iter().any(|pair| pair.channels == 3 && pair.images.iter().any(|image| image.header.colour));
-        let grey: Vec<PathBuf> = self.pairs.iter().filter(|p| p.channels == 1).filter_map(|p| p.images.first().map(|i| i.path.clone())).collect();
+        let grey: Vec<PathBuf> =
+            self.pairs.iter().filter(|p| p.channels == 1).filter_map(|p| p.images.first().map(|i| i.path.clone())).collect();
         self.channels = if options.grey { 1 } else { greatest };
         if !options.grey && colour && greatest == 3 && !grey.is_empty() {
-            notes.push(Note::of(About::Channels, "grey images among colour ones get three equal channels; --grey makes all grey", &grey));
+            notes.push(Note::of(
+                About::Channels,
+                "grey images among colour ones get three equal channels; --grey makes all grey",
+                &grey,
+            ));
         }
         self.notes.append(&mut notes);
         let channels = self.channels;

@@ -36,7 +36,8 @@ pub(super) fn described(root: &Path, notes: &mut Vec<Note>) -> Result<Option<Des
             (Some(number), _, _) => (key.as_str(), number),
             (None, Some(name), Ok(number)) => (name, number),
             _ => {
-                let text = format!("region {} of dataset.json is made of several labels; its labels are read, regions are not", key);
+                let text =
+                    format!("region {} of dataset.json is made of several labels; its labels are read, regions are not", key);
                 notes.push(Note::new(About::Labels, text));
                 continue;
             }

@@ -275,8 +275,10 @@ fn one_kind(root: &Path, files: &BTreeMap<Key, Vec<&Candidate>>, what: &'static 
             let reason = format!("has {what} of {name} in {}; say which are meant with {option}", places.join(" and "));
             return Err(DataError::folder(root, reason));
         }
-        let [first, second] = [first, second].map(|file| crate::error::shown(file.found.path.strip_prefix(root).unwrap_or(&file.found.path)));
-        let reason = format!("has two {what} of {name}, {first} and {second}; move one away, or say where they are with {option}");
+        let [first, second] =
+            [first, second].map(|file| crate::error::shown(file.found.path.strip_prefix(root).unwrap_or(&file.found.path)));
+        let reason =
+            format!("has two {what} of {name}, {first} and {second}; move one away, or say where they are with {option}");
         return Err(DataError::folder(root, reason));
     }
     Ok(())
