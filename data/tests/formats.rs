@@ -52,12 +52,18 @@ fn numbers_are_those_of_other_libraries() {
     }
 }
 
-/// What stands in a folder of its own under the name of a file.
+thread_local! {
+    /// One folder for all the files of a test.
+    static PLACE: tempfile::TempDir = tempfile::tempdir().unwrap();
+}
+
+/// What stands under the name of a file, with these bytes.
 fn with_bytes<T>(name: &str, bytes: &[u8], look: impl Fn(&Path) -> T) -> T {
-    let place = tempfile::tempdir().unwrap();
-    let path = place.path().join(name);
-    fs::write(&path, bytes).unwrap();
-    look(&path)
+    PLACE.with(|place| {
+        let path = place.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        look(&path)
+    })
 }
 
 #[test]

@@ -83,8 +83,11 @@ impl Header {
                 .map_or(descriptor, |(list, _)| list)
                 .trim_end_matches(['\'', '"', ' ', ',']),
         };
-        let fortran = after("fortran_order")?;
-        let fortran = fortran.starts_with("True") || (!fortran.starts_with("False")).then_some(false)?;
+        let fortran = match after("fortran_order")? {
+            text if text.starts_with("True") => true,
+            text if text.starts_with("False") => false,
+            _ => return None,
+        };
         let shape = after("shape")?.strip_prefix('(')?.split_once(')')?.0;
         let axes = shape.split(',').map(str::trim).filter(|s| !s.is_empty());
         let shape = axes.map(|s| s.trim_end_matches(['L', 'l']).parse().ok()).collect::<Option<_>>()?;
