@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::error::plain;
 
 /// Files that a note names at most; it counts them all.
-const NAMED: usize = 5;
+const NAMED: usize = 3;
 
 /// What a note is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -75,6 +75,9 @@ pub struct Survey {
     pub coding: Coding,
     /// Sizes, the width first.
     pub sizes: Vec<Kind>,
+    /// The least and the greatest length along each axis, the width first; empty where images are of
+    /// different ranks.
+    pub lengths: Vec<[usize; 2]>,
     /// Formats and types of images.
     pub image_types: Vec<Kind>,
     /// Formats and types of masks.
@@ -180,6 +183,7 @@ impl Dataset {
             sizes: kinds(
                 self.scan.pairs.iter().map(|pair| pair.size.iter().rev().map(usize::to_string).collect::<Vec<_>>().join("x")),
             ),
+            lengths: self.lengths(),
             image_types: kinds(images().map(describe)),
             mask_types: kinds(masks().map(describe)),
             spacings: kinds(
@@ -196,6 +200,19 @@ impl Dataset {
             warnings,
             problems,
         }
+    }
+
+    fn lengths(&self) -> Vec<[usize; 2]> {
+        let mut lengths: Option<Vec<[usize; 2]>> = None;
+        for pair in &self.scan.pairs {
+            let size = pair.size.iter().rev();
+            let lengths = lengths.get_or_insert_with(|| size.clone().map(|n| [*n; 2]).collect());
+            if lengths.len() != pair.size.len() {
+                return Vec::new();
+            }
+            lengths.iter_mut().zip(size).for_each(|([low, high], n)| (*low, *high) = ((*low).min(*n), (*high).max(*n)));
+        }
+        lengths.unwrap_or_default()
     }
 
     fn mask_layout(&self) -> &'static str {
@@ -303,10 +320,11 @@ impl Dataset {
         let across = twice.iter().filter(|(_, _, across)| *across).count();
         let (a, b, _) = twice.iter().find(|(_, _, other)| *other || across == 0)?;
         let names = format!("{} and {}", crate::error::plain(name(*a)), crate::error::plain(name(*b)));
-        Some(if across > 0 {
-            format!("{across} images stand in two splits, such as {names}")
-        } else {
-            format!("{} images are there twice, such as {names}", twice.len())
+        Some(match (across, twice.len()) {
+            (0, 1) => format!("{names} are the same image"),
+            (0, count) => format!("{count} images are there twice, such as {names}"),
+            (1, _) => format!("{names} are the same image, in two splits"),
+            (count, _) => format!("{count} images stand in two splits, such as {names}"),
         })
     }
 }

@@ -3,7 +3,7 @@
 use ndarray::{ArrayD, ArrayView2, Axis, Ix2};
 use segloss_data::{ClassSurvey, Dataset, Survey, Target};
 
-use super::text::{channels, counted, ignored, list, values};
+use super::text::{channels, counted, ignored, list, sizes, values};
 use super::{PLACES, histogram, median, percent};
 use crate::error::CliError;
 use crate::train::canvas::{Canvas, color};
@@ -14,7 +14,7 @@ const STYLE: &str = include_str!("page.css");
 const SHOWN: usize = 12;
 
 /// The longest side of one of them, of two beside each other.
-const SIDE: usize = 320;
+const SIDE: usize = 256;
 
 /// Files that the table of ignored pixels lists, the worst first.
 const FILES: usize = 20;
@@ -49,7 +49,7 @@ fn header(survey: &Survey, title: &str) -> String {
         ("pairs", format!("{} with masks, {}", counted(survey.pairs, "image"), survey.masks)),
         ("splits", splits.join(", ")),
         ("groups", survey.groups.map_or_else(String::new, |groups| groups.to_string())),
-        ("sizes", list(&survey.sizes)),
+        ("sizes", sizes(survey)),
         ("images", list(&survey.image_types)),
         ("masks", list(&survey.mask_types)),
         ("spacing", list(&survey.spacings)),

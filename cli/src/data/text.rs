@@ -20,7 +20,7 @@ pub(super) fn text(dataset: &Dataset, survey: &Survey) -> String {
     let splits: Vec<String> = survey.splits.iter().map(|(split, count)| format!("{split} {count}")).collect();
     fact("splits", splits.join(", "));
     fact("groups", survey.groups.map_or_else(String::new, |groups| groups.to_string()));
-    fact("sizes", list(&survey.sizes));
+    fact("sizes", sizes(survey));
     fact("images", list(&survey.image_types));
     fact("masks", list(&survey.mask_types));
     fact("spacing", list(&survey.spacings));
@@ -68,6 +68,16 @@ pub(super) fn list(kinds: &[Kind]) -> String {
         texts.push(format!("and {} more", kinds.len() - LISTED));
     }
     texts.join(", ")
+}
+
+/// The commonest sizes, and between which lengths all are.
+pub(super) fn sizes(survey: &Survey) -> String {
+    if survey.sizes.len() <= LISTED {
+        return list(&survey.sizes);
+    }
+    let ends = |i: usize| survey.lengths.iter().map(|ends| ends[i].to_string()).collect::<Vec<_>>().join("x");
+    let between = if survey.lengths.is_empty() { String::new() } else { format!("; from {} to {}", ends(0), ends(1)) };
+    format!("{}{between}", list(&survey.sizes))
 }
 
 /// The channels and their intensities.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ndarray::{Array2, Array3, Axis, Ix2, Ix3};
-use segloss_data::{Item, Options, Split, Target};
+use segloss_data::{Counts, Item, Options, Split, Target};
 
 use super::data::{Dataset, IGNORED, MOST_CLASSES, Picture};
 use crate::error::CliError;
@@ -27,6 +27,7 @@ pub(crate) fn dataset(folder: &Path, options: &Options) -> Result<Dataset, CliEr
         return Err(refuse(format!("has {} classes; train takes at most {MOST_CLASSES}", data.classes.len())));
     }
     let mut notes: Vec<String> = data.scan.notes.iter().map(|note| note.line(folder)).collect();
+    notes.extend(ignored(&data));
     let [train, validation] = divided(&data, &mut notes).map_err(refuse)?;
     let one = |i: &usize| picture(folder, data.item(*i)?, data.image(*i)?);
     let read = |all: &[usize]| all.iter().map(one).collect::<Result<Vec<Picture>, CliError>>();
@@ -46,6 +47,16 @@ pub(crate) fn dataset(folder: &Path, options: &Options) -> Result<Dataset, CliEr
     })
 }
 
+/// The share of pixels that do not count, and the mask that has most of them.
+fn ignored(data: &segloss_data::Dataset) -> Option<String> {
+    let [pixels, ignored] =
+        [|c: &Counts| c.pixels, |c: &Counts| c.ignored].map(|of| data.counts.iter().map(of).sum::<u64>() as f64);
+    let share = |counts: &Counts| counts.ignored as f64 / (counts.pixels as f64).max(1.0);
+    let (pair, worst) = data.scan.pairs.iter().zip(&data.counts).max_by(|a, b| share(a.1).total_cmp(&share(b.1)))?;
+    let [all, most] = [ignored / pixels.max(1.0), share(worst)].map(|share| 100.0 * share);
+    (ignored > 0.0).then(|| format!("{all:.1} % of the pixels are ignored, most in {} ({most:.1} %)", pair.name))
+}
+
 /// Which images are to learn from and which to validate with.
 fn divided(data: &segloss_data::Dataset, notes: &mut Vec<String>) -> Result<[Vec<usize>; 2], String> {
     let pairs = &data.scan.pairs;
@@ -61,7 +72,7 @@ fn divided(data: &segloss_data::Dataset, notes: &mut Vec<String>) -> Result<[Vec
                 notes.push(format!("{none} images that are called neither train nor val nor test are left out"));
             }
             if !without && !test.is_empty() {
-                notes.push(format!("the {} images to test with are not touched", test.len()));
+                notes.push(format!("images to test with are not touched ({})", test.len()));
             }
             Ok([train, if without { test } else { validation }])
         }

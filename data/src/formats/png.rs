@@ -36,7 +36,7 @@ fn refuse(path: &Path, error: &DecodingError) -> DataError {
         DecodingError::Format(error) => {
             // The decoder's own words end in a list of its states.
             let text = error.to_string();
-            let text = text.split([',', '{', '(']).next().unwrap_or_default().trim().trim_end_matches('.');
+            let text = text.split([',', '{', '(', '.']).next().unwrap_or_default().trim().trim_end_matches('.');
             let mut letters = text.chars();
             letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
         }
