@@ -46,11 +46,20 @@ pub(super) fn header(path: &Path) -> Result<Header, DataError> {
     Ok(header)
 }
 
+/// Whether the last scan comes to its end: what is missing of it would be filled up.
+fn is_whole(bytes: &[u8]) -> bool {
+    let last = |marker: u8| bytes.windows(2).rposition(|two| two == [0xff, marker]);
+    last(0xd9) > last(0xda)
+}
+
 /// Reads the pixels.
 pub(super) fn read(path: &Path, limits: &Limits) -> Result<Raster, DataError> {
     let bytes = whole(path)?;
     let (mut decoder, header) = open(path, &bytes)?;
     limits.admit(path, &header.shape(), 1, bytes.len() as u64, PIXELS)?;
+    if !is_whole(&bytes) {
+        return Err(DataError::damaged(path, Format::Jpeg, "it ends too early"));
+    }
     let pixels = decoder.decode().map_err(|error| refuse(path, &error))?;
     let [height, width] = [header.size[0], header.size[1]];
     let shape = IxDyn(&[height, width, header.channels]);

@@ -104,7 +104,7 @@ def nifti(name, a, affine=None, endian="<", two=False, scaling=None, code=("s",)
     open(name, "wb").write(gzip.compress(data, mtime=0) if name.endswith("gz") else data)
     back = nib.load(name)
     raw = np.asanyarray(back.dataobj.get_unscaled()) if expected is None else expected
-    more = dict(dtype=str(back.get_data_dtype()) if expected is None else "rgb24")
+    more = dict(dtype=str(back.get_data_dtype().newbyteorder("=")) if expected is None else "rgb24")
     space = list(raw.T.shape) if expected is None else None
     if expected is None:
         raw = raw.T if raw.ndim == 4 else raw.T[None]
