@@ -103,6 +103,48 @@ fn no_damaged_byte_panics() {
     }
 }
 
+/// Many random damages of every file: `cargo test -p segloss-data --test formats -- --ignored`.
+#[test]
+#[ignore = "takes a minute"]
+fn no_random_damage_panics() {
+    let files: Vec<(String, Vec<u8>)> =
+        facts().keys().map(|name| (name.clone(), fs::read(folder().join(name)).unwrap())).collect();
+    let start = std::time::Instant::now();
+    // SplitMix64, seeded with the number of the round.
+    let mut state = 1u64;
+    let mut random = |below: usize| {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % below.max(1) as u64) as usize
+    };
+    let mut rounds = 0;
+    while start.elapsed().as_secs() < 60 {
+        let (name, whole) = &files[rounds % files.len()];
+        let mut bytes = whole.clone();
+        for _ in 0..=random(6) {
+            let at = random(bytes.len());
+            match random(4) {
+                0 => bytes[at] = [0, 1, 0x7f, 0x80, 0xff][random(5)],
+                1 => bytes[at] ^= 1 << random(8),
+                2 => bytes.truncate(at.max(1)),
+                _ => {
+                    let (from, length) = (random(bytes.len()), random(16));
+                    let part: Vec<u8> = bytes.iter().skip(from).take(length).copied().collect();
+                    bytes.splice(at..at, part);
+                }
+            }
+        }
+        with_bytes(name, &bytes, |path| {
+            let _ = header(path);
+            let _ = read(path, &Limits { bytes: 1 << 24 });
+        });
+        rounds += 1;
+    }
+    eprintln!("{rounds} rounds");
+}
+
 fn refused(name: &str, bytes: &[u8]) -> String {
     with_bytes(name, bytes, |path| {
         let [by_header, by_reading] = [header(path).map(|_| ()), read(path, &Limits::default()).map(|_| ())];

@@ -103,7 +103,6 @@ pub(crate) fn resolve(
         let classes = with(&ignored, [(0, 0), (greatest, 1)]);
         return Ok((Coding::Values { classes }, indexed(2)));
     }
-    let mut ignored = ignored;
     if rest.contains(&255) && rest.len() > 1 {
         contradiction(scan, counted, &rest)?;
         ignored.insert(255);
