@@ -18,7 +18,7 @@ pub const IGNORED: i32 = -1;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Target {
-    /// The class of each pixel, or [`IGNORED`]: [*size].
+    /// The class of each pixel, or [`IGNORED`]: `[*size]`.
     Labels(ArrayD<i32>),
     /// The share of each class, which add up to 1 over two classes: [K, *size] in [0, 1].
     Soft(ArrayD<f32>),

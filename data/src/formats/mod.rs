@@ -154,7 +154,7 @@ impl Header {
 pub struct Raster {
     /// What it says of itself.
     pub header: Header,
-    /// Its numbers as they stand in the file, [C, *size]; of `.npy` files [*size].
+    /// Its numbers as they stand in the file, `[C, *size]`; of `.npy` files `[*size]`.
     pub values: Array,
     /// The colours of a palette.
     pub palette: Option<Vec<[u8; 3]>>,
