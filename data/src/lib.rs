@@ -1,10 +1,10 @@
 //! Segmentation data as people have it: images, volumes and masks of a folder, whatever the layout
 //! and the format.
 //!
-//! [`Dataset::open`] finds the images and masks of a folder by their names, reads headers, then every
-//! mask once, and says what the values of masks mean. [`Dataset::item`] reads one image at a time.
-//! What was left out or guessed is in [`Scan::notes`]; what leaves two readings open is an error that
-//! names the option which says what is meant. Nothing is printed.
+//! [`Dataset::open`] finds the images and masks of a folder by their names, reads headers, then
+//! every mask once, and says what the values of masks mean. [`Dataset::item`] reads one image at a
+//! time. What was left out or guessed is in [`Scan::notes`]; what leaves two readings open is an
+//! error that names the option which says what is meant. Nothing is printed.
 //!
 //! ```
 //! use segloss_data::{Dataset, Options, Target};

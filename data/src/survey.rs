@@ -75,8 +75,8 @@ pub struct Survey {
     pub coding: Coding,
     /// Sizes, the width first.
     pub sizes: Vec<Kind>,
-    /// The least and the greatest length along each axis, the width first; empty where images are of
-    /// different ranks.
+    /// The least and the greatest length along each axis, the width first; empty where images are
+    /// of different ranks.
     pub lengths: Vec<[usize; 2]>,
     /// Formats and types of images.
     pub image_types: Vec<Kind>,
@@ -250,8 +250,8 @@ impl Dataset {
         self.classes.iter().enumerate().map(survey).collect()
     }
 
-    /// `l1(target=[…])` of these shares, rounded so that they add up to 1. Overlapping classes have
-    /// none: the wanted sizes of sigmoid channels are each on their own.
+    /// `l1(target=[…])` of these shares, rounded so that they add up to 1. Overlapping classes
+    /// have none: the wanted sizes of sigmoid channels are each on their own.
     fn prior(&self, classes: &[ClassSurvey]) -> Option<String> {
         if matches!(self.coding, Coding::Overlapping) || classes.len() < 2 {
             return None;

@@ -1,5 +1,5 @@
-//! Files of every format against what other people's libraries say of them (`files/generate.py`), and
-//! files that lie.
+//! Files of every format against what other people's libraries say of them (`files/generate.py`),
+//! and files that lie.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! Folders that lie beside the project: the five sets of real data, and those of public bug reports.
+//! Folders that lie beside the project: the five sets of real data, and those of public bug
+//! reports.
 
 mod beside;
 

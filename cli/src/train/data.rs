@@ -21,13 +21,14 @@ pub(crate) struct Picture {
     pub(crate) pixels: Array2<u8>,
     /// Classes, or [`IGNORED`].
     pub(crate) labels: Array2<u8>,
-    /// What the network sees, [C, H, W]: each channel by the rule of the options, or with mean 0 and
-    /// standard deviation 1 over the valid pixels.
+    /// What the network sees, [C, H, W]: each channel by the rule of the options, or with mean 0
+    /// and standard deviation 1 over the valid pixels.
     pub(crate) input: Array3<f32>,
 }
 
 impl Picture {
-    /// An image of one channel. Standardises the pixels, so that exposure and contrast of an image do not matter.
+    /// An image of one channel. Standardises the pixels, so that exposure and contrast of an image
+    /// do not matter.
     pub(crate) fn new(name: String, pixels: Array2<u8>, labels: Array2<u8>) -> Self {
         let valid = || pixels.iter().zip(&labels).filter(|&(_, &l)| l != IGNORED).map(|(&p, _)| f64::from(p));
         let count = (valid().count() as f64).max(1.0);

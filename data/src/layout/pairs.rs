@@ -203,8 +203,8 @@ pub(super) fn pair(root: &Path, files: &[Found], options: &Options) -> Result<Pa
     Ok(result)
 }
 
-/// Where an image and a mask in folders of their own are called the same, nothing of the names is an
-/// ending: `images/image1` and `masks/image1`.
+/// Where an image and a mask in folders of their own are called the same, nothing of the names is
+/// an ending: `images/image1` and `masks/image1`.
 fn same_names(candidates: &mut [Candidate]) {
     let whole = |c: &Candidate| (c.split, c.folders.clone(), folded(&c.found.stem));
     let names = |role: Role| -> BTreeSet<Key> { candidates.iter().filter(|c| c.role == Some(role)).map(whole).collect() };
