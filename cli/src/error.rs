@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use segloss::LossError;
+use segloss_data::DataError;
 
 /// Every failure of the command.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +12,17 @@ pub(crate) enum CliError {
     /// The library refused the loss or its input.
     #[error(transparent)]
     Loss(#[from] LossError),
+    /// A folder or a file of images that cannot be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Some of a folder cannot be used.
+    #[error("{}: {count} of its files cannot be used, as listed", .folder.display())]
+    Unusable {
+        /// The folder.
+        folder: PathBuf,
+        /// How many.
+        count: usize,
+    },
     /// The library refused what a file holds.
     #[error("{}: {source}", .path.display())]
     Refused {
@@ -27,24 +39,6 @@ pub(crate) enum CliError {
         /// Why.
         source: io::Error,
     },
-    /// Not an .npy file, or one that cannot be read.
-    #[error("{}: {reason}", .path.display())]
-    Npy {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// Fewer bytes than the header promises.
-    #[error("{}: truncated: its header promises {expected} bytes of data, it holds {found}", .path.display())]
-    Truncated {
-        /// The file.
-        path: PathBuf,
-        /// Bytes promised.
-        expected: u64,
-        /// Bytes there.
-        found: u64,
-    },
     /// An array of a type that has no meaning in its place.
     #[error("{}: {what} must be {expected}, found {found}", .path.display())]
     WrongDtype {
@@ -56,29 +50,6 @@ pub(crate) enum CliError {
         expected: &'static str,
         /// What it holds.
         found: String,
-    },
-    /// A training image that cannot be used.
-    #[error("{}: {reason}", .path.display())]
-    Picture {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// An image and its label map that do not belong together.
-    #[error(
-        "{}: {}x{} pixels, but {} has {}x{}",
-        .label.display(), .label_size[1], .label_size[0], .image.display(), .image_size[1], .image_size[0]
-    )]
-    PictureSize {
-        /// The label file.
-        label: PathBuf,
-        /// Its height and width.
-        label_size: [usize; 2],
-        /// The image file.
-        image: PathBuf,
-        /// Its height and width.
-        image_size: [usize; 2],
     },
     /// A folder that holds nothing to train on.
     #[error("{}: {reason}", .path.display())]
@@ -158,12 +129,12 @@ impl CliError {
         Self::Output(io::Error::other(error))
     }
 
-    /// The exit code that goes with it: 1 where a training diverged, a backend is wrong or a tensor
-    /// library failed; 130 after Ctrl-C; 2 for all else: options, files and losses that cannot be
+    /// The exit code that goes with it: 1 where a training diverged, a backend is wrong, a tensor
+    /// library failed or a file of a folder is damaged; 130 after Ctrl-C; 2 for all else: options, files and losses that cannot be
     /// used, and output that cannot be written.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Diverged { .. } | Self::Disagreement(_) | Self::Tensor(_) => 1,
+            Self::Diverged { .. } | Self::Disagreement(_) | Self::Tensor(_) | Self::Unusable { .. } => 1,
             // What a shell reports after Ctrl-C.
             Self::Interrupted { .. } => 130,
             _ => 2,

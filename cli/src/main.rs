@@ -1,7 +1,8 @@
-//! The `segloss` command: evaluate a loss on arrays, list the losses, train a small network, check
-//! the backends.
+//! The `segloss` command: evaluate a loss on arrays, list the losses, look at a folder of data,
+//! train a small network, check the backends.
 
 mod conformance;
+mod data;
 mod error;
 mod eval;
 mod losses;
@@ -24,6 +25,7 @@ use crate::output::Console;
 #[command(name = "segloss", version, arg_required_else_help = true)]
 #[command(after_help = "Examples:
   segloss losses
+  segloss data FOLDER
   segloss train --loss 'ce + l1'
   segloss eval --loss ce+dice --logits Z.npy --target Y.npy
   segloss conformance --report conformance.html")]
@@ -36,7 +38,8 @@ struct Cli {
 enum Command {
     Eval(eval::EvalArgs),
     Losses(losses::LossesArgs),
-    // Boxed: it has the most options.
+    // Boxed, as the next: they have the most options.
+    Data(Box<data::DataArgs>),
     Train(Box<train::TrainArgs>),
     Conformance(conformance::ConformanceArgs),
 }
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Eval(args) => eval::run(args, &mut console),
         Command::Losses(args) => losses::run(args, &mut console),
+        Command::Data(args) => data::run(args, &mut console),
         Command::Train(args) => train::run(args, &mut console),
         Command::Conformance(args) => conformance::run(args, &mut console),
     };

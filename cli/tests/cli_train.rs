@@ -157,15 +157,14 @@ fn refuses_folders() {
     let refuse = |line: &str| folder.refuses(&tiny(&["--data", "data", "--out", "o"]), line);
     refuse("data: no such file or directory");
     folder.bytes("data/notes.txt", b"");
-    refuse("data: no pairs NAME_image.png and NAME_label.png");
+    refuse(
+        "data: no images and masks; expected images/ and masks/ (or --images-in FOLDER --masks-in FOLDER), or NAME_image and \
+         NAME_label side by side, as PNG, JPEG, TIFF, NIfTI, .npy or .npz",
+    );
     pair(&folder, "data/a", 0);
     refuse("data: holds one pair; two are needed, one to learn from and one to validate with");
     pair(&folder, "data/train/a", 0);
-    refuse("data: has train/ but no test/ to validate with");
-    folder.bytes("data/test/notes.txt", b"");
-    refuse("data/test: no pairs NAME_image.png and NAME_label.png");
-    folder.picture("data/test/b_label.png", [4, 4], |_, _| 0);
-    refuse("data/test/b_image.png: no such file or directory");
+    refuse("data: has images to learn from (train) but none to validate with (val or test)");
     folder.refuses(&tiny(&["--data", "data/notes.txt", "--out", "o"]), "data/notes.txt: not a directory");
 }
 
@@ -176,25 +175,56 @@ fn refuses_label_images() {
     pair(&folder, "data/b", 0);
     let refuse = |line: &str| folder.refuses(&tiny(&["--data", "data", "--out", "o"]), line);
     folder.picture("data/b_label.png", [24, 10], |_, _| 0);
-    refuse("data/b_label.png: 10x24 pixels, but data/b_image.png has 20x24");
+    refuse("data/b_label.png: is of size 10x24, but data/b_image.png has 20x24");
     folder.picture("data/b_label.png", [24, 20], |y, x| if (y, x) == (3, 17) { 100 } else { 0 });
-    let line =
-        "data/b_label.png: label 100 at row 3, column 17: labels are class indices 0, 1, 2, … up to 63 or 255 for ignored";
-    refuse(line);
-    image::RgbImage::new(20, 24).save(folder.path("data/b_label.png")).unwrap();
-    refuse("data/b_label.png: must be 8-bit grey, found 8-bit colour");
+    refuse(
+        "data/b_label.png: masks hold 0, 1 and 100, which are no class indices 0, 1, 2, …; name them, such as --labels \
+         0=background,1=lesion,100=lesion, or read them as votes with --soft, or cut them with --threshold",
+    );
+    image::RgbImage::from_pixel(20, 24, image::Rgb([255, 0, 0])).save(folder.path("data/b_label.png")).unwrap();
+    refuse(
+        "data/b_label.png: a mask in colours (0, 1 and #ff0000); name them, such as --labels '#000000=background,#ff0000=lesion'",
+    );
     folder.bytes("data/b_label.png", FOUR_BITS);
-    refuse("data/b_label.png: must be 8-bit grey, found 4-bit grey");
+    refuse("data/b_label.png: is of size 2x1, but data/b_image.png has 20x24");
     folder.bytes("data/b_label.png", b"GIF89a");
-    refuse("data/b_label.png: not a readable PNG: Format error decoding Png: Invalid PNG signature.");
+    refuse("data/b_label.png: not a readable PNG: invalid PNG signature");
     for name in ["a", "b"] {
-        folder.picture(&format!("data/{name}_label.png"), [24, 20], |_, x| if x > 4 { 255 } else { 0 });
+        folder.picture(&format!("data/{name}_label.png"), [24, 20], |_, _| 0);
     }
     refuse("data: the labels know class 0 only; a second class is needed (255 means ignored)");
     for name in ["a", "b"] {
         folder.picture(&format!("data/{name}_label.png"), [24, 20], |_, _| 255);
     }
     refuse("data: every pixel is labelled 255 (ignored)");
+    pair(&folder, "data/a", 2);
+    refuse("data: every pixel of the images to validate with is ignored");
+    folder.refuses(
+        &tiny(&["--data", "data", "--out", "o", "--soft"]),
+        "data: a: train cannot learn from votes or probabilities yet; segloss data looks at them",
+    );
+}
+
+#[test]
+fn colour_and_masks_of_0_and_255_in_folders_of_their_own() {
+    let folder = Folder::new();
+    for (side, name) in [("Train", "a"), ("Train", "b"), ("val", "c"), ("test", "d")] {
+        folder.picture(&format!("data/{side}/masks/{name}.png"), [24, 20], |y, x| if x + y > 30 { 255 } else { 0 });
+        let image = image::RgbImage::from_fn(20, 24, |x, y| image::Rgb([x as u8, y as u8, 7 * name.len() as u8]));
+        std::fs::create_dir_all(folder.path(&format!("data/{side}/images"))).unwrap();
+        image.save(folder.path(&format!("data/{side}/images/{name}.png"))).unwrap();
+    }
+    let text = folder.printed(&tiny(&["--data", "data", "--out", "o"]));
+    assert!(text.contains("\nnote      masks hold 0 and 255 alone: 255 is read as class 1\n"), "{text}");
+    assert!(text.contains("\nnote      images to test with are not touched (1)\n"), "{text}");
+    let run = run_file(&folder, "o");
+    assert_eq!((&run["channels"], &run["classes"]), (&3.into(), &2.into()));
+    assert_eq!(
+        (&run["training_images"], &run["validation_images"]),
+        (&serde_json::json!(["a", "b"]), &serde_json::json!(["c"]))
+    );
+    folder.printed(&tiny(&["--data", "data", "--grey", "--out", "o"]));
+    assert_eq!(run_file(&folder, "o")["channels"], 1);
 }
 
 /// A PNG of two pixels of four bits each.

@@ -71,12 +71,17 @@ impl Canvas {
         Self { width, height, pixels: (0..3 * width as usize * height as usize).map(mean).collect() }
     }
 
+    /// Its bytes as a PNG, or the encoder's words.
+    pub(crate) fn encoded(&self) -> Result<Vec<u8>, String> {
+        let mut bytes = Vec::new();
+        let encoder = PngEncoder::new(&mut bytes);
+        let written = encoder.write_image(&self.pixels, self.width, self.height, ExtendedColorType::Rgb8);
+        written.map(|()| bytes).map_err(|error| error.to_string())
+    }
+
     /// Writes it as a PNG.
     pub(crate) fn save(&self, path: &Path) -> Result<(), CliError> {
-        let mut bytes = Vec::new();
-        PngEncoder::new(&mut bytes)
-            .write_image(&self.pixels, self.width, self.height, ExtendedColorType::Rgb8)
-            .map_err(|error| CliError::Encode { path: path.to_path_buf(), reason: error.to_string() })?;
+        let bytes = self.encoded().map_err(|reason| CliError::Encode { path: path.to_path_buf(), reason })?;
         output::write_file(path, &bytes)
     }
 }

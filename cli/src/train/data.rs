@@ -1,6 +1,6 @@
 //! Labelled images, and the batches of patches that training sees of them.
 
-use ndarray::{Array2, s};
+use ndarray::{Array2, Array3, Axis, s};
 use rand::RngExt;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 /// The label of a pixel that does not count.
 pub(crate) const IGNORED: u8 = 255;
 
-/// Most classes a label image may name; a larger label is taken for a mistake.
+/// Most classes that the trainer takes, each an output of the network.
 pub(crate) const MOST_CLASSES: usize = 64;
 
 /// An image with the class of each of its pixels.
@@ -17,16 +17,18 @@ pub(crate) const MOST_CLASSES: usize = 64;
 pub(crate) struct Picture {
     /// What to call it.
     pub(crate) name: String,
-    /// Grey values.
+    /// Grey values, to be looked at.
     pub(crate) pixels: Array2<u8>,
     /// Classes, or [`IGNORED`].
     pub(crate) labels: Array2<u8>,
-    /// Grey values with mean 0 and standard deviation 1 over the valid pixels.
-    pub(crate) input: Array2<f32>,
+    /// What the network sees, [C, H, W]: each channel by the rule of the options, or with mean 0
+    /// and standard deviation 1 over the valid pixels.
+    pub(crate) input: Array3<f32>,
 }
 
 impl Picture {
-    /// Standardises the pixels, so that exposure and contrast of an image do not matter.
+    /// An image of one channel. Standardises the pixels, so that exposure and contrast of an image
+    /// do not matter.
     pub(crate) fn new(name: String, pixels: Array2<u8>, labels: Array2<u8>) -> Self {
         let valid = || pixels.iter().zip(&labels).filter(|&(_, &l)| l != IGNORED).map(|(&p, _)| f64::from(p));
         let count = (valid().count() as f64).max(1.0);
@@ -34,18 +36,13 @@ impl Picture {
         let variance = valid().map(|p| (p - mean).powi(2)).sum::<f64>() / count;
         // An image of one grey value has nothing to scale.
         let scale = 1.0 / variance.sqrt().max(1.0);
-        let input = pixels.mapv(|p| ((f64::from(p) - mean) * scale) as f32);
+        let input = pixels.mapv(|p| ((f64::from(p) - mean) * scale) as f32).insert_axis(Axis(0));
         Self { name, pixels, labels, input }
     }
 
     /// Height and width.
     pub(crate) fn size(&self) -> [usize; 2] {
         [self.pixels.nrows(), self.pixels.ncols()]
-    }
-
-    /// The greatest label that counts.
-    pub(crate) fn greatest_label(&self) -> Option<u8> {
-        self.labels.iter().copied().filter(|&l| l != IGNORED).max()
     }
 }
 
@@ -56,6 +53,10 @@ pub(crate) struct Dataset {
     pub(crate) origin: String,
     /// Number of classes.
     pub(crate) classes: usize,
+    /// Number of channels.
+    pub(crate) channels: usize,
+    /// What was left out or guessed when they were read.
+    pub(crate) notes: Vec<String>,
     /// Images to learn from.
     pub(crate) train: Vec<Picture>,
     /// Images to be judged by.
@@ -76,10 +77,10 @@ impl Dataset {
     }
 }
 
-/// Square patches in memory order [n, y, x].
+/// Square patches, in memory order [n, c, y, x] and [n, y, x].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Batch {
-    /// Standardised grey values.
+    /// What the network sees.
     pub(crate) inputs: Vec<f32>,
     /// Classes, or [`IGNORED`].
     pub(crate) labels: Vec<i32>,
@@ -124,13 +125,13 @@ impl<'a> Sampler<'a> {
         let corner = self.corner(picture);
         let (mut input, mut labels) = crop(picture, corner, self.patch);
         if self.rng.random() {
-            input.swap_axes(0, 1);
+            input.swap_axes(1, 2);
             labels.swap_axes(0, 1);
         }
-        for axis in [0, 1].map(ndarray::Axis) {
+        for axis in [0, 1] {
             if self.rng.random() {
-                input.invert_axis(axis);
-                labels.invert_axis(axis);
+                input.invert_axis(Axis(axis + 1));
+                labels.invert_axis(Axis(axis));
             }
         }
         batch.inputs.extend(&input);
@@ -168,14 +169,18 @@ impl<'a> Sampler<'a> {
 const SAMPLER_STREAM: u64 = u64::MAX;
 
 /// A square of an image. What lies beyond its borders repeats the border and is ignored.
-pub(crate) fn crop(picture: &Picture, corner: [isize; 2], side: usize) -> (Array2<f32>, Array2<u8>) {
+pub(crate) fn crop(picture: &Picture, corner: [isize; 2], side: usize) -> (Array3<f32>, Array2<u8>) {
     let size = picture.size();
     let place = |[y, x]: [usize; 2]| {
         let at = [corner[0] + y as isize, corner[1] + x as isize];
         let nearest = [0, 1].map(|axis| at[axis].clamp(0, size[axis] as isize - 1));
         (nearest.map(|i| i as usize), nearest == at)
     };
-    let input = Array2::from_shape_fn([side, side], |(y, x)| picture.input[place([y, x]).0]);
+    let channels = picture.input.len_of(Axis(0));
+    let input = Array3::from_shape_fn([channels, side, side], |(c, y, x)| {
+        let [y, x] = place([y, x]).0;
+        picture.input[[c, y, x]]
+    });
     let labels = Array2::from_shape_fn([side, side], |(y, x)| match place([y, x]) {
         (at, true) => picture.labels[at],
         _ => IGNORED,
@@ -210,8 +215,8 @@ mod tests {
         let picture = ramp(2, 3);
         let (input, labels) = crop(&picture, [-1, -1], 4);
         assert_eq!(labels, ndarray::arr2(&[[255; 4], [255, 0, 1, 2], [255, 0, 1, 2], [255; 4]]));
-        assert_eq!(input[[0, 0]], picture.input[[0, 0]]);
-        assert_eq!(input[[3, 3]], picture.input[[1, 2]]);
+        assert_eq!(input[[0, 0, 0]], picture.input[[0, 0, 0]]);
+        assert_eq!(input[[0, 3, 3]], picture.input[[0, 1, 2]]);
     }
 
     #[test]

@@ -1,122 +1,127 @@
-//! Images and label maps from a folder of PNG pairs.
+//! Images and label maps from a folder, as far as the trainer can take them.
 
-use std::ffi::OsStr;
-use std::fs;
-use std::io::Cursor;
 use std::path::Path;
 
-use image::codecs::png::PngDecoder;
-use image::{DynamicImage, GrayImage, ImageError};
-use ndarray::Array2;
+use ndarray::{Array2, Array3, Axis, Ix2, Ix3};
+use segloss_data::{Counts, Item, Options, Split, Target};
 
 use super::data::{Dataset, IGNORED, MOST_CLASSES, Picture};
 use crate::error::CliError;
 
-/// Reads `train/` and `test/` where they are, else the folder itself, whose last quarter by name is
-/// held out.
-pub(crate) fn dataset(folder: &Path) -> Result<Dataset, CliError> {
-    let refuse = |reason: &str| CliError::Folder { path: folder.to_path_buf(), reason: reason.into() };
-    if !folder.is_dir() {
-        let error = fs::read_dir(folder).err();
-        return Err(error.map_or_else(|| refuse("not a folder"), |error| CliError::io(folder, error)));
+/// Reads a folder. Where names or a file divide it, validates with what is called val, else with
+/// test; where nothing does, holds out the last quarter by name, groups as a whole.
+pub(crate) fn dataset(folder: &Path, options: &Options) -> Result<Dataset, CliError> {
+    let refuse = |reason: String| CliError::Folder { path: folder.to_path_buf(), reason };
+    let mut data = segloss_data::Dataset::open(folder, options)?;
+    if !data.scan.problems.is_empty() {
+        return Err(data.scan.problems.remove(0).into());
     }
-    let [inner, outer] = ["train", "test"].map(|name| folder.join(name));
-    let (train, validation) = match (inner.is_dir(), outer.is_dir()) {
-        (true, true) => (pictures(&inner)?, pictures(&outer)?),
-        (true, false) => return Err(refuse("has train/ but no test/ to validate with")),
-        (false, true) => return Err(refuse("has test/ but no train/ to learn from")),
-        (false, false) => {
-            let mut all = pictures(folder)?;
-            let held_out = ((all.len() as f64 / 4.0).round() as usize).max(1);
-            if all.len() < 2 {
-                return Err(refuse("holds one pair; two are needed, one to learn from and one to validate with"));
-            }
-            let validation = all.split_off(all.len() - held_out);
-            (all, validation)
+    if let Some(pair) = data.scan.pairs.iter().find(|pair| pair.size.len() != 2) {
+        let size: Vec<String> = pair.size.iter().rev().map(usize::to_string).collect();
+        let what = if pair.size.len() == 3 { "a volume of" } else { "an array of" };
+        let reason =
+            format!("{} is {what} {}; train takes 2-D images alone, segloss data looks at volumes", pair.name, size.join("x"));
+        return Err(refuse(reason));
+    }
+    if data.classes.len() > MOST_CLASSES {
+        return Err(refuse(format!("has {} classes; train takes at most {MOST_CLASSES}", data.classes.len())));
+    }
+    let mut notes: Vec<String> = data.scan.notes.iter().map(|note| note.line(folder)).collect();
+    notes.extend(ignored(&data));
+    let [train, validation] = divided(&data, &mut notes).map_err(refuse)?;
+    let one = |i: &usize| picture(folder, data.item(*i)?, data.image(*i)?);
+    let read = |all: &[usize]| all.iter().map(one).collect::<Result<Vec<Picture>, CliError>>();
+    let (train, validation) = (read(&train)?, read(&validation)?);
+    for (pictures, what) in [(&train, "to learn from"), (&validation, "to validate with")] {
+        if pictures.iter().all(|picture| picture.labels.iter().all(|label| *label == IGNORED)) {
+            return Err(refuse(format!("every pixel of the images {what} is ignored")));
         }
+    }
+    Ok(Dataset {
+        origin: folder.display().to_string(),
+        classes: data.classes.len(),
+        channels: data.scan.channels,
+        notes,
+        train,
+        validation,
+    })
+}
+
+/// The share of pixels that do not count, and the mask that has most of them.
+fn ignored(data: &segloss_data::Dataset) -> Option<String> {
+    let [pixels, ignored] =
+        [|c: &Counts| c.pixels, |c: &Counts| c.ignored].map(|of| data.counts.iter().map(of).sum::<u64>() as f64);
+    let share = |counts: &Counts| counts.ignored as f64 / (counts.pixels as f64).max(1.0);
+    let (pair, worst) = data.scan.pairs.iter().zip(&data.counts).max_by(|a, b| share(a.1).total_cmp(&share(b.1)))?;
+    let [all, most] = [ignored / pixels.max(1.0), share(worst)].map(|share| 100.0 * share);
+    (ignored > 0.0).then(|| format!("{all:.1} % of the pixels are ignored, most in {} ({most:.1} %)", pair.name))
+}
+
+/// Which images are to learn from and which to validate with.
+fn divided(data: &segloss_data::Dataset, notes: &mut Vec<String>) -> Result<[Vec<usize>; 2], String> {
+    let pairs = &data.scan.pairs;
+    let of = |split: Split| -> Vec<usize> { (0..pairs.len()).filter(|i| pairs[*i].split == Some(split)).collect() };
+    let [train, validation, test] = [Split::Train, Split::Validation, Split::Test].map(of);
+    let none = pairs.iter().filter(|pair| pair.split.is_none()).count();
+    match (train.is_empty(), validation.is_empty(), test.is_empty()) {
+        (true, true, true) => held_out(data),
+        (true, ..) => Err("has images to validate or test with but none to learn from (train)".into()),
+        (false, true, true) => Err("has images to learn from (train) but none to validate with (val or test)".into()),
+        (false, without, _) => {
+            if none > 0 {
+                notes.push(format!("{none} images that are called neither train nor val nor test are left out"));
+            }
+            if !without && !test.is_empty() {
+                notes.push(format!("images to test with are not touched ({})", test.len()));
+            }
+            Ok([train, if without { test } else { validation }])
+        }
+    }
+}
+
+/// The last quarter by name, of groups where there are such.
+fn held_out(data: &segloss_data::Dataset) -> Result<[Vec<usize>; 2], String> {
+    let pairs = &data.scan.pairs;
+    let mut groups: Vec<&str> = pairs.iter().map(|pair| pair.group.as_deref().unwrap_or(&pair.name)).collect();
+    let of = groups.clone();
+    groups.sort_unstable();
+    groups.dedup();
+    let grouped = pairs.iter().any(|pair| pair.group.is_some());
+    if groups.len() < 2 {
+        let thing = if grouped { "group" } else { "pair" };
+        return Err(format!("holds one {thing}; two are needed, one to learn from and one to validate with"));
+    }
+    let count = ((groups.len() as f64 / 4.0).round() as usize).max(1);
+    let last = groups.get(groups.len() - count).copied().unwrap_or_default();
+    Ok([false, true].map(|held| (0..pairs.len()).filter(|i| (of[*i] >= last) == held).collect()))
+}
+
+fn picture(folder: &Path, item: Item, plain: ndarray::ArrayD<f32>) -> Result<Picture, CliError> {
+    let name = item.name;
+    let refuse = |what: &str| {
+        let reason = format!("{name}: train cannot learn from {what} yet; segloss data looks at them");
+        CliError::Folder { path: folder.to_path_buf(), reason }
     };
-    let labels = train.iter().chain(&validation).filter_map(Picture::greatest_label);
-    let classes = labels.max().map_or(0, |label| usize::from(label) + 1);
-    match classes {
-        0 => Err(refuse("every pixel is labelled 255 (ignored)")),
-        1 => Err(refuse("the labels know class 0 only; a second class is needed (255 means ignored)")),
-        _ => Ok(Dataset { origin: folder.display().to_string(), classes, train, validation }),
-    }
-}
-
-/// All pairs of a folder, by name.
-fn pictures(folder: &Path) -> Result<Vec<Picture>, CliError> {
-    let io = |error| CliError::io(folder, error);
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder).map_err(io)? {
-        let path = entry.map_err(io)?.path();
-        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-        // Either half calls for the other one.
-        let name = name.strip_suffix("_image.png").or_else(|| name.strip_suffix("_label.png"));
-        names.extend(name.map(String::from));
-    }
-    // The order of a folder's entries is the file system's, and would not be the same everywhere.
-    names.sort();
-    names.dedup();
-    if names.is_empty() {
-        let reason = "no pairs NAME_image.png and NAME_label.png".into();
-        return Err(CliError::Folder { path: folder.to_path_buf(), reason });
-    }
-    names.into_iter().map(|name| picture(folder, name)).collect()
-}
-
-fn picture(folder: &Path, name: String) -> Result<Picture, CliError> {
-    let [image, label] = ["image", "label"].map(|kind| folder.join(format!("{name}_{kind}.png")));
-    let pixels = grey(&image)?;
-    let labels = grey(&label)?;
-    if pixels.dim() != labels.dim() {
-        let [label_size, image_size] = [labels.dim().into(), pixels.dim().into()];
-        return Err(CliError::PictureSize { label, label_size, image, image_size });
-    }
-    let known = |l: u8| usize::from(l) < MOST_CLASSES || l == IGNORED;
-    if let Some(((y, x), value)) = labels.indexed_iter().find(|&(_, &l)| !known(l)) {
-        let reason = format!(
-            "label {value} at row {y}, column {x}: labels are class indices 0, 1, 2, … up to {} or {IGNORED} for ignored",
-            MOST_CLASSES - 1
-        );
-        return Err(CliError::Picture { path: label, reason });
-    }
-    Ok(Picture::new(name, pixels, labels))
-}
-
-/// An 8-bit grey PNG.
-fn grey(path: &Path) -> Result<Array2<u8>, CliError> {
-    let refuse = |reason: String| CliError::Picture { path: path.to_path_buf(), reason };
-    let bytes = fs::read(path).map_err(|error| CliError::io(path, error))?;
-    let unreadable = |error: ImageError| refuse(format!("not a readable PNG: {error}"));
-    let kind = kind(&bytes);
-    let decoder = PngDecoder::new(Cursor::new(bytes)).map_err(unreadable)?;
-    // Asked of the file itself: decoding stretches fewer bits to the whole range, which would
-    // change class indices.
-    if let Some(kind) = kind {
-        return Err(refuse(format!("must be 8-bit grey, found {kind}")));
-    }
-    match DynamicImage::from_decoder(decoder).map_err(unreadable)? {
-        DynamicImage::ImageLuma8(image) => array(image).ok_or_else(|| refuse("has no pixels".into())),
-        _ => Err(refuse("must be 8-bit grey, found grey with transparency".into())),
-    }
-}
-
-fn array(image: GrayImage) -> Option<Array2<u8>> {
-    let (width, height) = image.dimensions();
-    Array2::from_shape_vec([height as usize, width as usize], image.into_raw()).ok().filter(|a| !a.is_empty())
-}
-
-/// What the header of a PNG says it is, unless that is 8-bit grey.
-fn kind(bytes: &[u8]) -> Option<String> {
-    let (bits, color) = (bytes.get(24)?, bytes.get(25)?);
-    let name = match color {
-        0 if *bits == 8 => return None,
-        0 => "grey",
-        2 => "colour",
-        3 => "palette",
-        4 => "grey with transparency",
-        _ => "colour with transparency",
+    let labels = match item.target {
+        Target::Labels(labels) => labels,
+        Target::Soft(_) => return Err(refuse("votes or probabilities")),
+        _ => return Err(refuse("classes that overlap")),
     };
-    Some(format!("{bits}-bit {name}"))
+    let flat = |_| refuse("an array of this shape");
+    let labels: Array2<i32> = labels.into_dimensionality::<Ix2>().map_err(flat)?;
+    let input: Array3<f32> = item.image.into_dimensionality::<Ix3>().map_err(flat)?;
+    let plain: Array3<f32> = plain.into_dimensionality::<Ix3>().map_err(flat)?;
+    // What does not count is IGNORED, and so is -1.
+    let labels = labels.mapv(|label| u8::try_from(label).unwrap_or(IGNORED));
+    Ok(Picture { pixels: grey(&plain), name, labels, input })
+}
+
+/// Grey values to be looked at: the mean of the channels, 8-bit images as they are, others from
+/// their least to their greatest number.
+fn grey(image: &Array3<f32>) -> Array2<u8> {
+    let Some(mean) = image.mean_axis(Axis(0)) else { return Array2::default([0, 0]) };
+    let [low, high] = mean.iter().fold([f32::INFINITY, f32::NEG_INFINITY], |[a, b], &v| [a.min(v), b.max(v)]);
+    let bytes = low >= 0.0 && high <= 255.0 && high > 1.0;
+    let (low, scale) = if bytes { (0.0, 1.0) } else { (low, 255.0 / (high - low).max(f32::MIN_POSITIVE)) };
+    mean.mapv(|v| ((v - low) * scale).round() as u8)
 }

@@ -1,6 +1,6 @@
 //! `segloss train`: a small U-Net on the CPU, with the parts of its loss in view.
 
-mod canvas;
+pub(crate) mod canvas;
 mod data;
 mod folder;
 mod network;
@@ -25,14 +25,16 @@ use segloss::Loss;
 use self::data::Dataset;
 use self::report::{EpochTable, RunFile};
 use self::run::{End, EpochRecord, Observer, Outcome, Settings};
+use crate::data::DataOptions;
 use crate::error::CliError;
 use crate::output::{self, Console};
 
 /// Train a small U-Net and watch what each part of the loss does
 ///
-/// Without --data, images of small bright lesions are made up. With it, pairs of NAME_image.png
-/// (8-bit grey) and NAME_label.png (8-bit class index, 255 = ignored) are read from FOLDER/train
-/// and FOLDER/test, or from FOLDER itself, whose last quarter by name is held out to validate with.
+/// Without --data, images of small bright lesions are made up. With it, 2-D images and their masks
+/// are read from FOLDER, in all the formats and layouts that `segloss data` reads; look at it with
+/// that command first. Images called val validate, else those called test; where nothing is called
+/// so, the last quarter by name is held out.
 ///
 /// DIR receives metrics.csv, metrics.png, pictures.png, model.bpk (weights, in Burn's own format)
 /// and run.json. Ctrl-C ends the run early and saves the same.
@@ -42,12 +44,13 @@ use crate::output::{self, Console};
   segloss train
   segloss train --loss 'ce + 0.5 * l1(temperature=10)' --seed 3 --out runs/l1
   segloss train --loss CE+LogDice --data vessels --epochs 12
+  segloss train --data leaves --images-in original_images --masks-in binary_mask
   segloss train --loss 'ce + grow(1, factor=5, every=10, cap=100) * l1'")]
 pub(crate) struct TrainArgs {
     /// The loss, as text or by name (see `segloss losses`)
     #[arg(long, value_name = "SPEC", default_value = "ce + dice + l1")]
     loss: String,
-    /// Folder of image and label pairs; made-up lesions without it
+    /// Folder of images and masks; made-up lesions without it
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
     /// Passes over the training images [default: 40, with --data 8]
@@ -80,6 +83,8 @@ pub(crate) struct TrainArgs {
         value_parser = clap::value_parser!(u32).range(1..=100_000)
     )]
     images: u32,
+    #[command(flatten)]
+    reading: DataOptions,
 }
 
 /// Runs it.
@@ -87,7 +92,7 @@ pub(crate) fn run(args: &TrainArgs, console: &mut Console) -> Result<(), CliErro
     let loss: Loss = args.loss.parse()?;
     args.check()?;
     let dataset = match &args.data {
-        Some(folder) => folder::dataset(folder)?,
+        Some(folder) => folder::dataset(folder, &args.reading.options()?)?,
         None => synthetic::dataset(args.images as usize, args.seed),
     };
     let settings = args.settings(&dataset);
@@ -149,6 +154,9 @@ fn introduce(loss: &Loss, dataset: &Dataset, settings: &Settings, console: &mut 
         dataset.validation.len()
     ))?;
     console.line(&format!("classes   {}, of {} of the training pixels", dataset.classes, shares.join(", ")))?;
+    for note in &dataset.notes {
+        console.line(&format!("note      {note}"))?;
+    }
     console.line(&format!("training  {epochs} epochs of {steps} steps of {batch} patches, {patch}x{patch}; seed {seed}"))?;
     console.line("")
 }
@@ -233,6 +241,7 @@ fn save(
         data: dataset.origin.clone(),
         training_images: dataset.train.iter().map(|p| p.name.as_str()).collect(),
         validation_images: dataset.validation.iter().map(|p| p.name.as_str()).collect(),
+        channels: dataset.channels,
         classes: dataset.classes,
         width: settings.width,
         epochs: settings.epochs,

@@ -34,10 +34,10 @@ pub(crate) struct UNet {
 
 impl UNet {
     /// A network with random weights, drawn from the device's generator.
-    pub(crate) fn new(classes: usize, width: usize, device: &Device) -> Self {
+    pub(crate) fn new(channels: usize, classes: usize, width: usize, device: &Device) -> Self {
         let point = |from, to| Conv2dConfig::new([from, to], [1, 1]).init(device);
         Self {
-            fine_in: Block::new(1, width, device),
+            fine_in: Block::new(channels, width, device),
             middle_in: Block::new(width, 2 * width, device),
             coarse: Block::new(2 * width, 4 * width, device),
             to_middle: point(4 * width, 2 * width),
@@ -50,7 +50,7 @@ impl UNet {
         }
     }
 
-    /// Logits [N, K, H, W] of grey images [N, 1, H, W].
+    /// Logits [N, K, H, W] of images [N, C, H, W].
     pub(crate) fn forward(&self, images: Tensor<4>) -> Tensor<4> {
         let fine = self.fine_in.forward(images);
         let middle = self.middle_in.forward(self.shrink.forward(fine.clone()));
@@ -101,14 +101,14 @@ mod tests {
     fn weights_survive_a_file() {
         let device = Device::flex();
         let images = Tensor::random([2, 1, 16, 12], Distribution::Default, &device);
-        let net = UNet::new(3, 4, &device);
+        let net = UNet::new(1, 3, 4, &device);
         let logits = net.forward(images.clone());
         assert_eq!(logits.dims(), [2, 3, 16, 12]);
 
         let bytes = net.into_record().into_bytes().unwrap();
         let record = ModuleRecord::from_bytes(Bytes::from_bytes_vec(bytes.to_vec())).unwrap();
-        let again = UNet::new(3, 4, &device).try_load_record(record.clone()).unwrap();
+        let again = UNet::new(1, 3, 4, &device).try_load_record(record.clone()).unwrap();
         assert_eq!(again.forward(images).into_data(), logits.into_data());
-        assert!(UNet::new(2, 4, &device).try_load_record(record).is_err());
+        assert!(UNet::new(1, 2, 4, &device).try_load_record(record).is_err());
     }
 }

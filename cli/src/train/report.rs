@@ -163,6 +163,8 @@ pub(crate) struct RunFile<'a> {
     pub(crate) training_images: Vec<&'a str>,
     /// Names of the images to be judged by.
     pub(crate) validation_images: Vec<&'a str>,
+    /// Number of channels, which is the number of the network's inputs.
+    pub(crate) channels: usize,
     /// Number of classes, which is the number of the network's outputs.
     pub(crate) classes: usize,
     /// Channels of the network's first level.

@@ -117,7 +117,7 @@ pub(crate) fn train(
 ) -> Result<Outcome, CliError> {
     let device = Device::flex().autodiff();
     device.seed(settings.seed);
-    let mut network = UNet::new(dataset.classes, settings.width, &device);
+    let mut network = UNet::new(dataset.channels, dataset.classes, settings.width, &device);
     // Burn's default of 1e-5 is large beside the gradients of a mean over pixels.
     let mut optimizer = AdamWConfig::new().with_epsilon(1e-8).init();
     let mut sampler = Sampler::new(&dataset.train, settings.patch, settings.seed);
@@ -135,7 +135,7 @@ pub(crate) fn train(
                 end = End::Stopped;
                 break 'run;
             }
-            let (images, labels) = tensors(sampler.batch(settings.batch), settings, &device);
+            let (images, labels) = tensors(sampler.batch(settings.batch), dataset.channels, settings, &device);
             let output = loss.forward(network.forward(images), &BurnTarget::labels(labels))?;
             let total = means.add(&output)?;
             if !total.is_finite() {
@@ -187,9 +187,9 @@ fn plain_copy(network: &UNet) -> UNet {
     burn::module::Module::valid(network)
 }
 
-fn tensors(batch: Batch, settings: &Settings, device: &Device) -> (Tensor<4>, Tensor<3, Int>) {
+fn tensors(batch: Batch, channels: usize, settings: &Settings, device: &Device) -> (Tensor<4>, Tensor<3, Int>) {
     let Settings { batch: n, patch, .. } = *settings;
-    let images = Tensor::from_data(TensorData::new(batch.inputs, [n, 1, patch, patch]), device);
+    let images = Tensor::from_data(TensorData::new(batch.inputs, [n, channels, patch, patch]), device);
     let labels = Tensor::from_data(TensorData::new(batch.labels, [n, patch, patch]), device);
     (images, labels)
 }

@@ -20,6 +20,8 @@ pub(crate) fn dataset(images: usize, seed: u64) -> Dataset {
     Dataset {
         origin: format!("made-up lesions, {SIDE}x{SIDE}"),
         classes: 2,
+        channels: 1,
+        notes: Vec::new(),
         train: (0..images).map(|i| make(0, "training", i)).collect(),
         validation: (0..validation).map(|i| make(1 << 32, "validation", i)).collect(),
     }

@@ -66,7 +66,8 @@ pub(crate) fn validate(
             return Ok(None);
         }
         let inputs = group.iter().flat_map(|t| crop(pictures[t.of], t.corner, tile).0).collect();
-        let images = Tensor::from_data(TensorData::new(inputs, [group.len(), 1, tile, tile]), &device);
+        let channels = group.first().map_or(1, |t| pictures[t.of].input.len_of(Axis(0)));
+        let images = Tensor::from_data(TensorData::new(inputs, [group.len(), channels, tile, tile]), &device);
         let logits: Vec<f32> = network.forward(images).try_into_vec_as().map_err(super::read_failure)?;
         for (t, logits) in group.iter().zip(logits.chunks(classes * tile * tile)) {
             let Ok(logits) = ArrayView3::from_shape([classes, tile, tile], logits) else { continue };
@@ -224,7 +225,7 @@ mod tests {
     #[test]
     fn whole_image_equals_one_tile() {
         let device = Device::flex();
-        let network = UNet::new(2, 4, &device);
+        let network = UNet::new(1, 2, 4, &device);
         let picture = super::super::synthetic::dataset(1, 3).train.remove(0);
         let go = AtomicBool::new(false);
         let judge = |stop| validate(&network, &[&picture], 2, Activation::Softmax, 64, stop).unwrap();
