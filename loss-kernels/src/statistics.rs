@@ -33,9 +33,9 @@ pub(crate) fn add_target<S: Simd, C: Real>(simd: S, block: &Block<C>, plan: &Pla
         if let Some(map) = plan.map(i) {
             for k in 0..classes {
                 let map = block.map(simd, map, k);
-                add_up!(simd, sums, [i * classes + k], w.len(), |b| {
+                add_exactly!(simd, sums, i * classes + k, w.len(), |b| {
                     let once = block.over(simd, over, k, b, w.at(b) * map.at(b));
-                    [if squared { block.over(simd, over, k, b, once) } else { once }]
+                    if squared { block.over(simd, over, k, b, once) } else { once }
                 });
             }
             continue;
@@ -72,38 +72,39 @@ impl<C: Real> ClassSums<'_, C> {
     fn add<S: Simd>(&self, simd: S, side: Side, sums: &mut Sums<'_>) {
         let Self { block, activation, .. } = *self;
         match (activation, side) {
-            (Activation::Softmax, _) => self.with::<S, _, false>(simd, block.log_softmax(simd), sums),
-            (Activation::Sigmoid, Side::Region) => self.with::<S, _, false>(simd, block.log_sigmoid::<S, false>(simd), sums),
-            (Activation::Sigmoid, Side::Background) => self.with::<S, _, true>(simd, block.log_sigmoid::<S, true>(simd), sums),
+            (Activation::Softmax, _) => self.softmax(simd, block.log_softmax(simd), sums),
+            (Activation::Sigmoid, Side::Region) => self.sigmoid::<S, _, false>(simd, block.log_sigmoid::<S, false>(simd), sums),
+            (Activation::Sigmoid, Side::Background) => {
+                self.sigmoid::<S, _, true>(simd, block.log_sigmoid::<S, true>(simd), sums);
+            }
         }
     }
 
     #[inline(always)]
-    fn with<S: Simd, L: Logarithms<S, C>, const BACKGROUND: bool>(&self, simd: S, log: L, sums: &mut Sums<'_>) {
+    fn softmax<S: Simd, L: Logarithms<S, C>>(&self, simd: S, log: L, sums: &mut Sums<'_>) {
         let (hard, soft) = self.block.targets(simd);
         let shares = self.usual.mass.or(self.usual.intersection).is_some();
         match (self.block.is_hard(), self.size.is_some(), shares, self.usual.likelihood.is_some()) {
-            (true, true, true, true) => {
-                apart!(simd, self.loops::<S, _, L, BACKGROUND, true, true, true>(simd, hard, log, sums))
-            }
-            (true, true, false, _) => apart!(simd, self.loops::<S, _, L, BACKGROUND, false, true, true>(simd, hard, log, sums)),
-            (true, true, true, false) => {
-                apart!(simd, self.loops::<S, _, L, BACKGROUND, true, false, true>(simd, hard, log, sums))
-            }
-            (true, false, true, true) => {
-                apart!(simd, self.loops::<S, _, L, BACKGROUND, true, true, false>(simd, hard, log, sums))
-            }
-            (true, false, false, _) => {
-                apart!(simd, self.loops::<S, _, L, BACKGROUND, false, true, false>(simd, hard, log, sums))
-            }
-            (true, false, true, false) => {
-                apart!(simd, self.loops::<S, _, L, BACKGROUND, true, false, false>(simd, hard, log, sums))
-            }
-            (false, _, true, true) => apart!(simd, self.loops::<S, _, L, BACKGROUND, true, true, false>(simd, soft, log, sums)),
-            (false, _, false, _) => apart!(simd, self.loops::<S, _, L, BACKGROUND, false, true, false>(simd, soft, log, sums)),
-            (false, _, true, false) => {
-                apart!(simd, self.loops::<S, _, L, BACKGROUND, true, false, false>(simd, soft, log, sums))
-            }
+            (true, true, true, true) => apart!(simd, self.loops::<S, _, L, false, true, true, true>(simd, hard, log, sums)),
+            (true, true, false, _) => apart!(simd, self.loops::<S, _, L, false, false, true, true>(simd, hard, log, sums)),
+            (true, true, true, false) => apart!(simd, self.loops::<S, _, L, false, true, false, true>(simd, hard, log, sums)),
+            (true, false, true, true) => apart!(simd, self.loops::<S, _, L, false, true, true, false>(simd, hard, log, sums)),
+            (true, false, false, _) => apart!(simd, self.loops::<S, _, L, false, false, true, false>(simd, hard, log, sums)),
+            (true, false, true, false) => apart!(simd, self.loops::<S, _, L, false, true, false, false>(simd, hard, log, sums)),
+            (false, _, true, true) => apart!(simd, self.loops::<S, _, L, false, true, true, false>(simd, soft, log, sums)),
+            (false, _, false, _) => apart!(simd, self.loops::<S, _, L, false, false, true, false>(simd, soft, log, sums)),
+            (false, _, true, false) => apart!(simd, self.loops::<S, _, L, false, true, false, false>(simd, soft, log, sums)),
+        }
+    }
+
+    /// Everything in one loop, wanted or not: what is common goes by `channels.rs`.
+    #[inline(always)]
+    fn sigmoid<S: Simd, L: Logarithms<S, C>, const BACKGROUND: bool>(&self, simd: S, log: L, sums: &mut Sums<'_>) {
+        let (hard, soft) = self.block.targets(simd);
+        if self.block.is_hard() {
+            apart!(simd, self.loops::<S, _, L, BACKGROUND, true, true, true>(simd, hard, log, sums));
+        } else {
+            apart!(simd, self.loops::<S, _, L, BACKGROUND, true, true, false>(simd, soft, log, sums));
         }
     }
 
@@ -182,11 +183,11 @@ pub(crate) fn add_group<S: Simd, C: Real>(
             continue;
         }
         for k in 0..classes {
-            let at = [i * classes + k];
+            let at = i * classes + k;
             match &statistic.of {
                 Quantity::SquaredMass(_) => {
                     let p = block.power.lanes(simd, k);
-                    apart!(simd, add_up!(simd, sums, at, count, |b| [(p.at(b) * scaled.at(b)) * (p.at(b) * scale.at(b))]));
+                    apart!(simd, add_exactly!(simd, sums, at, count, |b| (p.at(b) * scaled.at(b)) * (p.at(b) * scale.at(b))));
                 }
                 Quantity::Function(activation, side, function) => {
                     let absent = *side == Side::Region && !block.has(k);
@@ -197,12 +198,12 @@ pub(crate) fn add_group<S: Simd, C: Real>(
                     let of = OfPixel { function, activation: *activation, side: *side };
                     let (y, value) = (block.target(simd, k), pixels.of_class(math, block, of, Wanted::Value, k));
                     if !absent {
-                        apart!(simd, add_up!(simd, sums, at, count, |b| [y.of(*side, b, w.at(b) * value.at(b))]));
+                        apart!(simd, add_exactly!(simd, sums, at, count, |b| y.of(*side, b, w.at(b) * value.at(b))));
                     }
                 }
                 Quantity::Log(activation, side) => {
                     let log = block.log(simd, *activation, *side);
-                    apart!(simd, add_up!(simd, sums, at, count, |b| [w.at(b) * log.at(k, b)]));
+                    apart!(simd, add_exactly!(simd, sums, at, count, |b| w.at(b) * log.at(k, b)));
                 }
                 // Added above, or by `add_target`.
                 Quantity::Mass(_) | Quantity::One | Quantity::Target => {}
@@ -228,21 +229,21 @@ fn add_mapped<S: Simd, C: Real>(
     let w = block.weight.lanes(simd, 0);
     let (classes, count, over) = (block.classes(), w.len(), statistic.over);
     for k in 0..classes {
-        let (at, map, p) = ([i * classes + k], block.map(simd, map, k), block.side(side).lanes(simd, k));
+        let (at, map, p) = (i * classes + k, block.map(simd, map, k), block.side(side).lanes(simd, k));
         let times = |b: usize, x: Lanes<S, C>| block.over(simd, over, k, b, map.at(b) * x);
         match &statistic.of {
             Quantity::One | Quantity::Target => {}
-            Quantity::Mass(_) => add_up!(simd, sums, at, count, |b| [times(b, p.at(b) * scaled.at(b))]),
+            Quantity::Mass(_) => add_exactly!(simd, sums, at, count, |b| times(b, p.at(b) * scaled.at(b))),
             Quantity::SquaredMass(_) => {
-                add_up!(simd, sums, at, count, |b| [times(b, (p.at(b) * scaled.at(b)) * (p.at(b) * scale.at(b)))])
+                add_exactly!(simd, sums, at, count, |b| times(b, (p.at(b) * scaled.at(b)) * (p.at(b) * scale.at(b))))
             }
             Quantity::Log(..) => {
                 let log = block.log(simd, activation, side);
-                add_up!(simd, sums, at, count, |b| [times(b, w.at(b) * log.at(k, b))]);
+                add_exactly!(simd, sums, at, count, |b| times(b, w.at(b) * log.at(k, b)));
             }
             Quantity::Function(.., function) => {
                 let value = pixels.of_class(math, block, OfPixel { function, activation, side }, Wanted::Value, k);
-                add_up!(simd, sums, at, count, |b| [times(b, w.at(b) * value.at(b))]);
+                add_exactly!(simd, sums, at, count, |b| times(b, w.at(b) * value.at(b)));
             }
         }
     }

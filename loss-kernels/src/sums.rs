@@ -128,11 +128,15 @@ macro_rules! add_up {
                     *all = *all + run;
                 }
             });
-            for (which, at) in places.into_iter().enumerate() {
-                if at != crate::sums::NOWHERE && !$sums.join(at, all[which]) {
-                    for $i in 0..count {
-                        let values = $values;
-                        $sums.totals[at] += values[which].total();
+            let mut beyond = crate::sums::each(&places, false);
+            for ((at, sum), beyond) in places.into_iter().zip(all).zip(&mut beyond) {
+                *beyond = at != crate::sums::NOWHERE && !$sums.join(at, sum);
+            }
+            if beyond.contains(&true) {
+                for $i in 0..count {
+                    let values = $values;
+                    for ((at, value), _) in places.into_iter().zip(values).zip(beyond).filter(|(_, beyond)| *beyond) {
+                        $sums.totals[at] += value.total();
                     }
                 }
             }
@@ -141,7 +145,8 @@ macro_rules! add_up {
 }
 pub(crate) use add_up;
 
-/// [`add_up`] of one sum whose summands are not rounded: in `f64` from the first on.
+/// [`add_up`] of one sum in `f64` from the first number on: of what was given and is not rounded, and
+/// of what is seldom summed, for which one loop is enough.
 macro_rules! add_exactly {
     ($simd:expr, $sums:expr, $at:expr, $count:expr, |$i:ident| $value:expr) => {{
         let mut all = [0.0; crate::layout::WIDEST];

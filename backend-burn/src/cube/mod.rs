@@ -55,7 +55,8 @@ fn packed_shape(logits: &Shape, recipe: &Recipe) -> Shape {
     Shape::from([samples, recipe.numbers(classes)])
 }
 
-/// What stands beside the logits; what the recipe does not read is empty. No gradient flows into it.
+/// What stands beside the logits; what the recipe does not read is empty. No gradient flows into
+/// it.
 #[derive(Clone, Debug, ExtensionType)]
 #[extension_type(fusion)]
 pub(crate) struct Problem<B: Backend> {
