@@ -1,13 +1,16 @@
-/* Counts what a process asks of the CUDA runtime: preloaded (LD_PRELOAD), it stands before libcudart, through which all of LibTorch goes.
+/* Counts what a process asks of the CUDA runtime. Preloaded (LD_PRELOAD), it stands before
+ * libcudart, through which all of LibTorch goes.
  *
- * Each cudaDeviceSynchronize appends a line to the file that CUDA_COUNT_LOG names, about the time since the one before:
- *   waits               calls that hold up the host: synchronisations of a stream or an event, copies that are not asynchronous
- *   copies_to_host      asynchronous copies from the device, which nobody makes without waiting for them
+ * Each cudaDeviceSynchronize appends a line to the file that CUDA_COUNT_LOG names, about the time
+ * since the one before:
+ *   waits               calls that hold up the host: synchronisations of a stream or an event,
+ *                       copies that are not asynchronous
+ *   copies_to_host      asynchronous copies from the device, for which a program then waits
  *   copies_to_device    asynchronous copies from the host
  *   allocations         cudaMalloc and cudaFree
  *   live, peak          bytes allocated by cudaMalloc, now and at most
- *   events_ms           milliseconds between two events on the default stream, one after the last cudaDeviceSynchronize
- *                       and one before this; missing where events cannot be had
+ *   events_ms           milliseconds between two events on the default stream, one after the last
+ *                       cudaDeviceSynchronize and one before this; missing without events
  * A program puts one before and one after what it measures, and reads the last line. */
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -4,7 +4,8 @@
 # run.sh             all steps, the most telling first
 # run.sh tests train only these: bench eager tests vulkan train compile
 #
-# PYTHON: the Python that has torch (python3). RESULTS: where results go (results, beside this script).
+# PYTHON: the Python that has torch (python3).
+# RESULTS: where results go (results, beside this script).
 # LIMIT: seconds for everything (465). VK_DRIVER_FILES: the driver of Vulkan. SMALL=1: small shapes.
 # CPU=1: what can be done without a GPU. TESTS: only the cases of the suites that are named so.
 set -u
@@ -40,7 +41,8 @@ rm -rf "$RESULTS"/*.log "$RESULTS"/results.json* "$RESULTS/reference"
 # The programs come in one archive.
 [ -d "$here/bin" ] || (cd "$here" && "$python" collect.py unpack programs.tar.xz) || fail "cannot unpack the programs"
 
-# Python's torch and CUDA's libraries, the ones carried along, and what else of a driver lies where no loader looks.
+# Python's torch and CUDA's libraries, the ones carried along, and what else of a driver lies where
+# no loader looks.
 libraries=$("$python" "$here/collect.py" libraries)
 driver=
 for place in /usr/local/nvidia/lib64 /usr/local/nvidia/lib /usr/lib/x86_64-linux-gnu; do
@@ -73,8 +75,8 @@ left() {
     echo $((limit - $(date +%s) + begun))
 }
 
-# step NAME SECONDS COMMAND...: runs it within so many seconds, and within what is left; the log is NAME.log. How it ended is a
-# result too.
+# step NAME SECONDS COMMAND...: runs it within so many seconds, and within what is left. The log is
+# NAME.log. How it ended is a result too.
 step() {
     name=$1
     most=$2
@@ -146,7 +148,8 @@ for what in $steps; do
         torch_step eager 70 "$python" "$here/compare.py" eager $cpu $small
         ;;
     tests)
-        # On CUDA every path and type; on the CPU others have seen to it. Burn's suite runs at the same time.
+        # On CUDA every path and type. Not on the CPU, where `cargo xtask test` runs them. Burn's
+        # suite runs at the same time.
         case " $steps " in *" vulkan "*) burn_suite & ;; esac
         torch_step tests-tch 150 "$here/bin/conformance" "${TESTS:-$suite}"
         torch_step tests-tensors 40 "$here/bin/tensors"

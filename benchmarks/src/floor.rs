@@ -71,7 +71,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut floor = match Floor::new(folder.path(), 2) {
             Ok(floor) => floor,
-            // A test machine may have no compiler of C; `cargo xtask bench` then leaves the floor out.
+            // A test machine may have no compiler of C; `cargo xtask bench` then leaves the floor
+            // out.
             Err(error) => return println!("no floor: {error}"),
         };
         assert!(floor.child().is_err());

@@ -72,6 +72,22 @@ fn times(long: Option<&[f64]>, short: Option<&[f64]>) -> String {
     )
 }
 
+/// Lines of at most 100 columns.
+fn wrapped(text: &str) -> String {
+    const WIDTH: usize = 100;
+    let mut lines = String::new();
+    let mut width = 0;
+    for word in text.split(' ') {
+        let fits = width + 1 + word.len() <= WIDTH;
+        if width > 0 {
+            lines.push(if fits { ' ' } else { '\n' });
+        }
+        width = if fits && width > 0 { width + 1 + word.len() } else { word.len() };
+        lines.push_str(word);
+    }
+    lines + "\n"
+}
+
 /// `1.25 MiB`.
 pub(crate) fn bytes(count: u64) -> String {
     let size = count as f64;
@@ -112,7 +128,7 @@ impl Results {
         let rounds = self.of(section).map(|s| s.seconds.len()).max();
         let rounds = rounds.map_or_else(String::new, |rounds| format!("; {rounds} rounds: median (least–largest)"));
         let quick = if self.quick { " --quick" } else { "" };
-        format!("`cargo xtask bench{quick} --only {}`{rounds}. {}.\n", section.name(), self.machine.words())
+        wrapped(&format!("`cargo xtask bench{quick} --only {}`{rounds}. {}.", section.name(), self.machine.words()))
     }
 
     /// What the tables draw on: seconds of an engine's work in a case of a section.
@@ -386,6 +402,7 @@ mod tests {
         assert_eq!(times(None, Some(&[1.0])), "–");
         assert_eq!([bytes(12), bytes(1536), bytes(3 << 20), bytes(5 << 30)], ["12 B", "1.50 KiB", "3.00 MiB", "5.00 GiB"]);
         assert_eq!([small(0.0), small(2.13e-7)], ["0", "2.1e-7"]);
+        assert_eq!(wrapped(&format!("{} b c", "a".repeat(98))), format!("{} b\nc\n", "a".repeat(98)));
     }
 
     #[test]

@@ -130,8 +130,8 @@ impl CliError {
     }
 
     /// The exit code that goes with it: 1 where a training diverged, a backend is wrong, a tensor
-    /// library failed or a file of a folder is damaged; 130 after Ctrl-C; 2 for all else: options, files and losses that cannot be
-    /// used, and output that cannot be written.
+    /// library failed or a file of a folder is damaged; 130 after Ctrl-C; 2 for all else: options,
+    /// files and losses that cannot be used, and output that cannot be written.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Diverged { .. } | Self::Disagreement(_) | Self::Tensor(_) | Self::Unusable { .. } => 1,

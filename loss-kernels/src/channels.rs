@@ -234,8 +234,8 @@ impl<S: Simd, C: Real> Channel<'_, S, C> {
 /// Any number of groups, where a number would have the loop over them unrolled.
 const MANY: usize = 0;
 
-/// What a group hands down to a channel's pixels: ∂/∂z is `product`·p·(1 − p) plus `other` times the
-/// probability of the side that the pixel is not of.
+/// What a group hands down to a channel's pixels: ∂/∂z is `product`·p·(1 − p) plus `other`
+/// times the probability of the side that the pixel is not of.
 #[derive(Clone, Copy)]
 pub(crate) struct Slope<S: Simd, C: Real> {
     rate: C::Rate<S>,

@@ -12,9 +12,9 @@ struct Stream {
     size: usize,
 }
 
-/// What the next block reads or writes at once, brought into the second-level cache little by little
-/// while this one is computed. (All at once, the processor would wait for most of it. Logits are
-/// read as they are computed with, and the processor foresees them.)
+/// The next block's labels and gradient. They are fetched into the second-level cache a few lines
+/// at a time, while this block is computed. Fetched all at once, the processor would wait for them.
+/// Logits need no hint: they are read in order, and the processor fetches them ahead by itself.
 #[derive(Default)]
 pub(crate) struct Ahead {
     streams: Vec<Stream>,

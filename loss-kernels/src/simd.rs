@@ -256,9 +256,9 @@ impl<S: Simd, C: Vectors> Lanes<S, C> {
         Self::new(simd, [C::splat(simd, value); 2])
     }
 
-    /// A zero to add where nothing is to be added. With masks of the widest vectors, a choice between
-    /// a number and −0 becomes part of the addition, as x + −0 is x; with others, one between a
-    /// number and +0 is an instruction less.
+    /// A zero for lanes in which nothing is to be added. AVX-512 adds with a mask in one
+    /// instruction, and the compiler uses it where the zero is −0, since x + −0 is x. Other
+    /// instructions choose between a number and +0 by one bitwise and.
     #[inline(always)]
     pub(crate) fn nothing(self) -> Self {
         const WIDE: usize = 64;

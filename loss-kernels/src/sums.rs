@@ -96,8 +96,8 @@ pub(crate) fn each<T: Copy, const N: usize>(_: &[usize; N], value: T) -> [T; N] 
 }
 
 /// Adds the values at the pairs `0..count` to sums, several at once. Where a vector is one number,
-/// whose lanes would add up many, or the sum of a block is beyond the type, adds number by number in
-/// `f64`.
+/// whose lanes would add up many, or the sum of a block is beyond the type, adds number by number
+/// in `f64`.
 macro_rules! add_up {
     ($simd:expr, $sums:expr, $places:expr, $count:expr, |$i:ident| $values:expr) => {{
         let (simd, places, count) = ($simd, $places, $count);
@@ -145,8 +145,8 @@ macro_rules! add_up {
 }
 pub(crate) use add_up;
 
-/// [`add_up`] of one sum in `f64` from the first number on: of what was given and is not rounded, and
-/// of what is seldom summed, for which one loop is enough.
+/// [`add_up`] of one sum in `f64` from the first number on: of what was given and is not rounded,
+/// and of what is seldom summed, for which one loop is enough.
 macro_rules! add_exactly {
     ($simd:expr, $sums:expr, $at:expr, $count:expr, |$i:ident| $value:expr) => {{
         let mut all = [0.0; crate::layout::WIDEST];

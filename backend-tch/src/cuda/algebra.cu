@@ -1,5 +1,6 @@
-// The algebra of a loss on its statistics, and its derivative: steps that `algebra.rs` has recorded,
-// run by one block in f64. An array has `samples` rows or one, and `classes` columns or one.
+// The algebra of a loss on its statistics, and its derivative: steps that `algebra.rs` has
+// recorded, run by one block in f64. An array has `samples` rows or one, and `classes` columns or
+// one.
 //
 // A step is a word: from the lowest bits its operation (8 bits), which of its arrays have rows and
 // columns (8), and where the result and the two arguments lie (16 each). THREADS and WORDS come
