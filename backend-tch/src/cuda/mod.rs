@@ -10,11 +10,13 @@
 
 mod algebra;
 mod driver;
+mod function;
 mod launch;
 pub mod nvrtc;
 mod pair;
 mod source;
 mod strided;
+mod sum;
 
 use loss_core::expr::Table;
 use loss_core::{Detail, Evaluation, Loss, LossError};
