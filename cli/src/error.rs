@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use segloss::LossError;
-use segloss_data::DataError;
+use segloss_data::{DataError, words};
 
 /// Every failure of the command.
 #[derive(Debug, thiserror::Error)]
@@ -140,16 +140,4 @@ impl CliError {
             _ => 2,
         }
     }
-}
-
-/// The system's message without its "(os error 2)", in lower case as the rest of our messages.
-fn words(error: &io::Error) -> String {
-    if error.kind() == io::ErrorKind::NotFound {
-        // Where the system's own words are lost, the library's are "entity not found".
-        return "no such file or directory".into();
-    }
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }

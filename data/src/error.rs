@@ -166,8 +166,14 @@ pub(crate) fn plain(text: &str) -> String {
     plain
 }
 
-/// The system's message without its "(os error 2)", in lower case as the rest of our messages.
-fn words(error: &io::Error) -> String {
+/// The system's message in the manner of this crate's: in lower case, without its "(os error 2)".
+///
+/// ```
+/// let missing = std::fs::read("no such place").unwrap_err();
+/// assert_eq!(segloss_data::words(&missing), "no such file or directory");
+/// ```
+#[must_use]
+pub fn words(error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::NotFound {
         // Where the system's own words are lost, the library's are "entity not found".
         return "no such file or directory".into();

@@ -1,6 +1,7 @@
 //! Folders that lie beside the project: the five sets of real data, and those of public bug
 //! reports.
 
+#[path = "../../conformance-tests/tests/beside/mod.rs"]
 mod beside;
 
 use std::path::PathBuf;

@@ -16,7 +16,6 @@ use std::time::Instant;
 use backend_burn::{BurnLoss, BurnTarget, Path, supports};
 use burn::tensor::{DType, Device, DeviceKind, Int, Tensor, TensorData};
 use common::{Case, Failed, LOSSES, Outcome, Run, SCALE, Taken, median, stride};
-use conformance_tests::Dtype;
 use conformance_tests::adapters::BurnOn;
 use loss_core::Loss;
 use serde_json::{Value, json};
@@ -27,23 +26,8 @@ fn device() -> Device {
     Device::wgpu(DeviceKind::DefaultDevice)
 }
 
-static PAIR: BurnOn = BurnOn {
-    name: "burn-cube",
-    path: Path::Fused,
-    device,
-    types: &Dtype::ALL,
-    largest: Some(1_000_000),
-    ledger: include_str!("../../conformance-tests/ledgers/burn-cube.txt"),
-};
-
-static OPERATIONS: BurnOn = BurnOn {
-    name: "burn-cube-operations",
-    path: Path::Operations,
-    device,
-    types: &[Dtype::F32],
-    largest: None,
-    ledger: include_str!("../../conformance-tests/ledgers/burn-cube-operations.txt"),
-};
+static KERNELS: BurnOn = BurnOn::kernels(device);
+static OPERATIONS: BurnOn = BurnOn::operations(device);
 
 /// What nobody reads may be left out before it has been handed over.
 fn hand_over(device: &Device) -> Result<(), Failed> {
@@ -224,7 +208,7 @@ fn train(_: &[String]) -> Result<(), Failed> {
 fn main() -> ExitCode {
     let words: Vec<String> = env::args().skip(1).collect();
     if !matches!(words.first().map(String::as_str), Some("bench" | "train")) {
-        return conformance_tests::run(&[&PAIR, &OPERATIONS]);
+        return conformance_tests::run(&[&KERNELS, &OPERATIONS]);
     }
     match start(&words) {
         Ok(()) => ExitCode::SUCCESS,

@@ -28,6 +28,34 @@ pub struct BurnOn {
     pub ledger: &'static str,
 }
 
+impl BurnOn {
+    /// The kernel pair of CubeCL's devices.
+    #[must_use]
+    pub const fn kernels(device: fn() -> Device) -> Self {
+        Self {
+            name: "burn-cube",
+            path: Path::Fused,
+            device,
+            types: &Dtype::ALL,
+            largest: Some(1_000_000),
+            ledger: include_str!("../../ledgers/burn-cube.txt"),
+        }
+    }
+
+    /// Ordinary operations on such a device. Half precision is cast to `f32` before all else.
+    #[must_use]
+    pub const fn operations(device: fn() -> Device) -> Self {
+        Self {
+            name: "burn-cube-operations",
+            path: Path::Operations,
+            device,
+            types: &[Dtype::F32],
+            largest: None,
+            ledger: include_str!("../../ledgers/burn-cube-operations.txt"),
+        }
+    }
+}
+
 fn float(dtype: Dtype) -> DType {
     match dtype {
         Dtype::F64 => DType::F64,
