@@ -95,7 +95,7 @@ pub(crate) struct Block<C> {
     /// Softmax: −log Σ_k e^(z − max), the logarithm of the largest probability, in one column.
     /// Sigmoid: log(1 + e^−|z|) per class, which is that without its sign.
     log_largest: Columns<C>,
-    /// What the next block will need.
+    /// Memory of the next block.
     pub(crate) ahead: Ahead,
     maps: Columns<C>,
     map_columns: Vec<MapColumns>,
@@ -145,7 +145,7 @@ impl<C: Real> Block<C> {
         ]
     }
 
-    /// Notes what the next block will need of the labels; nothing after a task's last.
+    /// Notes where the next block's labels lie. A task's last block has no next.
     pub(crate) fn look_ahead(&mut self, problem: &Problem<'_>, part: Span, span: Span) {
         self.ahead.clear();
         let next = part.start + part.len;
@@ -168,7 +168,7 @@ impl<C: Real> Block<C> {
         !self.needs.soft
     }
 
-    /// Whether the target is labels, and each pixel counts 1 or 0.
+    /// Whether sizes can be counted: the target is labels, and no weights were given.
     pub(crate) fn is_counted(&self) -> bool {
         self.is_hard() && self.unweighted
     }

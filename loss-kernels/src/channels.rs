@@ -14,12 +14,13 @@ use crate::gradient::Destination;
 use crate::groups::{Group, Groups};
 use crate::membership::{HardTarget, Membership};
 use crate::prefetch::Ahead;
+use crate::real::MANY;
 use crate::simd::{Column, Lanes, apart, write_column};
 use crate::sums::{NOWHERE, Sums, add_up};
 use crate::upstream::Handed;
 
-/// Whether all that a plan wants of labels can be computed so: of a sum, what most losses have; of
-/// the gradient, what these hand down.
+/// Whether these loops can compute a plan: all its probabilities are sigmoids, its sums are the usual
+/// ones, and so is what they hand down to the gradient.
 pub(crate) fn suffice<C: Real>(groups: &Groups, handed: &[Handed<C>], summed: bool) -> bool {
     let all = |group: &Group| {
         let [_, background] = group.usual;
@@ -44,7 +45,7 @@ pub(crate) fn run<S: Simd, C: Real>(
 ) -> Result<(), LossError> {
     let Work { problem, plan, groups, handed, unit, logits } = work;
     let (simd, classes) = (math.simd, plan.classes());
-    // Whether there is nothing to leave out, and no padding: logits are read where they are stored.
+    // If no pixel is left out and none is padding, logits are read where they are stored.
     let whole = block.is_all_valid() && block.padded() == part.len;
     for k in 0..classes {
         let from = (part.sample * classes + k) * problem.geometry().pixels + part.start;
@@ -165,7 +166,7 @@ impl<S: Simd, C: Real> Channel<'_, S, C> {
                 share = z.if_negative(e * large, large);
             }
             if LIKELIHOODS {
-                // Of the side that the pixel is of.
+                // log p for a pixel of the region, log(1 − p) for one of the background.
                 log = y.signed(b, class, z).min(zero) - C::log_1p_of_share(e, constants);
             }
             if WEIGHTED {
@@ -183,7 +184,7 @@ impl<S: Simd, C: Real> Channel<'_, S, C> {
         check.all_equal(zero)
     }
 
-    /// Writes the gradient, of which subnormal numbers become 0. False where a logit is not finite.
+    /// Writes the gradient, with 0 for subnormal numbers. False where a logit is not finite.
     #[inline(always)]
     pub(crate) fn gradient(&self, slopes: &[Slope<S, C>], unit: C, column: &mut [C]) -> bool {
         let simd = self.math.simd;
@@ -231,9 +232,6 @@ impl<S: Simd, C: Real> Channel<'_, S, C> {
     }
 }
 
-/// Any number of groups, where a number would have the loop over them unrolled.
-const MANY: usize = 0;
-
 /// What a group hands down to a channel's pixels: ∂/∂z is `product`·p·(1 − p) plus `other`
 /// times the probability of the side that the pixel is not of.
 #[derive(Clone, Copy)]
@@ -250,13 +248,13 @@ impl<S: Simd, C: Real> Slope<S, C> {
     /// Of all channels, group by group.
     pub(crate) fn all(simd: S, work: Work<'_, C>) -> Vec<Self> {
         let groups = || work.groups.groups.iter().zip(work.handed);
-        let of_channel = |k| groups().map(move |(group, handed)| Self::new(simd, group, handed, k));
+        let of_channel = |k| groups().map(move |(group, handed)| Self::new(simd, work.plan, group, handed, k));
         (0..work.plan.classes()).flat_map(of_channel).collect()
     }
 
-    fn new(simd: S, group: &Group, handed: &Handed<C>, k: usize) -> Self {
+    fn new(simd: S, plan: &Plan, group: &Group, handed: &Handed<C>, k: usize) -> Self {
         let tau = group.temperature.value();
-        let [region, background] = [Side::Region, Side::Background].map(|side| handed.of(side, k));
+        let [region, background] = [Side::Region, Side::Background].map(|side| handed.of(side, k, plan.classes()));
         let mass = region.mass - background.mass;
         let scaled = |x: C| Lanes::of(simd, C::of(tau) * x);
         Self {

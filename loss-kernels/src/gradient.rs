@@ -98,7 +98,7 @@ impl<C: Real> GradientColumns<C> {
                 self.softmax::<S, T, OWN, MORE, true>(simd, block, y, group, &handed.sides[0]);
             }
             Activation::Softmax => self.softmax::<S, T, OWN, MORE, false>(simd, block, y, group, &handed.sides[0]),
-            Activation::Sigmoid => self.sigmoid::<S, T, OWN, MORE>(simd, block, y, group, &handed.sides),
+            Activation::Sigmoid => self.sigmoid::<S, T, OWN, MORE>(simd, block, y, group, handed),
         }
     }
 
@@ -135,14 +135,13 @@ impl<C: Real> GradientColumns<C> {
         block: &Block<C>,
         y: T,
         group: &Group,
-        [region, background]: &[Vec<Upstream<C>>; 2],
+        handed: &Handed<C>,
     ) {
         let tau = Lanes::of(simd, C::of(group.temperature.value()));
         let (slopes, fresh) = (self.slopes.grid(simd), self.fresh);
-        let classes = region.len().max(background.len());
+        let classes = handed.sides[0].len().max(handed.sides[1].len());
         for k in 0..classes {
-            let upstream = |side: &[Upstream<C>]| side.get(k).copied().unwrap_or(Upstream::zero(k, classes));
-            let [region, background] = [upstream(region), upstream(background)];
+            let [region, background] = [Side::Region, Side::Background].map(|side| handed.of(side, k, classes));
             let out = &mut self.out.column_mut(k)[..block.padded()];
             let count = pairs_mut(simd, out).len();
             let (p, q) = (block.side(Side::Region).lanes(simd, k), block.side(Side::Background).lanes(simd, k));

@@ -56,7 +56,7 @@ real! {
     f64, false;
 }
 
-/// Any number of classes, where a number would have loops over them unrolled.
+/// Any number of classes, or of groups, where a number would have the loop over them unrolled.
 pub(crate) const MANY: usize = 0;
 
 /// The number of classes where loops over so few are unrolled, else [`MANY`].

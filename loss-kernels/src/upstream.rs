@@ -64,9 +64,9 @@ impl<C: Real> Handed<C> {
 
 impl<C: Real> Handed<C> {
     /// The derivatives for one side of a class.
-    pub(crate) fn of(&self, side: Side, k: usize) -> Upstream<C> {
+    pub(crate) fn of(&self, side: Side, k: usize, classes: usize) -> Upstream<C> {
         let all = &self.sides[usize::from(side == Side::Background)];
-        all.get(k).copied().unwrap_or(Upstream::zero(k, k + 1))
+        all.get(k).copied().unwrap_or(Upstream::zero(k, classes))
     }
 }
 

@@ -11,9 +11,9 @@ use crate::real::{MANY, few};
 use crate::simd::{Lanes, apart, write_column};
 use crate::{Problem, Real};
 
-/// Logits, of whatever type they are stored in.
+/// The logits, in the type that the kernels compute in.
 pub(crate) trait Logits<C> {
-    /// Those from an index on, where they are stored in the type that is computed in.
+    /// A slice of them, if they are stored in that type.
     fn own(&self, from: usize, length: usize) -> Option<&[C]>;
     /// Copies those from an index on.
     fn read(&self, from: usize, to: &mut [C]);
@@ -39,7 +39,7 @@ impl<C: Real> Block<C> {
 
     #[inline(always)]
     fn load_weights(&mut self, problem: &Problem<'_>, span: Span) -> Result<(), LossError> {
-        // Those of the block before, where none of its pixels was left out.
+        // The column is still right if the block before had as many pixels, and each counted 1.
         let same = self.all_valid && self.unweighted && self.weighted == span.len;
         (self.all_valid, self.unweighted, self.weighted) = (true, problem.weights.is_none(), span.len);
         if same && self.unweighted {
@@ -184,7 +184,7 @@ impl<C: Real> Block<C> {
             let Geometry { classes, pixels, .. } = problem.geometry;
             let first = span.sample * classes * pixels + span.start;
             let pairs = self.weight.lanes(simd, 0).len();
-            // Directly where there is nothing to leave out, and no padding.
+            // Read where they are stored, if no pixel is left out and none is padding.
             let direct = self.all_valid && self.padded() == span.len;
             let stored = direct.then(|| logits.own(first, (classes.max(1) - 1) * pixels + span.len)).flatten();
             check = if let Some(stored) = stored {
@@ -193,7 +193,7 @@ impl<C: Real> Block<C> {
             } else {
                 let valid = (!self.all_valid).then_some(&self.weight);
                 for k in 0..classes {
-                    // Where the powers will stand.
+                    // Into the columns of powers, which are not in use yet.
                     copy_plane(simd, self.power.column_mut(k), valid, logits, first + k * pixels, span.len);
                 }
                 let (stored, stride) = self.power.stored();
