@@ -19,8 +19,8 @@ use crate::simd::{Column, Lanes, apart, write_column};
 use crate::sums::{NOWHERE, Sums, add_up};
 use crate::upstream::Handed;
 
-/// Whether these loops can compute a plan: all its probabilities are sigmoids, its sums are the usual
-/// ones, and so is what they hand down to the gradient.
+/// Whether these loops can compute a plan: all its probabilities are sigmoids, and its sums, and
+/// what they hand down to the gradient, are the usual ones.
 pub(crate) fn suffice<C: Real>(groups: &Groups, handed: &[Handed<C>], summed: bool) -> bool {
     let all = |group: &Group| {
         let [_, background] = group.usual;
