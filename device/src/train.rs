@@ -60,7 +60,7 @@ pub(crate) fn train(run: &Run, settings: &Settings, plain: Device) -> Result<(),
     let dataset = synthetic::dataset(images, 0);
     let loss: Loss = LOSSES[0].1.parse()?;
     device.seed(0);
-    let mut network = UNet::new(dataset.classes, width, &device);
+    let mut network = UNet::new(dataset.channels, dataset.classes, width, &device);
     let mut optimizer = AdamWConfig::new().with_epsilon(1e-8).init();
     let mut sampler = Sampler::new(&dataset.train, SIDE, 0);
     let steps = images.div_ceil(size);

@@ -119,6 +119,8 @@ const TEST: &[Step] = &[
     ("tests and doctests", &["test", "--workspace", "--exclude", "backend-tch"], With::Nothing),
     // Nothing else compiles it: it needs CUDA to run.
     ("types of backend-burn on CUDA", &["check", "-p", "backend-burn", "--features", "cuda"], With::NoCuda),
+    // Built for the bundle alone, from the trainer of `cli`.
+    ("types of the bundle's Burn program", &["check", "-p", "device", "--features", "burn,train"], With::Nothing),
 ];
 
 /// Public functions give errors: libraries and commands are compiled without their tests, which may
