@@ -26,10 +26,23 @@ pub(crate) fn number_of(value: i64) -> Option<i64> {
 }
 
 /// Gives every value of a mask in row-major order; of a colour mask the colours.
-pub(crate) fn each_value(path: &Path, raster: &Raster, mut see: impl FnMut(i64)) -> Result<(), DataError> {
+pub(crate) fn each_value(path: &Path, raster: &Raster, see: impl FnMut(i64)) -> Result<(), DataError> {
+    match each_whole(path, raster, see)? {
+        None => Ok(()),
+        Some(value) => {
+            let reason = format!(
+                "holds {value}, which is no class; read probabilities with --soft, or say from where on pixels are foreground with --threshold"
+            );
+            Err(DataError::values(path, reason))
+        }
+    }
+}
+
+/// The same, rounded; gives the first number that is no integer.
+pub(super) fn each_whole(path: &Path, raster: &Raster, mut see: impl FnMut(i64)) -> Result<Option<f64>, DataError> {
     let header = &raster.header;
     if header.channels == 3 && header.colour {
-        return colours(path, &raster.values, see);
+        return colours(path, &raster.values, see).map(|()| None);
     }
     let [slope, intercept] = header.scaling.unwrap_or([1.0, 0.0]);
     let scaled = header.scaling.is_some();
@@ -48,15 +61,10 @@ pub(crate) fn each_value(path: &Path, raster: &Raster, mut see: impl FnMut(i64))
                 }
                 see(whole as i64);
             });
-            if let Some(value) = odd {
-                let reason = format!(
-                    "holds {value}, which is no class; read probabilities with --soft, or say from where on pixels are foreground with --threshold"
-                );
-                return Err(DataError::values(path, reason));
-            }
+            return Ok(odd);
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 fn colours(path: &Path, values: &Array, mut see: impl FnMut(i64)) -> Result<(), DataError> {

@@ -16,6 +16,7 @@ pub use self::names::Split;
 pub(crate) use self::pairs::{IMAGE_MEMBERS, MASK_MEMBERS};
 use self::pairs::{MaskFiles, PairFiles, Pairs};
 use self::walk::Tree;
+pub(crate) use self::walk::files_by_name;
 use crate::error::{DataError, shown};
 use crate::formats::{Header, Wanted, header_of};
 use crate::note::{About, Note};

@@ -51,6 +51,24 @@ pub(super) fn walk(root: &Path) -> Result<Tree, DataError> {
     Ok(tree)
 }
 
+/// The files of a folder by their folders and name without an ending, in the order of names.
+pub(crate) fn files_by_name(root: &Path) -> Result<Vec<(String, PathBuf)>, DataError> {
+    let mut named: Vec<(String, PathBuf)> = Vec::new();
+    for found in walk(root)?.files {
+        let name = found.folders.iter().chain([&found.stem]).map(String::as_str).collect::<Vec<_>>().join("/");
+        named.push((name, found.path));
+    }
+    named.sort();
+    match named.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        Some(pair) => {
+            let name = |i: usize| pair[i].1.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let reason = format!("holds both {} and {}; leave one of them", name(0), name(1));
+            Err(DataError::folder(root, crate::error::plain(&reason)))
+        }
+        None => Ok(named),
+    }
+}
+
 fn enter(folder: &Path, folders: &mut Vec<String>, tree: &mut Tree, left: &mut usize) -> Result<(), DataError> {
     let io = |error| DataError::io(folder, error);
     let mut entries = fs::read_dir(folder).map_err(io)?.collect::<Result<Vec<_>, _>>().map_err(io)?;
