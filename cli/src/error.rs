@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use segloss::LossError;
 use segloss_data::{DataError, words};
+use segloss_metrics::MetricError;
 
 /// Every failure of the command.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +16,17 @@ pub(crate) enum CliError {
     /// A folder or a file of images that cannot be read.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// A metric's option that is refused.
+    #[error(transparent)]
+    Metric(#[from] MetricError),
+    /// A prediction and a target that do not go together.
+    #[error("{}: {reason}", .path.display())]
+    Unpaired {
+        /// The prediction's file or folder.
+        path: PathBuf,
+        /// What differs, and the way out.
+        reason: String,
+    },
     /// Some of a folder cannot be used.
     #[error("{}: {count} of its files cannot be used, as listed", .folder.display())]
     Unusable {

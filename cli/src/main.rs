@@ -1,11 +1,12 @@
 //! The `segloss` command: evaluate a loss on arrays, list the losses, look at a folder of data,
-//! train a small network, check the backends.
+//! train a small network, score predictions, check the backends.
 
 mod conformance;
 mod data;
 mod error;
 mod eval;
 mod losses;
+mod metrics;
 mod npy;
 mod output;
 mod table;
@@ -28,6 +29,7 @@ use crate::output::Console;
   segloss data FOLDER
   segloss train --loss 'ce + l1'
   segloss eval --loss ce+dice --logits Z.npy --target Y.npy
+  segloss metrics --prediction P --target T
   segloss conformance --report conformance.html")]
 struct Cli {
     #[command(subcommand)]
@@ -41,6 +43,7 @@ enum Command {
     // Boxed, as the next: they have the most options.
     Data(Box<data::DataArgs>),
     Train(Box<train::TrainArgs>),
+    Metrics(Box<metrics::MetricsArgs>),
     Conformance(conformance::ConformanceArgs),
 }
 
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Losses(args) => losses::run(args, &mut console),
         Command::Data(args) => data::run(args, &mut console),
         Command::Train(args) => train::run(args, &mut console),
+        Command::Metrics(args) => metrics::run(args, &mut console),
         Command::Conformance(args) => conformance::run(args, &mut console),
     };
     match result {

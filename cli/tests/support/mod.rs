@@ -119,6 +119,26 @@ pub fn npy_by_hand(descriptor: &str, fortran: &str, shape: &str, data: &[u8]) ->
     [b"\x93NUMPY\x01\x00".as_slice(), &length, header.as_bytes(), data].concat()
 }
 
+/// A NIfTI file of 8 bits; lengths and millimetres of the fastest axis first.
+pub fn nifti(lengths: [u16; 3], spacing: [f32; 3], labels: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0; 352];
+    let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
+    put(0, &348_i32.to_le_bytes());
+    put(40, &3_u16.to_le_bytes());
+    for (axis, (length, spacing)) in lengths.into_iter().zip(spacing).enumerate() {
+        put(42 + 2 * axis, &length.to_le_bytes());
+        put(80 + 4 * axis, &spacing.to_le_bytes());
+    }
+    // uint8 of 8 bits; data at 352; millimetres.
+    put(70, &2_u16.to_le_bytes());
+    put(72, &8_u16.to_le_bytes());
+    put(108, &352_f32.to_le_bytes());
+    put(123, &[2]);
+    put(344, b"n+1");
+    bytes.extend(labels);
+    bytes
+}
+
 /// Text from bytes.
 pub fn utf8(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap()
