@@ -1,7 +1,7 @@
 //! Metrics for the dashboard of burn-train: how large a class is predicted against how large it is,
-//! and its Dice.
+//! and how far both agree.
 //!
-//! Both are pooled over the epoch: masses are added up over batches before the formula is applied.
+//! All are pooled over the epoch: masses are added up over batches before the formula is applied.
 //! A step computes [`RegionCounts`] once, and its output hands them to the metrics.
 //!
 //! ```
@@ -86,6 +86,36 @@ impl RegionCounts {
         let at = |sums: &[f64]| sums.get(class).copied().unwrap_or(0.0);
         let (predicted, target) = (at(&self.predicted), at(&self.target));
         AbsentClass::SkipEmpty.score(2.0 * at(&self.both), predicted + target, target).unwrap_or(f64::NAN)
+    }
+
+    /// Intersection over union of a class, I/(P+T−I); NaN as [`dice`](Self::dice).
+    #[must_use]
+    pub fn iou(&self, class: usize) -> f64 {
+        let dice = self.dice(class);
+        dice / (2.0 - dice)
+    }
+
+    /// Which part of what is predicted is true, I/P: 0 where the class is missed altogether; NaN as
+    /// [`dice`](Self::dice).
+    #[must_use]
+    pub fn precision(&self, class: usize) -> f64 {
+        self.part(&self.predicted, class)
+    }
+
+    /// Which part of what is true is predicted, I/T: 0 where the class is predicted and not there;
+    /// NaN as [`dice`](Self::dice).
+    #[must_use]
+    pub fn recall(&self, class: usize) -> f64 {
+        self.part(&self.target, class)
+    }
+
+    fn part(&self, of: &[f64], class: usize) -> f64 {
+        let at = |sums: &[f64]| sums.get(class).copied().unwrap_or(0.0);
+        match (at(of), self.dice(class)) {
+            (_, dice) if dice.is_nan() => f64::NAN,
+            (0.0, _) => 0.0,
+            (of, _) => at(&self.both) / of,
+        }
     }
 }
 
@@ -182,6 +212,21 @@ metric! {
     ClassDice, "Dice", "%", true, |counts, class| counts.dice(class)
 }
 
+metric! {
+    /// Intersection over union of a class, in percent.
+    ClassIou, "IoU", "%", true, |counts, class| counts.iou(class)
+}
+
+metric! {
+    /// Precision of a class, in percent: which part of what is predicted is true.
+    ClassPrecision, "Precision", "%", true, |counts, class| counts.precision(class)
+}
+
+metric! {
+    /// Recall of a class, in percent: which part of what is true is predicted.
+    ClassRecall, "Recall", "%", true, |counts, class| counts.recall(class)
+}
+
 #[cfg(test)]
 mod tests {
     use burn::data::dataloader::Progress;
@@ -209,8 +254,15 @@ mod tests {
         assert_eq!((first.valid, first.target[1], first.predicted[1], first.both[1]), (7.0, 3.0, 4.0, 2.0));
         assert_eq!((first.dice(1), first.size_difference(1)), (4.0 / 7.0, 1.0 / 7.0));
         assert_eq!((first.dice(2), first.size_difference(2)), (0.0, 1.0 / 7.0));
+        assert!((first.iou(1) - 2.0 / 5.0).abs() < 1e-15);
+        assert_eq!((first.precision(1), first.recall(1)), (2.0 / 4.0, 2.0 / 3.0));
+        // Class 2 is predicted once and nowhere true.
+        assert_eq!((first.iou(2), first.precision(2), first.recall(2)), (0.0, 0.0, 0.0));
         let second = counts([[1, 1, 1, 1], [0, 0, 0, 255]], [[1, 0, 0, 0], [0, 0, 0, 0]]);
         assert!(second.dice(2).is_nan() && second.size_difference(2) == 0.0);
+        assert!([second.iou(2), second.precision(2), second.recall(2)].iter().all(|value| value.is_nan()));
+        let missed = counts([[1, 1, 1, 1], [0, 0, 0, 0]], [[0, 0, 0, 0], [0, 0, 0, 0]]);
+        assert_eq!((missed.precision(1), missed.recall(1), missed.iou(1)), (0.0, 0.0, 0.0));
         let mut both = RegionCounts::default();
         assert!(both.dice(1).is_nan() && both.size_difference(1) == 0.0);
         both.add(&first);
