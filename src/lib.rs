@@ -5,7 +5,7 @@
 //! `burn-wgpu`, `burn-cuda`; metrics: `burn-train`) and `tch` (LibTorch; it must be there when the
 //! feature is built: see `backend-tch`). A program takes the prelude of the backend that it
 //! computes with; all of [`loss_core`] is at the root, and [`backend`] is for those who write a
-//! backend.
+//! backend. The feature `metrics` has metrics of label maps in a module of its own.
 //!
 //! ```
 //! # #[cfg(feature = "ndarray")] {
@@ -58,3 +58,7 @@ macro_rules! backend {
 backend!("ndarray", ndarray, backend_ndarray, [NdarrayLoss, Target]);
 backend!("burn", burn, backend_burn, [BurnLoss, BurnTarget]);
 backend!("tch", tch, backend_tch, [TchLoss, TchTarget]);
+
+/// Metrics of label maps: Dice, surface distances, lesions, calibration.
+#[cfg(feature = "metrics")]
+pub use segloss_metrics as metrics;
