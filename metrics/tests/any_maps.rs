@@ -186,19 +186,18 @@ proptest! {
             place.assign(map);
             larger
         };
-        let here = scene.maps();
         // Around the prediction there is more of the class, which is ignored.
         for (fill, predicted) in [(0, 0), (7, 1)] {
             let (prediction, target) = (moved(&scene.prediction, predicted), moved(&scene.target, fill));
             let there = LabelMaps::new(prediction.view(), target.view()).unwrap();
             let there = there.with_spacing(&scene.spacing).unwrap().with_ignored(&[7]);
             for surface in SURFACES {
-                prop_assert_eq!(here.surface_distances(1, surface).unwrap(), there.surface_distances(1, surface).unwrap());
+                prop_assert_eq!(scene.distances(surface), there.surface_distances(1, surface).unwrap().unwrap());
             }
-            let [a, b] = [&here, &there].map(|maps| maps.counts(1));
+            let (a, b) = (scene.maps().counts(1), there.counts(1));
             prop_assert_eq!((a.target, a.predicted, a.both), (b.target, b.predicted, b.both));
-            let [a, b] = [&here, &there].map(|maps| maps.lesions(1, Connectivity::Corners, Matching::Overlap));
-            prop_assert_eq!(a, b);
+            let lesions = scene.maps().lesions(1, Connectivity::Corners, Matching::Overlap);
+            prop_assert_eq!(lesions, there.lesions(1, Connectivity::Corners, Matching::Overlap));
         }
     }
 

@@ -6,6 +6,9 @@ use serde_json::Value;
 
 /// MONAI computes in float32.
 const F32: f64 = 1e-6;
+/// So is the rank of a percentile among up to some 100 points, which is off by 100 · 2^-24: times
+/// the step to the next distance.
+const RANK: f64 = 1e-5;
 const F64: f64 = 1e-12;
 
 /// The rule of make.py.
@@ -122,7 +125,7 @@ fn borders_are_those_of_monai() {
         case.close("to target", ours.mean_to_target(), &monai["to_target"], F32);
         case.close("to prediction", ours.mean_to_prediction(), &monai["to_prediction"], F32);
         for (i, &percent) in case.percentiles.iter().enumerate() {
-            case.close("percentile", ours.hausdorff_percentile(percent).unwrap(), &monai["percentiles"][i], F32);
+            case.close("percentile", ours.hausdorff_percentile(percent).unwrap(), &monai["percentiles"][i], RANK);
         }
         // MONAI has no surface Dice on a line.
         if case.spacing.len() > 1 {
@@ -158,9 +161,8 @@ fn pixels_are_those_of_simple_itk() {
     assert_eq!(cases.len(), 6);
     for case in cases {
         let (ours, itk) = (case.distances(Surface::Pixels), &case.theirs["simple_itk"]);
-        // Its distances are float32.
         case.close("Hausdorff", ours.hausdorff(), &itk["hausdorff"], F32);
-        case.close("average", ours.mean_to_target().max(ours.mean_to_prediction()), &itk["average"], F32);
+        case.close("average", 0.5 * (ours.mean_to_target() + ours.mean_to_prediction()), &itk["average"], F64);
         case.close("Dice", case.counts().dice(Empties::default()).unwrap(), &itk["dice"], F64);
     }
 }

@@ -36,7 +36,7 @@ pub enum Surface {
     /// No surface: all pixels of the region, so that a pixel that lies in the other region is at a
     /// distance of 0. The Hausdorff distance of sets.
     ///
-    /// Source: SimpleITK 2.5 (`HausdorffDistanceImageFilter`), whose average distance is the larger
+    /// Source: SimpleITK 2.5 (`HausdorffDistanceImageFilter`), whose average distance is the mean
     /// of [`mean_to_target`](SurfaceDistances::mean_to_target) and
     /// [`mean_to_prediction`](SurfaceDistances::mean_to_prediction).
     Pixels,
