@@ -64,6 +64,18 @@ pub(crate) struct Dataset {
 }
 
 impl Dataset {
+    /// A checksum of all that the network sees and is judged by, and of the order of it.
+    pub(crate) fn checksum(&self) -> u32 {
+        let mut sum = crc32fast::Hasher::new();
+        for picture in self.train.iter().chain(&self.validation) {
+            picture.input.shape().iter().for_each(|length| sum.update(&length.to_le_bytes()));
+            picture.input.iter().for_each(|value| sum.update(&value.to_le_bytes()));
+            picture.labels.iter().for_each(|label| sum.update(&[*label]));
+        }
+        sum.update(&self.train.len().to_le_bytes());
+        sum.finalize()
+    }
+
     /// Share of the valid pixels that each class has.
     pub(crate) fn shares(pictures: &[Picture], classes: usize) -> Vec<f64> {
         let mut counts = vec![0.0; classes];
@@ -86,6 +98,24 @@ pub(crate) struct Batch {
     pub(crate) labels: Vec<i32>,
 }
 
+/// All that chance decides after the network's first weights: kept, it goes on where it stopped.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Chance {
+    /// The numbers.
+    pub(crate) rng: ChaCha8Rng,
+    /// Images still to be seen in this pass, the next one last.
+    pub(crate) order: Vec<usize>,
+}
+
+impl Chance {
+    /// Of a seed.
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(SAMPLER_STREAM);
+        Self { rng, order: Vec::new() }
+    }
+}
+
 /// Draws random patches: every image equally often, any place equally likely, turned and mirrored
 /// at random.
 ///
@@ -94,27 +124,25 @@ pub(crate) struct Batch {
 pub(crate) struct Sampler<'a> {
     pictures: &'a [Picture],
     patch: usize,
-    rng: ChaCha8Rng,
-    order: Vec<usize>,
+    /// What is random in it.
+    pub(crate) chance: Chance,
 }
 
 impl<'a> Sampler<'a> {
     /// A sampler of patches of this side.
-    pub(crate) fn new(pictures: &'a [Picture], patch: usize, seed: u64) -> Self {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream(SAMPLER_STREAM);
-        Self { pictures, patch, rng, order: Vec::new() }
+    pub(crate) fn new(pictures: &'a [Picture], patch: usize, chance: Chance) -> Self {
+        Self { pictures, patch, chance }
     }
 
     /// The next so many patches.
     pub(crate) fn batch(&mut self, size: usize) -> Batch {
         let mut batch = Batch::default();
         for _ in 0..size {
-            if self.order.is_empty() {
-                self.order.extend(0..self.pictures.len());
-                self.order.shuffle(&mut self.rng);
+            if self.chance.order.is_empty() {
+                self.chance.order.extend(0..self.pictures.len());
+                self.chance.order.shuffle(&mut self.chance.rng);
             }
-            if let Some(picture) = self.order.pop().and_then(|at| self.pictures.get(at)) {
+            if let Some(picture) = self.chance.order.pop().and_then(|at| self.pictures.get(at)) {
                 self.push(picture, &mut batch);
             }
         }
@@ -124,12 +152,12 @@ impl<'a> Sampler<'a> {
     fn push(&mut self, picture: &Picture, batch: &mut Batch) {
         let corner = self.corner(picture);
         let (mut input, mut labels) = crop(picture, corner, self.patch);
-        if self.rng.random() {
+        if self.chance.rng.random() {
             input.swap_axes(1, 2);
             labels.swap_axes(0, 1);
         }
         for axis in [0, 1] {
-            if self.rng.random() {
+            if self.chance.rng.random() {
                 input.invert_axis(Axis(axis + 1));
                 labels.invert_axis(Axis(axis));
             }
@@ -146,7 +174,7 @@ impl<'a> Sampler<'a> {
         for _ in 0..TRIES {
             corner = picture.size().map(|length| {
                 if length > self.patch {
-                    self.rng.random_range(0..=length - self.patch) as isize
+                    self.chance.rng.random_range(0..=length - self.patch) as isize
                 } else {
                     // A small image is centred.
                     -((self.patch - length) as isize / 2)
@@ -223,7 +251,7 @@ mod tests {
     fn the_same_seed_draws_the_same_patches() {
         let pictures = [ramp(9, 7), ramp(5, 12)];
         let draw = |seed| {
-            let mut sampler = Sampler::new(&pictures, 4, seed);
+            let mut sampler = Sampler::new(&pictures, 4, Chance::new(seed));
             [sampler.batch(3), sampler.batch(3)]
         };
         assert_eq!(draw(3), draw(3));
@@ -233,7 +261,7 @@ mod tests {
     #[test]
     fn image_and_labels_stay_together() {
         let pictures = [ramp(8, 8)];
-        let mut sampler = Sampler::new(&pictures, 4, 0);
+        let mut sampler = Sampler::new(&pictures, 4, Chance::new(0));
         let batch = sampler.batch(16);
         assert_eq!(batch.inputs.len(), 16 * 4 * 4);
         for (value, label) in batch.inputs.iter().zip(&batch.labels) {
@@ -247,7 +275,7 @@ mod tests {
         let mut picture = ramp(8, 32);
         picture.labels.slice_mut(s![.., 16..]).fill(IGNORED);
         let pictures = [picture];
-        let batch = Sampler::new(&pictures, 8, 1).batch(20);
+        let batch = Sampler::new(&pictures, 8, Chance::new(1)).batch(20);
         for patch in batch.labels.chunks(64) {
             assert!(patch.iter().filter(|&&l| l != 255).count() >= 32);
         }

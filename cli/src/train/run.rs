@@ -3,14 +3,16 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use burn::optim::{AdamWConfig, GradientsParams};
+use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use segloss::Evaluation;
 use segloss::Loss;
 use segloss::burn::{BurnLoss, BurnTarget};
+use serde::{Deserialize, Serialize};
 
 use super::data::{Batch, Dataset, Picture, Sampler};
 use super::network::UNet;
+use super::state::{Best, State};
 use super::validation::{ClassReport, Judgement, validate};
 use crate::error::CliError;
 
@@ -34,38 +36,46 @@ pub(crate) struct Settings {
 }
 
 /// A term of the loss, averaged over the steps of an epoch.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct TermRecord {
     /// Its name, made unique within the loss.
     pub(crate) name: String,
     /// Its role, in words.
     pub(crate) role: String,
     /// Its weight in this epoch.
+    #[serde(with = "super::exact")]
     pub(crate) weight: f64,
     /// Its value before the weight.
+    #[serde(with = "super::exact")]
     pub(crate) value: f64,
     /// Its ground-truth matching part; NaN, as the other two, for a term without an exact split.
+    #[serde(with = "super::exact")]
     pub(crate) matching: f64,
     /// Its region-size part.
+    #[serde(with = "super::exact")]
     pub(crate) size: f64,
     /// Its constant part.
+    #[serde(with = "super::exact")]
     pub(crate) constant: f64,
 }
 
 /// What an epoch came to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct EpochRecord {
     /// Counted from 1.
     pub(crate) epoch: usize,
     /// Learning rate of its last step.
+    #[serde(with = "super::exact")]
     pub(crate) learning_rate: f64,
     /// Mean total of its steps.
+    #[serde(with = "super::exact")]
     pub(crate) total: f64,
     /// Means of the terms.
     pub(crate) terms: Vec<TermRecord>,
     /// The classes on the validation images.
     pub(crate) classes: Vec<ClassReport>,
     /// Wall-clock time.
+    #[serde(with = "super::exact")]
     pub(crate) seconds: f64,
 }
 
@@ -91,6 +101,8 @@ pub(crate) enum End {
 pub(crate) struct Outcome {
     /// The network as it was last, without gradients.
     pub(crate) network: UNet,
+    /// The network of the epoch with the greatest foreground Dice.
+    pub(crate) best: Option<Best>,
     /// The complete epochs.
     pub(crate) history: Vec<EpochRecord>,
     /// How it ended.
@@ -103,29 +115,30 @@ pub(crate) trait Observer {
     fn step(&mut self, epoch: usize, step: usize, total: f64);
     /// The network is being judged.
     fn validating(&mut self, epoch: usize);
-    /// An epoch is done.
+    /// An epoch is done, and the run can go on from here another time.
+    fn keep(&mut self, state: &State) -> Result<(), CliError>;
+    /// An epoch is done and kept.
     fn epoch(&mut self, record: &EpochRecord) -> Result<(), CliError>;
 }
 
-/// Trains a new network. Stops after the step during which `stop` was set.
+/// Trains a network to the last epoch. Stops after the step during which `stop` was set.
+///
+/// What an epoch comes to depends on nothing but the arguments: from the same state follow the same
+/// numbers, whether that state was reached in this process or kept by another one.
 pub(crate) fn train(
     dataset: &Dataset,
     loss: &Loss,
     settings: &Settings,
+    mut state: State,
     stop: &AtomicBool,
     observer: &mut impl Observer,
 ) -> Result<Outcome, CliError> {
-    let device = Device::flex().autodiff();
-    device.seed(settings.seed);
-    let mut network = UNet::new(dataset.channels, dataset.classes, settings.width, &device);
-    // Burn's default of 1e-5 is large beside the gradients of a mean over pixels.
-    let mut optimizer = AdamWConfig::new().with_epsilon(1e-8).init();
-    let mut sampler = Sampler::new(&dataset.train, settings.patch, settings.seed);
+    let device = state.device.clone();
+    let mut sampler = Sampler::new(&dataset.train, settings.patch, state.chance.clone());
     let validation: Vec<&Picture> = dataset.validation.iter().collect();
-    let mut history = Vec::new();
     let mut end = End::Finished;
 
-    'run: for epoch in 0..settings.epochs {
+    'run: for epoch in state.history.len()..settings.epochs {
         let started = Instant::now();
         let loss = loss.at_epoch(epoch);
         let mut means = Means::default();
@@ -136,19 +149,20 @@ pub(crate) fn train(
                 break 'run;
             }
             let (images, labels) = tensors(sampler.batch(settings.batch), dataset.channels, settings, &device);
-            let output = loss.forward(network.forward(images), &BurnTarget::labels(labels))?;
+            let output = loss.forward(state.network.forward(images), &BurnTarget::labels(labels))?;
             let total = means.add(&output)?;
             if !total.is_finite() {
                 end = End::Diverged { total, epoch: epoch + 1, step: step + 1 };
                 break 'run;
             }
-            let gradients = GradientsParams::from_grads(output.total.backward(), &network);
+            let gradients = GradientsParams::from_grads(output.total.backward(), &state.network);
             learning_rate = settings.rate(epoch * settings.steps + step);
-            network = optimizer.step(learning_rate, network, gradients);
+            state.network = state.optimizer.step(learning_rate, state.network, gradients);
             observer.step(epoch, step, total);
         }
         observer.validating(epoch);
-        let judged = validate(&plain_copy(&network), &validation, dataset.classes, loss.activation(), settings.patch, stop)?;
+        let plain = plain_copy(&state.network);
+        let judged = validate(&plain, &validation, dataset.classes, loss.activation(), settings.patch, stop)?;
         let Some(Judgement { classes, .. }) = judged else {
             end = End::Stopped;
             break;
@@ -156,9 +170,10 @@ pub(crate) fn train(
         let (total, terms) = means.finish();
         let seconds = started.elapsed().as_secs_f64();
         let record = EpochRecord { epoch: epoch + 1, learning_rate, total, terms, classes, seconds };
-        let seen = observer.epoch(&record);
-        history.push(record);
-        match seen {
+        state.chance = sampler.chance.clone();
+        state.add(record.clone(), &plain);
+        observer.keep(&state)?;
+        match observer.epoch(&record) {
             // Nobody reads on: keep what there is, as after Ctrl-C.
             Err(CliError::OutputClosed) => {
                 end = End::Stopped;
@@ -167,7 +182,7 @@ pub(crate) fn train(
             other => other?,
         }
     }
-    Ok(Outcome { network: plain_copy(&network), history, end })
+    Ok(Outcome { network: plain_copy(&state.network), best: state.best, history: state.history, end })
 }
 
 impl Settings {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use burn::tensor::{Device, Tensor, TensorData};
 use ndarray::{Array2, ArrayView1, ArrayView3, Axis};
 use segloss::{AbsentClass, Activation};
+use serde::{Deserialize, Serialize};
 
 use super::data::{Picture, crop};
 use super::network::UNet;
@@ -17,15 +18,19 @@ const HALO: usize = 16;
 const TILES: usize = 8;
 
 /// One class over all validation images.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ClassReport {
     /// Share of the valid pixels that belong to it.
+    #[serde(with = "super::exact")]
     pub(crate) target: f64,
     /// Share of the valid pixels that the network gives it, each pixel to its most probable class.
+    #[serde(with = "super::exact")]
     pub(crate) predicted: f64,
     /// Mean probability that the network gives it.
+    #[serde(with = "super::exact")]
     pub(crate) probability: f64,
     /// Dice score of the two regions; NaN where neither has a pixel ([`AbsentClass::SkipEmpty`]).
+    #[serde(with = "super::exact")]
     pub(crate) dice: f64,
 }
 
