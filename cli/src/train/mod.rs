@@ -1,15 +1,19 @@
 //! `segloss train`: a small U-Net on the CPU, with the parts of its loss in view.
 
+mod augment;
 pub(crate) mod canvas;
 mod data;
 mod folder;
 mod network;
+mod patches;
 mod pictures;
 mod plot;
 mod report;
 mod run;
+mod space;
 mod synthetic;
 mod validation;
+mod windows;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,24 +21,29 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use burn::module::Module;
-use burn::tensor::TensorReadError;
+use burn::tensor::{Device, TensorReadError};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use segloss::Loss;
 
+use self::augment::Augment;
 use self::data::Dataset;
 use self::report::{EpochTable, RunFile};
 use self::run::{End, EpochRecord, Observer, Outcome, Settings};
+use self::space::Spacing;
 use crate::data::DataOptions;
 use crate::error::CliError;
 use crate::output::{self, Console};
 
 /// Train a small U-Net and watch what each part of the loss does
 ///
-/// Without --data, images of small bright lesions are made up. With it, 2-D images and their masks
-/// are read from FOLDER, in all the formats and layouts that `segloss data` reads; look at it with
-/// that command first. Images called val validate, else those called test; where nothing is called
-/// so, the last quarter by name is held out.
+/// Without --data, images of small bright lesions are made up. With it, pictures or volumes and
+/// their masks are read from FOLDER, in all the formats and layouts that `segloss data` reads; look
+/// at it with that command first. Images called val validate, else those called test; where nothing
+/// is called so, the last quarter by name is held out.
+///
+/// Volumes get 3-D patches and convolutions. They are turned and resampled to a common grid for the
+/// network, and predicted and judged on their own. docs/training.md has it all.
 ///
 /// DIR receives metrics.csv, metrics.png, pictures.png, model.bpk (weights, in Burn's own format)
 /// and run.json. Ctrl-C ends the run early and saves the same.
@@ -45,6 +54,8 @@ use crate::output::{self, Console};
   segloss train --loss 'ce + 0.5 * l1(temperature=10)' --seed 3 --out runs/l1
   segloss train --loss CE+LogDice --data vessels --epochs 12
   segloss train --data leaves --images-in original_images --masks-in binary_mask
+  segloss train --data Task04_Hippocampus --patch 32 --rare 0.5 --augment intensity,scale
+  segloss train --data leaves --images-in original_images --masks-in votes --soft
   segloss train --loss 'ce + grow(1, factor=5, every=10, cap=100) * l1'")]
 pub(crate) struct TrainArgs {
     /// The loss, as text or by name (see `segloss losses`)
@@ -68,9 +79,23 @@ pub(crate) struct TrainArgs {
     /// Patches in a batch
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1024))]
     batch: u32,
-    /// Side of a patch in pixels, a multiple of 4 [default: 64, with --data 128]
-    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(16..=1024))]
-    patch: Option<u32>,
+    /// Side of a patch in pixels, a multiple of 4, or of volumes slices,rows,columns [default: 64,
+    /// with --data 128, of volumes 32]
+    #[arg(long, value_name = "PIXELS")]
+    patch: Option<String>,
+    /// Share of the patches, 0 to 1, whose middle is a pixel of a class drawn from those of the
+    /// image, so that rare classes are seen; the others are anywhere [default: 0, with --data 0.33]
+    #[arg(long, value_name = "SHARE")]
+    rare: Option<f64>,
+    /// Random changes of patches: flips (along all axes) or flips:x, flips:y, flips:z; turns (rows
+    /// and columns exchanged); intensity; scale; or none [default: flips,turns, of volumes
+    /// intensity,scale]
+    #[arg(long, value_name = "WORDS")]
+    augment: Option<String>,
+    /// Millimetres between neighbours that volumes are resampled to: one number, or
+    /// slices,rows,columns; or own [default: the median of the images to learn from]
+    #[arg(long, value_name = "MM", requires = "data")]
+    spacing: Option<String>,
     /// Steps in an epoch [default: as many as cover the images once, at most 64]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     steps: Option<u32>,
@@ -92,11 +117,11 @@ pub(crate) fn run(args: &TrainArgs, console: &mut Console) -> Result<(), CliErro
     let loss: Loss = args.loss.parse()?;
     args.check()?;
     let dataset = match &args.data {
-        Some(folder) => folder::dataset(folder, &args.reading.options()?)?,
+        Some(folder) => folder::dataset(folder, &args.reading.options()?, args.spacing()?)?,
         None => synthetic::dataset(args.images as usize, args.seed),
     };
-    let settings = args.settings(&dataset);
-    let loss = loss.with_ignore_index(i64::from(data::IGNORED));
+    let settings = args.settings(&dataset)?;
+    let loss = fitting(loss, &dataset)?;
     output::prepare_folder(&args.out)?;
     introduce(&loss, &dataset, &settings, console)?;
 
@@ -106,7 +131,8 @@ pub(crate) fn run(args: &TrainArgs, console: &mut Console) -> Result<(), CliErro
     let outcome = run::train(&dataset, &loss, &settings, &stop, &mut watcher)?;
     watcher.bar.finish_and_clear();
     // Ctrl-C during what follows means it: saving takes a moment only.
-    let saved = save(&args.out, &loss, &dataset, &settings, &outcome)?;
+    let words = args.augment(dataset.volumes)?.0;
+    let saved = save(&args.out, &loss, &dataset, &settings, words, &outcome)?;
     conclude(&args.out, &dataset, &outcome, &saved, console)
 }
 
@@ -117,35 +143,106 @@ impl TrainArgs {
         if !(self.learning_rate > 0.0 && self.learning_rate <= 1.0) {
             return refuse("lr", self.learning_rate.to_string(), "must be above 0 and at most 1");
         }
-        for (option, value) in [("patch", self.patch.unwrap_or(64)), ("width", self.width)] {
-            if !(value as usize).is_multiple_of(network::STRIDE) {
-                return refuse(option, value.to_string(), "must be a multiple of 4");
-            }
+        if !(self.width as usize).is_multiple_of(network::STRIDE) {
+            return refuse("width", self.width.to_string(), "must be a multiple of 4");
         }
+        if let Some(share) = self.rare.filter(|share| !(0.0..=1.0).contains(share)) {
+            return refuse("rare", share.to_string(), "must be from 0 to 1");
+        }
+        self.spacing()?;
+        self.augment(false)?;
+        self.patch(self.patch.as_ref().is_some_and(|text| text.contains(',')))?;
         Ok(())
     }
 
-    fn settings(&self, dataset: &Dataset) -> Settings {
+    fn spacing(&self) -> Result<Spacing, CliError> {
+        let text = self.spacing.as_deref();
+        let read = text.map(Spacing::of).transpose();
+        read.map(Option::unwrap_or_default).map_err(|expected| CliError::Option {
+            option: "spacing",
+            value: text.unwrap_or_default().into(),
+            expected,
+        })
+    }
+
+    /// The words of `--augment`, and what they mean. Bodies have a left, a front and a top, so that
+    /// volumes are not mirrored unless told.
+    fn augment(&self, volumes: bool) -> Result<(&str, Augment), CliError> {
+        let words = self.augment.as_deref().unwrap_or(if volumes { "intensity,scale" } else { "flips,turns" });
+        let refuse = |expected| CliError::Option { option: "augment", value: words.into(), expected };
+        Augment::of(words).map(|augment| (words, augment)).map_err(refuse)
+    }
+
+    /// Size of a patch, [D, H, W].
+    fn patch(&self, volumes: bool) -> Result<[usize; 3], CliError> {
+        let Some(text) = &self.patch else {
+            return Ok(match (volumes, &self.data) {
+                (true, _) => [32; 3],
+                (false, Some(_)) => [1, 128, 128],
+                (false, None) => [1, 64, 64],
+            });
+        };
+        let refuse = |expected: &str| CliError::Option { option: "patch", value: text.clone(), expected: expected.into() };
+        let numbers: Result<Vec<usize>, _> = text.split(',').map(|number| number.trim().parse::<usize>()).collect();
+        let sides = match (numbers.as_deref(), volumes) {
+            (Ok([side]), true) => [*side; 3],
+            (Ok([side]), false) => [1, *side, *side],
+            (Ok([d, h, w]), true) => [*d, *h, *w],
+            (Ok([_, _, _]), false) => return Err(refuse("pictures have one side, such as 128; three are for volumes")),
+            _ => return Err(refuse("expected a number of pixels, or three for volumes: slices,rows,columns")),
+        };
+        let sound = |(axis, side): (usize, &usize)| {
+            let least = if volumes { 8 } else { 16 };
+            (!volumes && axis == 0) || (side.is_multiple_of(network::STRIDE) && (least..=1024).contains(side))
+        };
+        if !sides.iter().enumerate().all(sound) {
+            return Err(refuse(if volumes {
+                "must be multiples of 4 from 8 to 1024"
+            } else {
+                "must be a multiple of 4 from 16 to 1024"
+            }));
+        }
+        Ok(sides)
+    }
+
+    fn settings(&self, dataset: &Dataset) -> Result<Settings, CliError> {
         let real = self.data.is_some();
-        let patch = self.patch.unwrap_or(if real { 128 } else { 64 }) as usize;
+        let patch = self.patch(dataset.volumes)?;
         let batch = self.batch as usize;
-        let pixels: usize = dataset.train.iter().map(|p| p.pixels.len()).sum();
-        Settings {
+        let pixels: usize = dataset.train.iter().map(|p| p.size().iter().product::<usize>()).sum();
+        let cover = pixels.div_ceil(batch * patch.iter().product::<usize>()).clamp(1, 64);
+        Ok(Settings {
             epochs: self.epochs.unwrap_or(if real { 8 } else { 40 }) as usize,
-            steps: self.steps.map_or_else(|| pixels.div_ceil(batch * patch * patch).clamp(1, 64), |n| n as usize),
+            steps: self.steps.map_or(cover, |n| n as usize),
             batch,
             patch,
+            rare: self.rare.unwrap_or(if real { 0.33 } else { 0.0 }),
+            augment: self.augment(dataset.volumes)?.1,
             width: self.width as usize,
             learning_rate: self.learning_rate,
             seed: self.seed,
-        }
+        })
     }
+}
+
+/// The loss for these images, if it can learn from them.
+fn fitting(loss: Loss, dataset: &Dataset) -> Result<Loss, CliError> {
+    let soft = dataset.train.iter().any(|picture| matches!(picture.truth, data::Truth::Shares(_)));
+    if dataset.overlapping && loss.activation() != segloss::Activation::Sigmoid {
+        let reason = "classes overlap, which softmax cannot predict; add `with activation=sigmoid` to --loss, or give masks of \
+                      one file whose values are the classes";
+        return Err(CliError::Folder { path: dataset.origin.clone().into(), reason: reason.into() });
+    }
+    // Shares have no value that means ignored.
+    Ok(if soft { loss } else { loss.with_ignore_index(i64::from(data::IGNORED)) })
 }
 
 fn introduce(loss: &Loss, dataset: &Dataset, settings: &Settings, console: &mut Console) -> Result<(), CliError> {
     let shares = Dataset::shares(&dataset.train, dataset.classes);
     let shares: Vec<String> = shares.iter().map(|share| format!("{:.2} %", 100.0 * share)).collect();
-    let Settings { epochs, steps, batch, patch, seed, .. } = settings;
+    let Settings { epochs, steps, batch, seed, .. } = settings;
+    let [slices, rows, columns] = settings.patch;
+    let patch = if dataset.volumes { format!("{columns}x{rows}x{slices}") } else { format!("{columns}x{rows}") };
     console.line(&format!("loss      {loss}"))?;
     console.line(&format!(
         "images    {}: {} to train on, {} to validate with",
@@ -157,7 +254,7 @@ fn introduce(loss: &Loss, dataset: &Dataset, settings: &Settings, console: &mut 
     for note in &dataset.notes {
         console.line(&format!("note      {note}"))?;
     }
-    console.line(&format!("training  {epochs} epochs of {steps} steps of {batch} patches, {patch}x{patch}; seed {seed}"))?;
+    console.line(&format!("training  {epochs} epochs of {steps} steps of {batch} patches, {patch}; seed {seed}"))?;
     console.line("")
 }
 
@@ -221,6 +318,7 @@ fn save(
     loss: &Loss,
     dataset: &Dataset,
     settings: &Settings,
+    words: &str,
     outcome: &Outcome,
 ) -> Result<Vec<&'static str>, CliError> {
     let Outcome { network, history, .. } = outcome;
@@ -231,7 +329,7 @@ fn save(
         output::remove_file(&metrics)?;
         output::remove_file(&plot)?;
     } else {
-        report::write_metrics(&metrics, history)?;
+        report::write_metrics(&metrics, history, dataset.foreground())?;
         plot::write(&plot, &loss.to_string(), &dataset.origin, history)?;
         saved.extend(["metrics.csv", "metrics.png"]);
     }
@@ -249,9 +347,15 @@ fn save(
         steps: settings.steps,
         batch: settings.batch,
         patch: settings.patch,
+        volumes: dataset.volumes,
+        overlapping: dataset.overlapping,
+        spacing: dataset.common.spacing,
+        orientation: dataset.common.orientation.as_deref(),
+        rare: settings.rare,
+        augment: words,
         learning_rate: settings.learning_rate,
         seed: settings.seed,
-        foreground_dice: history.last().map(|record| validation::foreground_dice(&record.classes)),
+        foreground_dice: history.last().map(|record| validation::foreground_dice(&record.classes, dataset.foreground())),
     }
     .write(&out.join("run.json"))?;
 
@@ -262,7 +366,9 @@ fn save(
 
     let shown = pictures::chosen(&dataset.validation);
     let go_on = AtomicBool::new(false);
-    let judged = validation::validate(network, &shown, dataset.classes, loss.activation(), settings.patch, &go_on)?;
+    let predicting = settings.predicting(dataset, loss);
+    let device = Device::flex();
+    let judged = validation::validate(network, &shown, dataset.classes, &predicting, &device, &go_on)?;
     if let Some(judged) = judged {
         pictures::write(&out.join("pictures.png"), &shown, &judged.predictions, dataset.classes)?;
     }
@@ -276,7 +382,7 @@ fn conclude(out: &Path, dataset: &Dataset, outcome: &Outcome, saved: &[&str], co
     }
     if let Some(last) = outcome.history.last() {
         console.line("")?;
-        console.line(&report::summary(last, dataset.validation.len()))?;
+        console.line(&report::summary(last, dataset.validation.len(), dataset.foreground()))?;
     }
     console.line(&format!("\nsaved in {}: {}", out.display(), saved.join(", ")))?;
     if outcome.end == End::Stopped {

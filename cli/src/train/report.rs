@@ -103,7 +103,7 @@ fn score(dice: f64) -> String {
 }
 
 /// The table at the end.
-pub(crate) fn summary(record: &EpochRecord, images: usize) -> String {
+pub(crate) fn summary(record: &EpochRecord, images: usize, foreground: usize) -> String {
     let mut table = crate::table::Table::new(["class", "true area", "predicted area", "mean probability", "Dice"]);
     for (k, class) in record.classes.iter().enumerate() {
         let share = |share| format!("{} %", percent(share));
@@ -114,12 +114,12 @@ pub(crate) fn summary(record: &EpochRecord, images: usize) -> String {
     format!(
         "Validation after epoch {}, {images} image{plural}\n{table}\nforeground Dice {}",
         record.epoch,
-        score(foreground_dice(&record.classes))
+        score(foreground_dice(&record.classes, foreground))
     )
 }
 
 /// Writes every number of every epoch, except the time, so that the same run gives the same file.
-pub(crate) fn write_metrics(path: &Path, history: &[EpochRecord]) -> Result<(), CliError> {
+pub(crate) fn write_metrics(path: &Path, history: &[EpochRecord], foreground: usize) -> Result<(), CliError> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let fail = |reason: String| CliError::Encode { path: path.to_path_buf(), reason };
     if let Some(first) = history.first() {
@@ -141,7 +141,7 @@ pub(crate) fn write_metrics(path: &Path, history: &[EpochRecord]) -> Result<(), 
         for class in &record.classes {
             values.extend([class.target, class.predicted, class.probability, class.dice]);
         }
-        values.push(foreground_dice(&record.classes));
+        values.push(foreground_dice(&record.classes, foreground));
         // A class that neither exists nor is predicted has no Dice.
         let texts = values.iter().map(|v| if v.is_nan() { String::new() } else { v.to_string() });
         writer.write_record(texts).map_err(|error| fail(error.to_string()))?;
@@ -177,8 +177,20 @@ pub(crate) struct RunFile<'a> {
     pub(crate) steps: usize,
     /// Patches of a step.
     pub(crate) batch: usize,
-    /// Side of a patch.
-    pub(crate) patch: usize,
+    /// Size of a patch, [D, H, W].
+    pub(crate) patch: [usize; 3],
+    /// Whether images are volumes.
+    pub(crate) volumes: bool,
+    /// Whether classes overlap.
+    pub(crate) overlapping: bool,
+    /// Millimetres between neighbours of the grid that the network sees, along [D, H, W].
+    pub(crate) spacing: Option<[f64; 3]>,
+    /// Where the axes of that grid run to, the fastest first.
+    pub(crate) orientation: Option<&'a str>,
+    /// Share of the patches that are centred on a class.
+    pub(crate) rare: f64,
+    /// What happens to patches, as text.
+    pub(crate) augment: &'a str,
     /// Greatest learning rate.
     pub(crate) learning_rate: f64,
     /// Seed.
@@ -239,7 +251,7 @@ truth |          |                   |          |               |     90.00  10.
     fn metrics_hold_every_part() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metrics.csv");
-        write_metrics(&path, &[record()]).unwrap();
+        write_metrics(&path, &[record()], 1).unwrap();
         assert_eq!(
             std::fs::read_to_string(&path).unwrap(),
             "epoch,learning_rate,total,ce.weight,ce.value,ce.matching,ce.size,ce.constant,\

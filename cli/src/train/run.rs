@@ -9,9 +9,11 @@ use segloss::Evaluation;
 use segloss::Loss;
 use segloss::burn::{BurnLoss, BurnTarget};
 
-use super::data::{Batch, Dataset, Picture, Sampler};
-use super::network::UNet;
-use super::validation::{ClassReport, Judgement, validate};
+use super::augment::Augment;
+use super::data::{Dataset, Picture};
+use super::network::{Shape, UNet};
+use super::patches::{Batch, Sampler};
+use super::validation::{ClassReport, Judgement, Predicting, validate};
 use crate::error::CliError;
 
 /// The numbers that steer a run.
@@ -23,8 +25,12 @@ pub(crate) struct Settings {
     pub(crate) steps: usize,
     /// Patches of one step.
     pub(crate) batch: usize,
-    /// Side of a patch.
-    pub(crate) patch: usize,
+    /// Size of a patch, [D, H, W]; pictures have one slice.
+    pub(crate) patch: [usize; 3],
+    /// Share of the patches that are centred on a pixel of a class drawn first.
+    pub(crate) rare: f64,
+    /// What happens to patches.
+    pub(crate) augment: Augment,
     /// Channels of the network's first level.
     pub(crate) width: usize,
     /// Greatest learning rate.
@@ -117,10 +123,12 @@ pub(crate) fn train(
 ) -> Result<Outcome, CliError> {
     let device = Device::flex().autodiff();
     device.seed(settings.seed);
-    let mut network = UNet::new(dataset.channels, dataset.classes, settings.width, &device);
+    let mut network = UNet::new(settings.shape(dataset), &device);
     // Burn's default of 1e-5 is large beside the gradients of a mean over pixels.
     let mut optimizer = AdamWConfig::new().with_epsilon(1e-8).init();
-    let mut sampler = Sampler::new(&dataset.train, settings.patch, settings.seed);
+    let Settings { patch, rare, augment, seed, .. } = *settings;
+    let mut sampler = Sampler::new(&dataset.train, patch, rare, dataset.foreground(), augment, seed);
+    let predicting = settings.predicting(dataset, loss);
     let validation: Vec<&Picture> = dataset.validation.iter().collect();
     let mut history = Vec::new();
     let mut end = End::Finished;
@@ -135,8 +143,8 @@ pub(crate) fn train(
                 end = End::Stopped;
                 break 'run;
             }
-            let (images, labels) = tensors(sampler.batch(settings.batch), dataset.channels, settings, &device);
-            let output = loss.forward(network.forward(images), &BurnTarget::labels(labels))?;
+            let (images, target) = tensors(sampler.batch(settings.batch), dataset, settings, &device);
+            let output = loss.forward(network.forward(images), &target)?;
             let total = means.add(&output)?;
             if !total.is_finite() {
                 end = End::Diverged { total, epoch: epoch + 1, step: step + 1 };
@@ -148,7 +156,8 @@ pub(crate) fn train(
             observer.step(epoch, step, total);
         }
         observer.validating(epoch);
-        let judged = validate(&plain_copy(&network), &validation, dataset.classes, loss.activation(), settings.patch, stop)?;
+        let plain = plain_copy(&network);
+        let judged = validate(&plain, &validation, dataset.classes, &predicting, &device.clone().inner(), stop)?;
         let Some(Judgement { classes, .. }) = judged else {
             end = End::Stopped;
             break;
@@ -171,6 +180,17 @@ pub(crate) fn train(
 }
 
 impl Settings {
+    /// The network that fits the images.
+    pub(crate) fn shape(&self, dataset: &Dataset) -> Shape {
+        let Dataset { channels, classes, volumes, .. } = *dataset;
+        Shape { channels, classes, width: self.width, volumes }
+    }
+
+    /// How images are predicted.
+    pub(crate) fn predicting(&self, dataset: &Dataset, loss: &Loss) -> Predicting {
+        Predicting { activation: loss.activation(), window: self.patch, overlapping: dataset.overlapping }
+    }
+
     /// The learning rate rises over the first twentieth of the run and falls along a cosine to a
     /// hundredth.
     fn rate(&self, step: usize) -> f64 {
@@ -187,11 +207,22 @@ fn plain_copy(network: &UNet) -> UNet {
     burn::module::Module::valid(network)
 }
 
-fn tensors(batch: Batch, channels: usize, settings: &Settings, device: &Device) -> (Tensor<4>, Tensor<3, Int>) {
-    let Settings { batch: n, patch, .. } = *settings;
-    let images = Tensor::from_data(TensorData::new(batch.inputs, [n, channels, patch, patch]), device);
-    let labels = Tensor::from_data(TensorData::new(batch.labels, [n, patch, patch]), device);
-    (images, labels)
+/// A batch on the device: images [N, C, D, H, W] and what is to be found in them.
+fn tensors(batch: Batch, dataset: &Dataset, settings: &Settings, device: &Device) -> (Tensor<5>, BurnTarget) {
+    let (n, [d, h, w]) = (settings.batch, settings.patch);
+    let images = Tensor::from_data(TensorData::new(batch.inputs, [n, dataset.channels, d, h, w]), device);
+    let target = if batch.shares.is_empty() {
+        BurnTarget::labels(Tensor::<4, Int>::from_data(TensorData::new(batch.labels, [n, d, h, w]), device))
+    } else {
+        let shares = Tensor::<5>::from_data(TensorData::new(batch.shares, [n, dataset.classes, d, h, w]), device);
+        let weights = Tensor::<4>::from_data(TensorData::new(batch.weights, [n, d, h, w]), device);
+        BurnTarget::soft(shares).weights(weights)
+    };
+    let target = match &dataset.common.spacing {
+        Some(spacing) => target.spacing(spacing),
+        None => target,
+    };
+    (images, target)
 }
 
 /// Sums over the steps of an epoch.
@@ -260,7 +291,17 @@ mod tests {
 
     #[test]
     fn the_rate_rises_and_falls() {
-        let settings = Settings { epochs: 10, steps: 10, batch: 1, patch: 16, width: 4, learning_rate: 0.01, seed: 0 };
+        let settings = Settings {
+            epochs: 10,
+            steps: 10,
+            batch: 1,
+            patch: [1, 16, 16],
+            rare: 0.0,
+            augment: Augment::default(),
+            width: 4,
+            learning_rate: 0.01,
+            seed: 0,
+        };
         let rates: Vec<f64> = (0..100).map(|step| settings.rate(step)).collect();
         let peak = rates.iter().copied().fold(0.0, f64::max);
         assert!(peak <= 0.01 && peak > 0.0095);
