@@ -42,6 +42,7 @@ mod limits;
 mod note;
 mod options;
 mod scale;
+mod space;
 mod survey;
 
 pub use self::array::Array;
@@ -53,4 +54,5 @@ pub use self::limits::Limits;
 pub use self::note::{About, Note};
 pub use self::options::{ChannelAxis, Group, Options, Soft};
 pub use self::scale::Scale;
+pub use self::space::{Common, Grid, nearest, resize};
 pub use self::survey::{ClassSurvey, FileSurvey, Kind, Survey};

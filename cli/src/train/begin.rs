@@ -3,8 +3,7 @@
 use burn::tensor::Device;
 use segloss::Loss;
 
-use super::checkpoints::Checkpoints;
-use super::checkpoints::Found;
+use super::checkpoints::{Checkpoints, Found};
 use super::data::Dataset;
 use super::device::DeviceName;
 use super::run::Settings;
@@ -13,7 +12,8 @@ use crate::error::CliError;
 
 /// The options that decide the numbers of a run, with their values; `epochs` apart, which may grow.
 pub(crate) fn asked(dataset: &Dataset, loss: &Loss, settings: &Settings, device: DeviceName) -> Vec<(String, String)> {
-    let Settings { epochs: _, steps, batch, patch, width, learning_rate, seed } = settings;
+    let Settings { epochs: _, steps, batch, patch, rare, augment, width, learning_rate, seed } = settings;
+    let patch = patch.map(|side| side.to_string()).join(",");
     let values = [
         ("segloss", env!("CARGO_PKG_VERSION").to_owned()),
         ("loss", loss.to_string()),
@@ -21,7 +21,9 @@ pub(crate) fn asked(dataset: &Dataset, loss: &Loss, settings: &Settings, device:
         ("device", device.to_string()),
         ("steps", steps.to_string()),
         ("batch", batch.to_string()),
-        ("patch", patch.to_string()),
+        ("patch", patch),
+        ("rare", rare.to_string()),
+        ("augment", augment.words()),
         ("width", width.to_string()),
         ("lr", learning_rate.to_string()),
         ("seed", seed.to_string()),

@@ -10,10 +10,12 @@ use segloss::Loss;
 use segloss::burn::{BurnLoss, BurnTarget};
 use serde::{Deserialize, Serialize};
 
-use super::data::{Batch, Dataset, Picture, Sampler};
-use super::network::UNet;
+use super::augment::Augment;
+use super::data::{Dataset, Picture};
+use super::network::{Shape, UNet};
+use super::patches::{Batch, Sampler};
 use super::state::{Best, State};
-use super::validation::{ClassReport, Judgement, validate};
+use super::validation::{ClassReport, Judgement, Predicting, validate};
 use crate::error::CliError;
 
 /// The numbers that steer a run.
@@ -25,8 +27,12 @@ pub(crate) struct Settings {
     pub(crate) steps: usize,
     /// Patches of one step.
     pub(crate) batch: usize,
-    /// Side of a patch.
-    pub(crate) patch: usize,
+    /// Size of a patch, [D, H, W]; pictures have one slice.
+    pub(crate) patch: [usize; 3],
+    /// Share of the patches that are centred on a pixel of a class drawn first.
+    pub(crate) rare: f64,
+    /// What happens to patches.
+    pub(crate) augment: Augment,
     /// Channels of the network's first level.
     pub(crate) width: usize,
     /// Greatest learning rate.
@@ -99,6 +105,8 @@ pub(crate) enum End {
 
 /// What is left of a run.
 pub(crate) struct Outcome {
+    /// Where it computed.
+    pub(crate) device: Device,
     /// The network as it was last, without gradients.
     pub(crate) network: UNet,
     /// The network of the epoch with the greatest foreground Dice.
@@ -134,7 +142,9 @@ pub(crate) fn train(
     observer: &mut impl Observer,
 ) -> Result<Outcome, CliError> {
     let device = state.device.clone();
-    let mut sampler = Sampler::new(&dataset.train, settings.patch, state.chance.clone());
+    let Settings { patch, rare, augment, .. } = *settings;
+    let mut sampler = Sampler::new(&dataset.train, patch, rare, dataset.foreground(), augment, state.chance.clone());
+    let predicting = settings.predicting(dataset, loss);
     let validation: Vec<&Picture> = dataset.validation.iter().collect();
     let mut end = End::Finished;
 
@@ -148,8 +158,8 @@ pub(crate) fn train(
                 end = End::Stopped;
                 break 'run;
             }
-            let (images, labels) = tensors(sampler.batch(settings.batch), dataset.channels, settings, &device);
-            let output = loss.forward(state.network.forward(images), &BurnTarget::labels(labels))?;
+            let (images, target) = tensors(sampler.batch(settings.batch), dataset, settings, &device);
+            let output = loss.forward(state.network.forward(images), &target)?;
             let total = means.add(&output)?;
             if !total.is_finite() {
                 end = End::Diverged { total, epoch: epoch + 1, step: step + 1 };
@@ -162,7 +172,7 @@ pub(crate) fn train(
         }
         observer.validating(epoch);
         let plain = plain_copy(&state.network);
-        let judged = validate(&plain, &validation, dataset.classes, loss.activation(), settings.patch, stop)?;
+        let judged = validate(&plain, &validation, dataset.classes, &predicting, &device.clone().inner(), stop)?;
         let Some(Judgement { classes, .. }) = judged else {
             end = End::Stopped;
             break;
@@ -171,7 +181,7 @@ pub(crate) fn train(
         let seconds = started.elapsed().as_secs_f64();
         let record = EpochRecord { epoch: epoch + 1, learning_rate, total, terms, classes, seconds };
         state.chance = sampler.chance.clone();
-        state.add(record.clone(), &plain);
+        state.add(record.clone(), &plain, dataset.foreground());
         observer.keep(&state)?;
         match observer.epoch(&record) {
             // Nobody reads on: keep what there is, as after Ctrl-C.
@@ -182,10 +192,22 @@ pub(crate) fn train(
             other => other?,
         }
     }
-    Ok(Outcome { network: plain_copy(&state.network), best: state.best, history: state.history, end })
+    let network = plain_copy(&state.network);
+    Ok(Outcome { device, network, best: state.best, history: state.history, end })
 }
 
 impl Settings {
+    /// The network that fits the images.
+    pub(crate) fn shape(&self, dataset: &Dataset) -> Shape {
+        let Dataset { channels, classes, volumes, .. } = *dataset;
+        Shape { channels, classes, width: self.width, volumes }
+    }
+
+    /// How images are predicted.
+    pub(crate) fn predicting(&self, dataset: &Dataset, loss: &Loss) -> Predicting {
+        Predicting { activation: loss.activation(), window: self.patch, overlapping: dataset.overlapping }
+    }
+
     /// The learning rate rises over the first twentieth of the run and falls along a cosine to a
     /// hundredth.
     fn rate(&self, step: usize) -> f64 {
@@ -202,11 +224,22 @@ fn plain_copy(network: &UNet) -> UNet {
     burn::module::Module::valid(network)
 }
 
-fn tensors(batch: Batch, channels: usize, settings: &Settings, device: &Device) -> (Tensor<4>, Tensor<3, Int>) {
-    let Settings { batch: n, patch, .. } = *settings;
-    let images = Tensor::from_data(TensorData::new(batch.inputs, [n, channels, patch, patch]), device);
-    let labels = Tensor::from_data(TensorData::new(batch.labels, [n, patch, patch]), device);
-    (images, labels)
+/// A batch on the device: images [N, C, D, H, W] and what is to be found in them.
+fn tensors(batch: Batch, dataset: &Dataset, settings: &Settings, device: &Device) -> (Tensor<5>, BurnTarget) {
+    let (n, [d, h, w]) = (settings.batch, settings.patch);
+    let images = Tensor::from_data(TensorData::new(batch.inputs, [n, dataset.channels, d, h, w]), device);
+    let target = if batch.shares.is_empty() {
+        BurnTarget::labels(Tensor::<4, Int>::from_data(TensorData::new(batch.labels, [n, d, h, w]), device))
+    } else {
+        let shares = Tensor::<5>::from_data(TensorData::new(batch.shares, [n, dataset.classes, d, h, w]), device);
+        let weights = Tensor::<4>::from_data(TensorData::new(batch.weights, [n, d, h, w]), device);
+        BurnTarget::soft(shares).weights(weights)
+    };
+    let target = match &dataset.common.spacing {
+        Some(spacing) => target.spacing(spacing),
+        None => target,
+    };
+    (images, target)
 }
 
 /// Sums over the steps of an epoch.
@@ -275,7 +308,17 @@ mod tests {
 
     #[test]
     fn the_rate_rises_and_falls() {
-        let settings = Settings { epochs: 10, steps: 10, batch: 1, patch: 16, width: 4, learning_rate: 0.01, seed: 0 };
+        let settings = Settings {
+            epochs: 10,
+            steps: 10,
+            batch: 1,
+            patch: [1, 16, 16],
+            rare: 0.0,
+            augment: Augment::default(),
+            width: 4,
+            learning_rate: 0.01,
+            seed: 0,
+        };
         let rates: Vec<f64> = (0..100).map(|step| settings.rate(step)).collect();
         let peak = rates.iter().copied().fold(0.0, f64::max);
         assert!(peak <= 0.01 && peak > 0.0095);

@@ -6,8 +6,9 @@ use burn::store::{ModuleRecord, RecordError};
 use burn::tensor::{Bytes, Device};
 use serde::{Deserialize, Serialize};
 
-use super::data::{Chance, Dataset};
+use super::data::Dataset;
 use super::network::UNet;
+use super::patches::Chance;
 use super::run::{EpochRecord, Settings};
 use super::validation::foreground_dice;
 
@@ -44,7 +45,7 @@ impl State {
         let device = device.clone().autodiff();
         device.seed(settings.seed);
         Self {
-            network: UNet::new(dataset.channels, dataset.classes, settings.width, &device),
+            network: UNet::new(settings.shape(dataset), &device),
             // Burn's default of 1e-5 is large beside the gradients of a mean over pixels.
             optimizer: AdamWConfig::new().with_epsilon(1e-8).init(),
             chance: Chance::new(settings.seed),
@@ -54,9 +55,10 @@ impl State {
         }
     }
 
-    /// Adds a complete epoch, with the network after it as it is used.
-    pub(crate) fn add(&mut self, record: EpochRecord, network: &UNet) {
-        let (epoch, dice) = (record.epoch, foreground_dice(&record.classes));
+    /// Adds a complete epoch, with the network after it as it is used. Classes are foreground from
+    /// `foreground` on.
+    pub(crate) fn add(&mut self, record: EpochRecord, network: &UNet, foreground: usize) {
+        let (epoch, dice) = (record.epoch, foreground_dice(&record.classes, foreground));
         self.history.push(record);
         // No Dice, of images without foreground, is never the best.
         if !dice.is_nan() && self.best.as_ref().is_none_or(|best| dice > best.dice) {
@@ -87,7 +89,7 @@ impl State {
         let record = |bytes: Vec<u8>| ModuleRecord::from_bytes(Bytes::from_bytes_vec(bytes));
         if let Some(epoch) = packed.numbers.best {
             let record_of = packed.numbers.history.get(epoch.wrapping_sub(1));
-            let dice = record_of.map_or(f64::NAN, |record| foreground_dice(&record.classes));
+            let dice = record_of.map_or(f64::NAN, |record| foreground_dice(&record.classes, dataset.foreground()));
             let network = state.network.clone().valid().try_load_record(record(packed.best)?)?;
             state.best = Some(Best { epoch, dice, network });
         }

@@ -45,6 +45,7 @@ pub(crate) fn read(path: &Path, mut network: UNet) -> Result<UNet, CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::network::Shape;
     use burn::tensor::{Device, Distribution, Tensor};
 
     #[test]
@@ -52,14 +53,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.safetensors");
         let device = Device::flex();
-        let images = Tensor::random([2, 1, 16, 12], Distribution::Default, &device);
-        let network = UNet::new(1, 3, 4, &device);
-        write(&path, &network, &[("loss", "ce".into())]).unwrap();
-        let again = read(&path, UNet::new(1, 3, 4, &device)).unwrap();
-        assert_eq!(again.forward(images.clone()).into_data(), network.forward(images).into_data());
+        let images = Tensor::random([2, 1, 1, 16, 12], Distribution::Default, &device);
+        let network = |classes| UNet::new(Shape { channels: 1, classes, width: 4, volumes: false }, &device);
+        let first = network(3);
+        write(&path, &first, &[("loss", "ce".into())]).unwrap();
+        let again = read(&path, network(3)).unwrap();
+        assert_eq!(again.forward(images.clone()).into_data(), first.forward(images).into_data());
 
         let line = |network| read(&path, network).unwrap_err().to_string().split_once(": ").unwrap().1.to_owned();
-        let other = line(UNet::new(1, 2, 4, &device));
+        let other = line(network(2));
         assert!(other.starts_with("is not of the network that run.json beside it describes: Shape mismatch for 'head."), "{other}");
         let bytes = std::fs::read(&path).unwrap();
         let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -67,6 +69,6 @@ mod tests {
             assert!(text.contains(name), "{name}");
         }
         std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-        assert_eq!(line(UNet::new(1, 3, 4, &device)), "not a readable safetensors file; is it cut short?");
+        assert_eq!(line(network(3)), "not a readable safetensors file; is it cut short?");
     }
 }
