@@ -1,5 +1,5 @@
 //! The `segloss` command: evaluate a loss on arrays, list the losses, look at a folder of data,
-//! train a small network, check the backends.
+//! train a small network and use it, check the backends.
 
 mod conformance;
 mod data;
@@ -8,6 +8,7 @@ mod eval;
 mod losses;
 mod npy;
 mod output;
+mod predict;
 mod table;
 mod train;
 
@@ -27,6 +28,7 @@ use crate::output::Console;
   segloss losses
   segloss data FOLDER
   segloss train --loss 'ce + l1'
+  segloss predict --model segloss-train --data FOLDER --out predicted
   segloss eval --loss ce+dice --logits Z.npy --target Y.npy
   segloss conformance --report conformance.html")]
 struct Cli {
@@ -41,6 +43,7 @@ enum Command {
     // Boxed, as the next: they have the most options.
     Data(Box<data::DataArgs>),
     Train(Box<train::TrainArgs>),
+    Predict(Box<predict::PredictArgs>),
     Conformance(conformance::ConformanceArgs),
 }
 
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Losses(args) => losses::run(args, &mut console),
         Command::Data(args) => data::run(args, &mut console),
         Command::Train(args) => train::run(args, &mut console),
+        Command::Predict(args) => predict::run(args, &mut console),
         Command::Conformance(args) => conformance::run(args, &mut console),
     };
     match result {

@@ -1,8 +1,12 @@
-//! Where results go: files that are whole or absent, and a standard output whose reader may leave.
+//! Where results go: files that are whole or absent, a standard output whose reader may leave, and a
+//! bar meanwhile.
 
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::error::CliError;
 
@@ -105,6 +109,15 @@ fn temporary(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     // The error of `tempfile` names its random path, which nobody asked about.
     builder.tempfile_in(folder).map_err(|error| io::Error::from(error.kind()))
+}
+
+/// A bar for work of so many steps, which shows only on a terminal.
+pub(crate) fn bar(length: usize, template: &str) -> ProgressBar {
+    let bar = ProgressBar::new(length as u64);
+    let style = ProgressStyle::with_template(template);
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+    bar.enable_steady_tick(Duration::from_millis(500));
+    bar
 }
 
 /// Standard output, line by line.

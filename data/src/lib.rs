@@ -49,7 +49,7 @@ pub use self::array::Array;
 pub use self::dataset::{Counts, Dataset, IGNORED, Item, Target};
 pub use self::error::{DataError, words};
 pub use self::labels::{Coding, LabelMap, value_text};
-pub use self::layout::{Masks, Pair, Scan, Source, Split, scan};
+pub use self::layout::{Image, Images, Masks, Pair, Scan, Source, Split, Taken, scan};
 pub use self::limits::Limits;
 pub use self::note::{About, Note};
 pub use self::options::{ChannelAxis, Group, Options, Soft};

@@ -61,8 +61,8 @@ impl Checkpoint {
             (*part, rest) = rest.split_at_checked(at).ok_or("is cut short")?;
         }
         let [words, network, optimizer, best] = parts;
-        let Words { asked, epochs, numbers } = serde_json::from_slice(words)
-            .map_err(|error| format!("was written by another version of segloss ({error})"))?;
+        let Words { asked, epochs, numbers } =
+            serde_json::from_slice(words).map_err(|error| format!("was written by another version of segloss ({error})"))?;
         let state = Packed { numbers, network: network.into(), optimizer: optimizer.into(), best: best.into() };
         Ok(Self { asked, epochs, state })
     }

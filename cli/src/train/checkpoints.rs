@@ -184,7 +184,10 @@ mod tests {
         let mut first = Checkpoints::of(folder.path());
         first.write(&checkpoint(3, 4)).unwrap();
         let line = Checkpoints::of(folder.path()).refuse_unfinished().unwrap_err().to_string();
-        assert!(line.contains("holds a run that stopped after epoch 3 of 4; go on with the same command and --resume"), "{line}");
+        assert!(
+            line.contains("holds a run that stopped after epoch 3 of 4; go on with the same command and --resume"),
+            "{line}"
+        );
         first.write(&checkpoint(4, 4)).unwrap();
         let mut second = Checkpoints::of(folder.path());
         second.refuse_unfinished().unwrap();

@@ -42,7 +42,9 @@ impl DeviceName {
             other => Err(CliError::Option {
                 option: "device",
                 value: other.to_string(),
-                expected: format!("this segloss was built without it; cargo install segloss-cli --features {other} makes one with it"),
+                expected: format!(
+                    "this segloss was built without it; cargo install segloss-cli --features {other} makes one with it"
+                ),
             }),
         }
     }

@@ -38,7 +38,8 @@ pub(crate) fn dataset(folder: &Path, options: &Options, spacing: Spacing) -> Res
         classes: data.classes.len(),
         class_names: std::mem::take(&mut data.classes),
         reading: Reading {
-            colour: data.scan.channels == 3 && data.scan.pairs.iter().flat_map(|pair| &pair.images).any(|image| image.header.colour),
+            colour: data.scan.channels == 3
+                && data.scan.pairs.iter().flat_map(|pair| &pair.images).any(|image| image.header.colour),
             grey: options.grey,
             scale: options.scale,
         },
@@ -125,15 +126,8 @@ fn picture(data: &segloss_data::Dataset, i: usize, common: &Common) -> Result<Pi
     let plain = slices(data.image(i)?);
     let (image, grid) = (slices(image), super::space::grid(pair, common));
     let overlapping = matches!(target, Target::Overlapping(_));
-    let truth = match target {
-        // What does not count is IGNORED, and so is -1.
-        Target::Labels(labels) => {
-            let labels = slices(labels.mapv(|label| u8::try_from(label).unwrap_or(IGNORED)).insert_axis(Axis(0)));
-            Truth::Labels(labels.index_axis_move(Axis(0), 0))
-        }
-        Target::Soft(shares) | Target::Overlapping(shares) => Truth::Shares(slices(shares)),
-        _ => return Err(CliError::Folder { path: data.scan.folder.clone(), reason: format!("{name}: masks of an unknown kind") }),
-    };
+    let refuse = || CliError::Folder { path: data.scan.folder.clone(), reason: format!("{name}: masks of an unknown kind") };
+    let truth = truth(target).ok_or_else(refuse)?;
     let own = truth.regions(overlapping);
     let source = pair.images.first().filter(|image| image.header.format == segloss_data::formats::Format::Nifti);
     Ok(Picture {
@@ -147,8 +141,21 @@ fn picture(data: &segloss_data::Dataset, i: usize, common: &Common) -> Result<Pi
     })
 }
 
+/// A target as the trainer has it; none of a kind that is not known here.
+pub(crate) fn truth(target: Target) -> Option<Truth> {
+    Some(match target {
+        // What does not count is IGNORED, and so is -1.
+        Target::Labels(labels) => {
+            let labels = slices(labels.mapv(|label| u8::try_from(label).unwrap_or(IGNORED)).insert_axis(Axis(0)));
+            Truth::Labels(labels.index_axis_move(Axis(0), 0))
+        }
+        Target::Soft(shares) | Target::Overlapping(shares) => Truth::Shares(slices(shares)),
+        _ => return None,
+    })
+}
+
 /// [C, D, H, W] of [C, *size]: a picture becomes a volume of one slice. Ranks were looked at before.
-fn slices<E: Clone + Default>(array: ArrayD<E>) -> Array4<E> {
+pub(crate) fn slices<E: Clone + Default>(array: ArrayD<E>) -> Array4<E> {
     let mut shape = array.shape().to_vec();
     while shape.len() < 4 {
         shape.insert(1.min(shape.len()), 1);

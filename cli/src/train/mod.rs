@@ -8,12 +8,12 @@ mod checkpoints;
 pub(crate) mod data;
 pub(crate) mod device;
 mod exact;
-mod folder;
+pub(crate) mod folder;
 pub(crate) mod network;
 mod patches;
 mod pictures;
 mod plot;
-mod report;
+pub(crate) mod report;
 mod results;
 mod run;
 pub(crate) mod run_file;
@@ -274,7 +274,13 @@ fn fitting(loss: Loss, dataset: &Dataset) -> Result<Loss, CliError> {
     Ok(if soft { loss } else { loss.with_ignore_index(i64::from(data::IGNORED)) })
 }
 
-fn introduce(loss: &Loss, dataset: &Dataset, settings: &Settings, notes: &[String], console: &mut Console) -> Result<(), CliError> {
+fn introduce(
+    loss: &Loss,
+    dataset: &Dataset,
+    settings: &Settings,
+    notes: &[String],
+    console: &mut Console,
+) -> Result<(), CliError> {
     let shares = Dataset::shares(&dataset.train, dataset.classes);
     let shares: Vec<String> = shares.iter().map(|share| format!("{:.2} %", 100.0 * share)).collect();
     let Settings { epochs, steps, batch, seed, .. } = settings;

@@ -6,7 +6,7 @@ use super::run::{EpochRecord, TermRecord};
 use super::validation::{ClassReport, foreground_dice};
 use crate::error::CliError;
 use crate::output;
-use crate::table::decimal;
+use crate::table::{Table, decimal};
 
 /// The running table of epochs. Its columns are those of the first epoch.
 pub(crate) struct EpochTable {
@@ -96,24 +96,30 @@ fn percent(share: f64) -> String {
     format!("{:.2}", 100.0 * share)
 }
 
-fn score(dice: f64) -> String {
+pub(crate) fn score(dice: f64) -> String {
     if dice.is_nan() { "-".into() } else { format!("{dice:.4}") }
 }
 
 /// The table at the end.
 pub(crate) fn summary(record: &EpochRecord, images: usize, foreground: usize) -> String {
-    let mut table = crate::table::Table::new(["class", "true area", "predicted area", "mean probability", "Dice"]);
-    for (k, class) in record.classes.iter().enumerate() {
-        let share = |share| format!("{} %", percent(share));
-        let ClassReport { target, predicted, probability, dice } = *class;
-        table.row([k.to_string(), share(target), share(predicted), share(probability), score(dice)]);
-    }
+    let table = class_table(&record.classes, |k| k.to_string());
     let plural = if images == 1 { "" } else { "s" };
     format!(
         "Validation after epoch {}, {images} image{plural}\n{table}\nforeground Dice {}",
         record.epoch,
         score(foreground_dice(&record.classes, foreground))
     )
+}
+
+/// A row for each class.
+pub(crate) fn class_table(classes: &[ClassReport], name: impl Fn(usize) -> String) -> Table {
+    let mut table = Table::new(["class", "true area", "predicted area", "mean probability", "Dice"]);
+    for (k, class) in classes.iter().enumerate() {
+        let share = |share| format!("{} %", percent(share));
+        let ClassReport { target, predicted, probability, dice } = *class;
+        table.row([name(k), share(target), share(predicted), share(probability), score(dice)]);
+    }
+    table
 }
 
 /// Writes every number of every epoch, except the time, so that the same run gives the same file.

@@ -128,4 +128,3 @@ pub(super) fn conclude(
     }
     Ok(())
 }
-

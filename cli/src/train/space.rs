@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use segloss_data::formats::Header;
 use segloss_data::{Common, Grid, Pair};
 
 use crate::error::CliError;
@@ -40,14 +41,29 @@ impl Spacing {
 
 /// How an image's own grid lies to the common one.
 pub(crate) fn grid(pair: &Pair, common: &Common) -> Grid {
-    let size = match pair.size[..] {
+    grid_of(&pair.size, pair.images.first().map(|image| &image.header), common)
+}
+
+/// The same of an image that is read by itself.
+pub(crate) fn grid_of(size: &[usize], header: Option<&Header>, common: &Common) -> Grid {
+    let size = match size[..] {
         [h, w] => [1, h, w],
         [d, h, w] => [d, h, w],
         _ => [0; 3],
     };
-    let turned = Grid::new(size, orientation(pair), None, common);
-    let own = spacing(pair).filter(|own| common.spacing.is_some_and(|to| differ(turned.along(*own), to)));
-    Grid::new(size, orientation(pair), own, common)
+    let orientation = header.and_then(|header| header.orientation.as_deref());
+    let turned = Grid::new(size, orientation, None, common);
+    let own = header.and_then(three).filter(|own| common.spacing.is_some_and(|to| differ(turned.along(*own), to)));
+    Grid::new(size, orientation, own, common)
+}
+
+/// The spacing of an image along [D, H, W].
+fn three(header: &Header) -> Option<[f64; 3]> {
+    match header.spacing.as_deref()? {
+        [h, w] => Some([1.0, *h, *w]),
+        [d, h, w] => Some([*d, *h, *w]),
+        _ => None,
+    }
 }
 
 /// Whether spacings differ by more than a little.
@@ -60,16 +76,17 @@ fn orientation(pair: &Pair) -> Option<&str> {
 }
 
 fn spacing(pair: &Pair) -> Option<[f64; 3]> {
-    match pair.images.first()?.header.spacing.as_deref()? {
-        [h, w] => Some([1.0, *h, *w]),
-        [d, h, w] => Some([*d, *h, *w]),
-        _ => None,
-    }
+    three(&pair.images.first()?.header)
 }
 
 /// Decides it: the orientation that most volumes have, and the spacing that is asked for or, where
 /// spacings differ, the median over the images to learn from.
-pub(crate) fn common(pairs: &[Pair], train: &[usize], spacing_of: Spacing, notes: &mut Vec<String>) -> Result<Common, CliError> {
+pub(crate) fn common(
+    pairs: &[Pair],
+    train: &[usize],
+    spacing_of: Spacing,
+    notes: &mut Vec<String>,
+) -> Result<Common, CliError> {
     let mut ways: BTreeMap<&str, usize> = BTreeMap::new();
     for way in pairs.iter().filter(|pair| pair.size.len() == 3).filter_map(orientation) {
         *ways.entry(way).or_default() += 1;
@@ -82,7 +99,8 @@ pub(crate) fn common(pairs: &[Pair], train: &[usize], spacing_of: Spacing, notes
     let turned = Common::new(orientation.clone(), None);
     let known = |i: &usize| pairs.get(*i).and_then(|pair| Some(grid(pair, &turned).along(spacing(pair)?)));
     let known: Vec<[f64; 3]> = train.iter().filter_map(known).collect();
-    let all: Vec<[f64; 3]> = (0..pairs.len()).filter_map(|i| Some(grid(&pairs[i], &turned).along(spacing(&pairs[i])?))).collect();
+    let all: Vec<[f64; 3]> =
+        (0..pairs.len()).filter_map(|i| Some(grid(&pairs[i], &turned).along(spacing(&pairs[i])?))).collect();
     let to = match spacing_of {
         Spacing::Own => None,
         Spacing::Of(to) if all.is_empty() => {

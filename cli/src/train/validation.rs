@@ -98,7 +98,7 @@ pub(crate) fn validate(
 }
 
 /// Pixels of each class over some images.
-struct Sums {
+pub(crate) struct Sums {
     valid: u64,
     truth: Vec<u64>,
     predicted: Vec<u64>,
@@ -107,12 +107,14 @@ struct Sums {
 }
 
 impl Sums {
-    fn new(classes: usize) -> Self {
+    /// Over no image yet.
+    pub(crate) fn new(classes: usize) -> Self {
         let none = || vec![0; classes];
         Self { valid: 0, truth: none(), predicted: none(), both: none(), probabilities: vec![0.0; classes] }
     }
 
-    fn add(&mut self, truth: &Regions, prediction: &Regions) {
+    /// Adds the regions of an image.
+    pub(crate) fn add(&mut self, truth: &Regions, prediction: &Regions) {
         match (truth, prediction) {
             (Regions::Exclusive(truth), Regions::Exclusive(prediction)) => {
                 for (&label, &guess) in truth.iter().zip(prediction) {
@@ -140,7 +142,8 @@ impl Sums {
         }
     }
 
-    fn add_probabilities(&mut self, truth: &Regions, found: &Array4<f32>) {
+    /// Adds the probabilities of an image, [K, D, H, W].
+    pub(crate) fn add_probabilities(&mut self, truth: &Regions, found: &Array4<f32>) {
         for (sum, channel) in self.probabilities.iter_mut().zip(found.axis_iter(Axis(0))) {
             *sum += match truth {
                 Regions::Exclusive(labels) => {
@@ -152,7 +155,8 @@ impl Sums {
         }
     }
 
-    fn report(&self) -> Vec<ClassReport> {
+    /// What they come to.
+    pub(crate) fn report(&self) -> Vec<ClassReport> {
         let valid = self.valid as f64;
         let class = |k: usize| {
             let [truth, predicted, both] = [self.truth[k], self.predicted[k], self.both[k]].map(|pixels| pixels as f64);
@@ -206,7 +210,10 @@ mod tests {
         assert_eq!(image_dice(&truth, &prediction, 2), 0.25);
         let one = Regions::of(&shares.view(), false);
         assert_eq!(one, Regions::Exclusive(arr3(&[[[0, 1, 1, 1]]])));
-        assert_eq!(Regions::of(&Array4::from_elem([3, 1, 1, 1], 0.3).view(), false), Regions::Exclusive(Array3::zeros([1, 1, 1])));
+        assert_eq!(
+            Regions::of(&Array4::from_elem([3, 1, 1, 1], 0.3).view(), false),
+            Regions::Exclusive(Array3::zeros([1, 1, 1]))
+        );
     }
 
     #[test]

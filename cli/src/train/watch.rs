@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::checkpoint::Checkpoint;
 use super::checkpoints::Checkpoints;
@@ -12,7 +11,7 @@ use super::report::EpochTable;
 use super::run::{EpochRecord, Observer, Settings};
 use super::state::State;
 use crate::error::CliError;
-use crate::output::Console;
+use crate::output::{self, Console};
 
 /// Asks a run to stop after its step; a second time leaves at once.
 pub(super) fn listen_for_ctrl_c(stop: &Arc<AtomicBool>) {
@@ -46,10 +45,7 @@ impl<'a> Watcher<'a> {
         checkpoints: &'a mut Checkpoints,
         console: &'a mut Console,
     ) -> Self {
-        let bar = ProgressBar::new((settings.epochs * settings.steps) as u64);
-        let style = ProgressStyle::with_template("{msg} [{bar:32}] {percent}% {eta} left");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
-        bar.enable_steady_tick(Duration::from_millis(500));
+        let bar = output::bar(settings.epochs * settings.steps, "{msg} [{bar:32}] {percent}% {eta} left");
         Self { bar, asked, checkpoints, console, table: None, epochs: settings.epochs, steps: settings.steps }
     }
 
@@ -88,4 +84,3 @@ impl Observer for Watcher<'_> {
         self.bar.suspend(|| lines.iter().try_for_each(|line| console.line(line)))
     }
 }
-

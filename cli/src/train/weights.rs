@@ -26,10 +26,8 @@ pub(crate) fn write(path: &Path, network: &UNet, words: &[(&str, String)]) -> Re
 pub(crate) fn read(path: &Path, mut network: UNet) -> Result<UNet, CliError> {
     let bytes = std::fs::read(path).map_err(|error| CliError::io(path, error))?;
     let refuse = |reason: String| CliError::Encode { path: path.to_path_buf(), reason };
-    let mut store = SafetensorsStore::from_bytes(Some(bytes))
-        .with_from_adapter(PyTorchToBurnAdapter)
-        .allow_partial(true)
-        .validate(false);
+    let mut store =
+        SafetensorsStore::from_bytes(Some(bytes)).with_from_adapter(PyTorchToBurnAdapter).allow_partial(true).validate(false);
     let damaged = |_| refuse("not a readable safetensors file; is it cut short?".into());
     store.keys().map_err(damaged)?;
     let found = network.load_from(&mut store).map_err(|error| refuse(error.to_string()))?;
@@ -62,7 +60,10 @@ mod tests {
 
         let line = |network| read(&path, network).unwrap_err().to_string().split_once(": ").unwrap().1.to_owned();
         let other = line(network(2));
-        assert!(other.starts_with("is not of the network that run.json beside it describes: Shape mismatch for 'head."), "{other}");
+        assert!(
+            other.starts_with("is not of the network that run.json beside it describes: Shape mismatch for 'head."),
+            "{other}"
+        );
         let bytes = std::fs::read(&path).unwrap();
         let text = String::from_utf8_lossy(&bytes).into_owned();
         for name in [r#""loss":"ce""#, r#""fine_in.first_norm.weight""#, r#""fine_in.first_norm.bias""#, r#""head.weight""#] {
