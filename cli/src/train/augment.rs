@@ -84,7 +84,8 @@ impl Augment {
         }
         if self.intensity {
             for mut channel in patch.input.axis_iter_mut(Axis(0)) {
-                let light = Light { gain: drawn(GAIN, rng), offset: rng.random_range(-OFFSET..=OFFSET), gamma: drawn(GAMMA, rng) };
+                let light =
+                    Light { gain: drawn(GAIN, rng), offset: rng.random_range(-OFFSET..=OFFSET), gamma: drawn(GAMMA, rng) };
                 light.shine(&mut channel);
             }
         }

@@ -126,7 +126,12 @@ fn picture(data: &segloss_data::Dataset, i: usize, common: &Common) -> Result<Pi
             Truth::Labels(labels.index_axis_move(Axis(0), 0))
         }
         Target::Soft(shares) | Target::Overlapping(shares) => Truth::Shares(slices(shares)),
-        _ => return Err(CliError::Folder { path: data.scan.folder.clone(), reason: format!("{name}: masks of an unknown kind") }),
+        _ => {
+            return Err(CliError::Folder {
+                path: data.scan.folder.clone(),
+                reason: format!("{name}: masks of an unknown kind"),
+            });
+        }
     };
     let own = truth.regions(overlapping);
     let source = pair.images.first().filter(|image| image.header.format == segloss_data::formats::Format::Nifti);

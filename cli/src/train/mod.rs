@@ -8,6 +8,7 @@ mod network;
 mod patches;
 mod pictures;
 mod plot;
+mod predictions;
 mod report;
 mod run;
 mod space;
@@ -45,8 +46,8 @@ use crate::output::{self, Console};
 /// Volumes get 3-D patches and convolutions. They are turned and resampled to a common grid for the
 /// network, and predicted and judged on their own. docs/training.md has it all.
 ///
-/// DIR receives metrics.csv, metrics.png, pictures.png, model.bpk (weights, in Burn's own format)
-/// and run.json. Ctrl-C ends the run early and saves the same.
+/// DIR receives metrics.csv, metrics.png, pictures.png, model.bpk (weights, in Burn's own format),
+/// run.json and, of volumes, predictions/NAME.nii.gz of those that validate. Ctrl-C ends the run early and saves the same.
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 #[command(after_help = "Examples:
@@ -365,12 +366,27 @@ fn save(
     output::write_file(&model, &weights)?;
 
     let shown = pictures::chosen(&dataset.validation);
-    let go_on = AtomicBool::new(false);
     let predicting = settings.predicting(dataset, loss);
-    let device = Device::flex();
-    let judged = validation::validate(network, &shown, dataset.classes, &predicting, &device, &go_on)?;
-    if let Some(judged) = judged {
-        pictures::write(&out.join("pictures.png"), &shown, &judged.predictions, dataset.classes)?;
+    let go_on = AtomicBool::new(false);
+    let mut rows = Vec::new();
+    for picture in &dataset.validation {
+        let is_shown = shown.iter().any(|other| std::ptr::eq(*other, picture));
+        if !(is_shown || dataset.volumes) {
+            continue;
+        }
+        let found = predicting.image(network, &picture.input, &picture.grid, &Device::flex(), &go_on)?;
+        let Some(found) = found.map(|found| data::Regions::of(&found.view(), dataset.overlapping)) else { continue };
+        if dataset.volumes {
+            let path = predictions::path(&out.join("predictions"), &picture.name);
+            predictions::write(&path, &found, picture.source.as_deref())?;
+        }
+        if is_shown {
+            rows.push(found);
+        }
+    }
+    pictures::write(&out.join("pictures.png"), &shown, &rows, dataset.classes)?;
+    if dataset.volumes {
+        saved.push("predictions");
     }
     saved.extend(["pictures.png", "model.bpk", "run.json"]);
     Ok(saved)

@@ -214,10 +214,13 @@ fn places(truth: &Truth, foreground: usize) -> Vec<Vec<u32>> {
     if u32::try_from(pixels).is_err() {
         return Vec::new();
     }
-    let mut counts = vec![0usize; match truth {
-        Truth::Labels(labels) => labels.iter().filter(|&&l| l != IGNORED).max().map_or(0, |&l| usize::from(l) + 1),
-        Truth::Shares(shares) => shares.len_of(Axis(0)),
-    }];
+    let mut counts = vec![
+        0usize;
+        match truth {
+            Truth::Labels(labels) => labels.iter().filter(|&&l| l != IGNORED).max().map_or(0, |&l| usize::from(l) + 1),
+            Truth::Shares(shares) => shares.len_of(Axis(0)),
+        }
+    ];
     each(truth, |class, _| counts[class] += 1);
     let mut places: Vec<Vec<u32>> = counts.iter().map(|&count| Vec::with_capacity(count.min(PLACES))).collect();
     let mut seen = vec![0usize; counts.len()];

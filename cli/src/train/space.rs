@@ -69,7 +69,12 @@ fn spacing(pair: &Pair) -> Option<[f64; 3]> {
 
 /// Decides it: the orientation that most volumes have, and the spacing that is asked for or, where
 /// spacings differ, the median over the images to learn from.
-pub(crate) fn common(pairs: &[Pair], train: &[usize], spacing_of: Spacing, notes: &mut Vec<String>) -> Result<Common, CliError> {
+pub(crate) fn common(
+    pairs: &[Pair],
+    train: &[usize],
+    spacing_of: Spacing,
+    notes: &mut Vec<String>,
+) -> Result<Common, CliError> {
     let mut ways: BTreeMap<&str, usize> = BTreeMap::new();
     for way in pairs.iter().filter(|pair| pair.size.len() == 3).filter_map(orientation) {
         *ways.entry(way).or_default() += 1;
@@ -82,7 +87,8 @@ pub(crate) fn common(pairs: &[Pair], train: &[usize], spacing_of: Spacing, notes
     let turned = Common::new(orientation.clone(), None);
     let known = |i: &usize| pairs.get(*i).and_then(|pair| Some(grid(pair, &turned).along(spacing(pair)?)));
     let known: Vec<[f64; 3]> = train.iter().filter_map(known).collect();
-    let all: Vec<[f64; 3]> = (0..pairs.len()).filter_map(|i| Some(grid(&pairs[i], &turned).along(spacing(&pairs[i])?))).collect();
+    let all: Vec<[f64; 3]> =
+        (0..pairs.len()).filter_map(|i| Some(grid(&pairs[i], &turned).along(spacing(&pairs[i])?))).collect();
     let to = match spacing_of {
         Spacing::Own => None,
         Spacing::Of(to) if all.is_empty() => {

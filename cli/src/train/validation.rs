@@ -201,7 +201,10 @@ mod tests {
         assert_eq!(image_dice(&truth, &prediction, 2), 0.25);
         let one = Regions::of(&shares.view(), false);
         assert_eq!(one, Regions::Exclusive(arr3(&[[[0, 1, 1, 1]]])));
-        assert_eq!(Regions::of(&Array4::from_elem([3, 1, 1, 1], 0.3).view(), false), Regions::Exclusive(Array3::zeros([1, 1, 1])));
+        assert_eq!(
+            Regions::of(&Array4::from_elem([3, 1, 1, 1], 0.3).view(), false),
+            Regions::Exclusive(Array3::zeros([1, 1, 1]))
+        );
     }
 
     #[test]

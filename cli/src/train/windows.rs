@@ -115,7 +115,8 @@ mod tests {
 
     #[test]
     fn windows_cover_every_pixel_overlap_and_stay_inside() {
-        for (length, side) in [(5, 8), (8, 8), (9, 8), (64, 16), (65, 16), (100, 64), (584, 128), (1024, 128), (3, 1), (50, 32)] {
+        for (length, side) in [(5, 8), (8, 8), (9, 8), (64, 16), (65, 16), (100, 64), (584, 128), (1024, 128), (3, 1), (50, 32)]
+        {
             let starts = starts(length, side);
             if length <= side {
                 assert_eq!(starts.len(), 1);
@@ -147,7 +148,8 @@ mod tests {
     fn a_whole_image_equals_one_window() {
         for (volumes, size) in [(false, [1, 16, 12]), (true, [8, 16, 12])] {
             let (network, image) = (network(volumes), waves(size));
-            let tensor = Tensor::from_data(TensorData::new(image.iter().copied().collect(), [1, 2, size[0], 16, 12]), &Device::flex());
+            let tensor =
+                Tensor::from_data(TensorData::new(image.iter().copied().collect(), [1, 2, size[0], 16, 12]), &Device::flex());
             for activation in [Activation::Softmax, Activation::Sigmoid] {
                 let logits = network.forward(tensor.clone());
                 let expected = if activation == Activation::Sigmoid { sigmoid(logits) } else { softmax(logits, 1) };
