@@ -36,7 +36,10 @@ fn a_folder_without_masks_and_the_same_with_them() {
         std::fs::copy(folder.path(&format!("data/{name}_image.png")), folder.path(&format!("new/{name}.png"))).unwrap();
     }
     let text = folder.printed(&["predict", "--model", "run", "--data", "new", "--out", "o", "--probabilities"]);
-    assert!(text.starts_with("model     run: ce + dice + l1 with ignore=255, after epoch 4 of 4\nclasses   2: 0, 1\nimages    2\n"), "{text}");
+    assert!(
+        text.starts_with("model     run: ce + dice + l1 with ignore=255, after epoch 4 of 4\nclasses   2: 0, 1\nimages    2\n"),
+        "{text}"
+    );
     assert!(text.ends_with("\nwrote 4 files in o, such as o/a.png\n") && !text.contains("Dice"), "{text}");
     assert_eq!(folder.files().iter().filter(|name| name.starts_with("o/")).count(), 4);
 
@@ -97,12 +100,31 @@ fn colour_of_the_training_and_channels_that_differ() {
     let refuse = |file: &str, line: &str| {
         folder.refuses(&["predict", "--model", "colour", "--data", file, "--out", "new"], line);
     };
-    refuse("two.npy", "two.npy: is a volume of 24x20x2, but the model was trained on pictures; take a model that was trained on volumes");
+    refuse(
+        "two.npy",
+        "two.npy: is a volume of 24x20x2, but the model was trained on pictures; take a model that was trained on volumes",
+    );
     refuse("volume.npy", "volume.npy: is an array of 8x8x4x3; predict takes pictures and volumes");
 
     square(&folder, "plain/a", 2);
     square(&folder, "plain/b", 5);
-    folder.printed(&["train", "--data", "plain", "--epochs", "1", "--steps", "1", "--batch", "1", "--patch", "16", "--width", "4", "--out", "plain-run"]);
+    folder.printed(&[
+        "train",
+        "--data",
+        "plain",
+        "--epochs",
+        "1",
+        "--steps",
+        "1",
+        "--batch",
+        "1",
+        "--patch",
+        "16",
+        "--width",
+        "4",
+        "--out",
+        "plain-run",
+    ]);
     folder.refuses(
         &["predict", "--model", "plain-run", "--data", "data/a_image.png", "--out", "new"],
         "data/a_image.png: has 3 channels, but the model takes 1; --grey makes colours grey",
@@ -142,7 +164,10 @@ fn refuses_what_is_no_model_and_files_in_each_other_s_way() {
         "run/model.safetensors: not a readable safetensors file; is it cut short?",
     );
     std::fs::remove_file(folder.path("run/model.safetensors")).unwrap();
-    folder.refuses(&["predict", "--model", "run", "--data", "x", "--out", "o"], "run/model.safetensors: no such file or directory");
+    folder.refuses(
+        &["predict", "--model", "run", "--data", "x", "--out", "o"],
+        "run/model.safetensors: no such file or directory",
+    );
     let output = folder.run(&["predict", "--model", "run", "--data", "x", "--out", "o", "--device", "cuda"]);
     let error = utf8(output.stderr);
     let way_out = "error: --device cuda: this segloss was built without it; cargo install segloss-cli --features cuda makes one with it\n";

@@ -11,8 +11,23 @@ use support::{Folder, utf8};
 /// A run of four epochs that is too short to learn anything, with a loss whose weights change from
 /// epoch to epoch.
 const TINY: [&str; 17] = [
-    "train", "--steps", "3", "--batch", "2", "--patch", "16", "--width", "4", "--images", "4", "--augment",
-    "flips,turns,intensity,scale", "--rare", "0.5", "--loss", "ce + dice + grow(1, factor=5, every=1) * l1",
+    "train",
+    "--steps",
+    "3",
+    "--batch",
+    "2",
+    "--patch",
+    "16",
+    "--width",
+    "4",
+    "--images",
+    "4",
+    "--augment",
+    "flips,turns,intensity,scale",
+    "--rare",
+    "0.5",
+    "--loss",
+    "ce + dice + grow(1, factor=5, every=1) * l1",
 ];
 
 fn tiny<'a>(more: &[&'a str]) -> Vec<&'a str> {
@@ -71,7 +86,8 @@ fn killed_between_epochs_a_run_ends_in_the_same_numbers() {
     let refused = folder.run(&args);
     let error = utf8(refused.stderr);
     assert!(error.starts_with(&format!("error: {line}")), "{error}");
-    let way_out = " of 4; go on with the same command and --resume, give another --out, or remove o/checkpoints to start over\n";
+    let way_out =
+        " of 4; go on with the same command and --resume, give another --out, or remove o/checkpoints to start over\n";
     assert!(error.ends_with(way_out), "{error}");
     assert_eq!(refused.status.code(), Some(2));
 
@@ -135,7 +151,10 @@ fn another_setting_is_refused_by_its_name() {
     let folder = Folder::new();
     folder.printed(&tiny(&["--epochs", "2", "--out", "o"]));
     let refuse = |more: &[&str], line: &str| {
-        folder.refuses(&tiny(&[&["--epochs", "2", "--out", "o", "--resume"], more].concat()), &format!("--resume: {line}, or another --out"));
+        folder.refuses(
+            &tiny(&[&["--epochs", "2", "--out", "o", "--resume"], more].concat()),
+            &format!("--resume: {line}, or another --out"),
+        );
     };
     let replaced = |option: &str, value: &'static str| -> Vec<&str> {
         let at = TINY.iter().position(|arg| *arg == option).unwrap();
@@ -144,8 +163,12 @@ fn another_setting_is_refused_by_its_name() {
         [&args[..], &["--epochs", "2", "--out", "o", "--resume"]].concat()
     };
     for (option, value, line) in [
-        ("--loss", "ce", "--loss is ce with ignore=255, but the run was started with ce + dice + grow(1, factor=5, every=1) * l1 \
-                          with ignore=255; give the same, or another --out"),
+        (
+            "--loss",
+            "ce",
+            "--loss is ce with ignore=255, but the run was started with ce + dice + grow(1, factor=5, every=1) * l1 \
+                          with ignore=255; give the same, or another --out",
+        ),
         ("--width", "8", "--width is 8, but the run was started with 4; give the same, or another --out"),
         ("--batch", "3", "--batch is 3, but the run was started with 2; give the same, or another --out"),
         ("--patch", "32", "--patch is 1,32,32, but the run was started with 1,16,16; give the same, or another --out"),

@@ -31,7 +31,7 @@ impl Files<'_> {
         }
         if self.volumes {
             let path = with_ending(&place, ".nii.gz");
-            // PENDING crate::train::predictions::write(&path, found, source)?;
+            crate::train::predictions::write(&path, found, source)?;
             return Ok(vec![path]);
         }
         match found {

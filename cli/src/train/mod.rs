@@ -13,6 +13,7 @@ pub(crate) mod network;
 mod patches;
 mod pictures;
 mod plot;
+pub(crate) mod predictions;
 pub(crate) mod report;
 mod results;
 mod run;
@@ -58,8 +59,9 @@ use crate::output::{self, Console};
 ///
 /// DIR receives metrics.csv, metrics.png, pictures.png, run.json and the weights in the format
 /// safetensors: model.safetensors after the last epoch, best.safetensors after that with the
-/// greatest Dice on the validation images. `segloss predict` uses them. Ctrl-C ends the run early
-/// and saves the same. After every epoch the run is kept in DIR/checkpoints for --resume.
+/// greatest Dice on the validation images. `segloss predict` uses them. Of volumes it receives
+/// predictions/NAME.nii.gz of those that validate. Ctrl-C ends the run early and saves the same.
+/// After every epoch the run is kept in DIR/checkpoints for --resume.
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 #[command(after_help = "Examples:

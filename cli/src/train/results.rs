@@ -6,11 +6,11 @@ use std::sync::atomic::AtomicBool;
 use segloss::Loss;
 
 use super::checkpoints::Checkpoints;
-use super::data::Dataset;
+use super::data::{Dataset, Regions};
 use super::run::{End, Outcome, Settings};
 use super::run_file::RunFile;
-use super::validation::{foreground_dice, validate};
-use super::{pictures, plot, report, weights};
+use super::validation::foreground_dice;
+use super::{pictures, plot, predictions, report, weights};
 use crate::error::CliError;
 use crate::output::{self, Console};
 
@@ -93,12 +93,28 @@ pub(super) fn save(
     }
 
     let shown = pictures::chosen(&dataset.validation);
-    let go_on = AtomicBool::new(false);
-    let device = outcome.device.clone().inner();
     let predicting = run_file.predicting(loss);
-    let judged = validate(network, &shown, dataset.classes, &predicting, &device, &go_on)?;
-    if let Some(judged) = judged {
-        pictures::write(&out.join("pictures.png"), &shown, &judged.predictions, dataset.classes)?;
+    let device = outcome.device.clone().inner();
+    let go_on = AtomicBool::new(false);
+    let mut rows = Vec::new();
+    for picture in &dataset.validation {
+        let is_shown = shown.iter().any(|other| std::ptr::eq(*other, picture));
+        if !(is_shown || dataset.volumes) {
+            continue;
+        }
+        let found = predicting.image(network, &picture.input, &picture.grid, &device, &go_on)?;
+        let Some(found) = found.map(|found| Regions::of(&found.view(), dataset.overlapping)) else { continue };
+        if dataset.volumes {
+            let path = predictions::path(&out.join("predictions"), &picture.name);
+            predictions::write(&path, &found, picture.source.as_deref())?;
+        }
+        if is_shown {
+            rows.push(found);
+        }
+    }
+    pictures::write(&out.join("pictures.png"), &shown, &rows, dataset.classes)?;
+    if dataset.volumes {
+        saved.push("predictions");
     }
     saved.extend(["pictures.png", "run.json"]);
     Ok(saved)

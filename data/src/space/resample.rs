@@ -30,7 +30,8 @@ fn taps(from: usize, to: usize) -> Vec<Taps> {
 /// (i + 1/2) / n of an axis, what is beyond the outermost places repeats them, and a shorter axis
 /// takes weighted means (a triangle as wide as two new places), so that nothing is skipped.
 ///
-/// The last `to.len()` axes are those of space; lengths of 0 give an empty array.
+/// The last `to.len()` axes are those of space. A length of 0 gives an empty array, and an axis of
+/// no length stays as it is.
 ///
 /// ```
 /// let row = ndarray::arr1(&[0.0f32, 4.0]);
@@ -43,7 +44,7 @@ pub fn resize<D: Dimension + RemoveAxis>(array: &Array<f32, D>, to: &[usize]) ->
     let before = array.ndim().saturating_sub(to.len());
     for (i, &length) in to.iter().enumerate() {
         let axis = Axis(before + i);
-        if axis.0 < array.ndim() && result.len_of(axis) != length {
+        if axis.0 < array.ndim() && result.len_of(axis) != length && result.len_of(axis) > 0 {
             result = along(&result, axis, length);
         }
     }
@@ -64,7 +65,7 @@ fn along<D: Dimension + RemoveAxis>(array: &Array<f32, D>, axis: Axis, to: usize
 }
 
 /// An array with other lengths of its last axes, each place the nearest old one: for labels, which
-/// cannot be mixed. Of two equally near the later one.
+/// cannot be mixed. Of two equally near the later one. An axis of no length stays as it is.
 ///
 /// ```
 /// let row = ndarray::arr1(&[3u8, 7]);
@@ -76,7 +77,7 @@ pub fn nearest<E: Clone, D: Dimension + RemoveAxis>(array: &Array<E, D>, to: &[u
     let before = array.ndim().saturating_sub(to.len());
     for (i, &length) in to.iter().enumerate() {
         let axis = Axis(before + i);
-        if axis.0 >= array.ndim() || result.len_of(axis) == length {
+        if axis.0 >= array.ndim() || result.len_of(axis) == 0 || result.len_of(axis) == length {
             continue;
         }
         let from = result.len_of(axis);
@@ -108,7 +109,7 @@ mod tests {
         let wide = resize(&ramp, &[16]);
         assert!((1..15).all(|i| (wide[i] - (i as f32 / 2.0 - 0.25)).abs() < 1e-6), "{wide}");
         assert_eq!(resize(&ramp, &[8]), ramp);
-        assert_eq!(resize(&ramp, &[0]).len(), 0);
+        assert_eq!((resize(&ramp, &[0]).len(), resize(&Array1::zeros(0), &[3]).len()), (0, 0));
     }
 
     #[test]
@@ -116,6 +117,7 @@ mod tests {
         let labels = arr2(&[[0u8, 5], [9, 5]]);
         assert_eq!(nearest(&labels, &[4, 2]), arr2(&[[0, 5], [0, 5], [9, 5], [9, 5]]));
         assert_eq!(nearest(&labels, &[2, 1]), arr2(&[[5], [5]]));
+        assert_eq!((nearest(&labels, &[2, 0]).len(), nearest(&Array1::<u8>::zeros(0), &[3]).len()), (0, 0));
         assert_eq!(nearest(&nearest(&labels, &[6, 8]), &[2, 2]), labels);
     }
 }
