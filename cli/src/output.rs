@@ -1,5 +1,5 @@
-//! Where results go: files that are whole or absent, a standard output whose reader may leave, and a
-//! bar meanwhile.
+//! Where results go: files that are whole or absent, a standard output whose reader may leave, and
+//! a bar meanwhile.
 
 use std::fs;
 use std::io::{self, Write};

@@ -103,7 +103,8 @@ fn killed_at_any_moment_a_run_ends_in_the_same_numbers() {
     let folder = Folder::new();
     folder.printed(&tiny(&["--epochs", "6", "--out", "whole"]));
     let args = tiny(&["--epochs", "6", "--out", "o", "--resume"]);
-    // Moments spread by a fixed rule over the length of a run, in the middle of steps and of writes.
+    // Moments spread by a fixed rule over the length of a run, in the middle of steps and of
+    // writes.
     let started = Instant::now();
     folder.printed(&tiny(&["--epochs", "6", "--out", "timed"]));
     let length = started.elapsed();
@@ -166,7 +167,7 @@ fn another_setting_is_refused_by_its_name() {
         (
             "--loss",
             "ce",
-            "--loss is ce with ignore=255, but the run was started with ce + dice + grow(1, factor=5, every=1) * l1 \
+            "--loss is ce with ignore=255, but the run was started with ce + dice + grow(1, factor=5, every=1, cap=100) * l1 \
                           with ignore=255; give the same, or another --out",
         ),
         ("--width", "8", "--width is 8, but the run was started with 4; give the same, or another --out"),
@@ -207,7 +208,7 @@ fn a_finished_run_goes_on_for_more_epochs_and_is_replaced_without_resume() {
 #[test]
 fn a_run_that_diverged_is_not_gone_on_with() {
     let folder = Folder::new();
-    let loss = "ce + grow(1, factor=1e300, every=1) * l1";
+    let loss = "ce + grow(1, factor=1e300, every=1, cap=1e300) * l1";
     let args = ["train", "--steps", "1", "--batch", "1", "--patch", "16", "--width", "4", "--images", "4", "--epochs", "4"];
     let args = [&args[..], &["--loss", loss, "--out", "o"]].concat();
     let output = folder.run(&args);

@@ -48,7 +48,9 @@ fn volumes_are_resampled_and_predicted_on_their_own_grid() {
     assert!(text.contains(note), "{text}");
     assert!(text.contains(" of 2 patches, 16x16x16; seed 0\n"), "{text}");
     assert!(
-        text.contains("\nsaved in o: metrics.csv, metrics.png, predictions, pictures.png, model.bpk, run.json\n"),
+        text.contains(
+            "\nsaved in o: metrics.csv, metrics.png, model.safetensors, best.safetensors, predictions, pictures.png, run.json\n"
+        ),
         "{text}"
     );
     let run = run_file(&folder);

@@ -4,7 +4,7 @@ use burn::tensor::Device;
 use segloss::Loss;
 
 use super::checkpoints::{Checkpoints, Found};
-use super::data::Dataset;
+use super::data::{Dataset, Regions, Truth};
 use super::device::DeviceName;
 use super::run::Settings;
 use super::state::State;
@@ -17,7 +17,7 @@ pub(crate) fn asked(dataset: &Dataset, loss: &Loss, settings: &Settings, device:
     let values = [
         ("segloss", env!("CARGO_PKG_VERSION").to_owned()),
         ("loss", loss.to_string()),
-        ("data", format!("{:08x}", dataset.checksum())),
+        ("data", format!("{:08x}", checksum(dataset))),
         ("device", device.to_string()),
         ("steps", steps.to_string()),
         ("batch", batch.to_string()),
@@ -29,6 +29,25 @@ pub(crate) fn asked(dataset: &Dataset, loss: &Loss, settings: &Settings, device:
         ("seed", seed.to_string()),
     ];
     values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// A checksum of all that the network sees and is judged by, in the order of the images.
+fn checksum(dataset: &Dataset) -> u32 {
+    let mut sum = crc32fast::Hasher::new();
+    for picture in dataset.train.iter().chain(&dataset.validation) {
+        picture.size().iter().for_each(|length| sum.update(&length.to_le_bytes()));
+        picture.input.iter().for_each(|value| sum.update(&value.to_le_bytes()));
+        match &picture.truth {
+            Truth::Labels(labels) => labels.iter().for_each(|label| sum.update(&[*label])),
+            Truth::Shares(shares) => shares.iter().for_each(|share| sum.update(&share.to_le_bytes())),
+        }
+        match &picture.own {
+            Regions::Exclusive(labels) => labels.iter().for_each(|label| sum.update(&[*label])),
+            Regions::Overlapping(classes) => classes.iter().for_each(|class| sum.update(&[*class])),
+        }
+    }
+    sum.update(&dataset.train.len().to_le_bytes());
+    sum.finalize()
 }
 
 /// A run that goes on, and what is to be told of it.

@@ -81,8 +81,8 @@ impl Checkpoints {
         output::sweep(&self.folder)
     }
 
-    /// Writes one. When this returns, it is on the disk, and so is the one before; a process that is
-    /// killed in here leaves those that were there.
+    /// Writes one. When this returns, it is on the disk, and so is the one before; a process that
+    /// is killed in here leaves those that were there.
     pub(crate) fn write(&mut self, checkpoint: &Checkpoint) -> Result<(), CliError> {
         let done = checkpoint.done();
         let path = self.folder.join(format!("epoch-{done:06}.ckpt"));
@@ -122,7 +122,10 @@ impl Checkpoints {
         let fail = |error| CliError::io(&self.folder, error);
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            // What is wrong with a file in a folder's place is said when something is put there.
+            Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) => {
+                return Ok(Vec::new());
+            }
             Err(error) => return Err(fail(error)),
         };
         let mut all = Vec::new();

@@ -49,14 +49,6 @@ impl Truth {
         }
     }
 
-    /// Its numbers as bytes, in memory order.
-    fn bytes(&self, see: &mut impl FnMut(&[u8])) {
-        match self {
-            Self::Labels(labels) => labels.iter().for_each(|label| see(&[*label])),
-            Self::Shares(shares) => shares.iter().for_each(|share| see(&share.to_le_bytes())),
-        }
-    }
-
     /// Adds the number of pixels of each class, or of soft classes the sum of the shares; gives the
     /// number of pixels that count.
     pub(crate) fn count(&self, sums: &mut [f64]) -> f64 {
@@ -102,14 +94,6 @@ impl Regions {
             (0u8..).zip(pixel).fold(first, |best, (k, &share)| if share > best.1 { (k, share) } else { best }).0
         };
         Self::Exclusive(shares.map_axis(Axis(0), best))
-    }
-
-    /// Its labels as bytes, in memory order.
-    fn bytes(&self, see: &mut impl FnMut(&[u8])) {
-        match self {
-            Self::Exclusive(labels) => labels.iter().for_each(|label| see(&[*label])),
-            Self::Overlapping(classes) => classes.iter().for_each(|class| see(&[*class])),
-        }
     }
 
     /// Lengths along the axes of space.
@@ -228,19 +212,6 @@ pub(crate) struct Dataset {
 }
 
 impl Dataset {
-    /// A checksum of all that the network sees and is judged by, and of the order of it.
-    pub(crate) fn checksum(&self) -> u32 {
-        let mut sum = crc32fast::Hasher::new();
-        for picture in self.train.iter().chain(&self.validation) {
-            picture.size().iter().for_each(|length| sum.update(&length.to_le_bytes()));
-            picture.input.iter().for_each(|value| sum.update(&value.to_le_bytes()));
-            picture.truth.bytes(&mut |bytes| sum.update(bytes));
-            picture.own.bytes(&mut |bytes| sum.update(bytes));
-        }
-        sum.update(&self.train.len().to_le_bytes());
-        sum.finalize()
-    }
-
     /// Share of the valid pixels that each class has.
     pub(crate) fn shares(pictures: &[Picture], classes: usize) -> Vec<f64> {
         let mut sums = vec![0.0; classes];

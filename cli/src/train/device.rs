@@ -49,8 +49,8 @@ impl DeviceName {
         }
     }
 
-    /// Whether kept moments of an optimizer can be read: Burn reads them on the device that it takes
-    /// by default, a graphics card where it was built for one, and moves them afterwards.
+    /// Whether kept moments of an optimizer can be read: Burn reads them on the device that it
+    /// takes by default, a graphics card where it was built for one, and moves them afterwards.
     pub(crate) fn check_resume(self) -> Result<(), CliError> {
         let built_for_cards = cfg!(any(feature = "wgpu", feature = "cuda"));
         if self == Self::Cpu && built_for_cards && std::env::var("BURN_DEVICE").as_deref() != Ok("flex") {

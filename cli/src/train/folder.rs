@@ -154,7 +154,8 @@ pub(crate) fn truth(target: Target) -> Option<Truth> {
     })
 }
 
-/// [C, D, H, W] of [C, *size]: a picture becomes a volume of one slice. Ranks were looked at before.
+/// [C, D, H, W] of [C, *size]: a picture becomes a volume of one slice. Ranks were looked at
+/// before.
 pub(crate) fn slices<E: Clone + Default>(array: ArrayD<E>) -> Array4<E> {
     let mut shape = array.shape().to_vec();
     while shape.len() < 4 {

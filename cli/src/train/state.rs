@@ -94,7 +94,8 @@ impl State {
             state.best = Some(Best { epoch, dice, network });
         }
         state.network = state.network.try_load_record(record(packed.network)?)?;
-        // The moments of a weight are found by its identity, which the network's record has restored.
+        // The moments of a weight are found by its identity, which the network's record has
+        // restored.
         let moments = OptimizerRecord::from_bytes(Bytes::from_bytes_vec(packed.optimizer))?;
         state.optimizer = state.optimizer.load_record(moments);
         state.chance.rng.set_word_pos(packed.numbers.position);
