@@ -89,6 +89,9 @@ pub(crate) enum CliError {
         /// The encoder's words.
         reason: String,
     },
+    /// A run that cannot go on as it is asked to.
+    #[error("--resume: {0}, or another --out")]
+    Resume(String),
     /// Training ran into NaN or infinity.
     #[error("the loss became {total} in epoch {epoch}, step {step}; what there was is saved in {}; try a smaller --lr", .out.display())]
     Diverged {

@@ -1,5 +1,5 @@
 //! The `segloss` command: evaluate a loss on arrays, list the losses, look at a folder of data,
-//! train a small network, score predictions, check the backends.
+//! train a small network and use it, score predictions, check the backends.
 
 mod conformance;
 mod data;
@@ -9,6 +9,7 @@ mod losses;
 mod metrics;
 mod npy;
 mod output;
+mod predict;
 mod table;
 mod train;
 
@@ -28,6 +29,7 @@ use crate::output::Console;
   segloss losses
   segloss data FOLDER
   segloss train --loss 'ce + l1'
+  segloss predict --model segloss-train --data FOLDER --out predicted
   segloss eval --loss ce+dice --logits Z.npy --target Y.npy
   segloss metrics --prediction P --target T
   segloss conformance --report conformance.html")]
@@ -44,6 +46,7 @@ enum Command {
     Data(Box<data::DataArgs>),
     Train(Box<train::TrainArgs>),
     Metrics(Box<metrics::MetricsArgs>),
+    Predict(Box<predict::PredictArgs>),
     Conformance(conformance::ConformanceArgs),
 }
 
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Command::Data(args) => data::run(args, &mut console),
         Command::Train(args) => train::run(args, &mut console),
         Command::Metrics(args) => metrics::run(args, &mut console),
+        Command::Predict(args) => predict::run(args, &mut console),
         Command::Conformance(args) => conformance::run(args, &mut console),
     };
     match result {

@@ -9,8 +9,8 @@ use support::{Folder, utf8};
 /// A run that is too short to learn anything.
 const TINY: [&str; 11] = ["train", "--epochs", "2", "--steps", "2", "--batch", "2", "--patch", "16", "--width", "4"];
 
-/// What a run leaves.
-const RESULTS: [&str; 5] = ["metrics.csv", "metrics.png", "model.bpk", "pictures.png", "run.json"];
+/// What a run leaves, besides its checkpoints.
+const RESULTS: [&str; 6] = ["best.safetensors", "metrics.csv", "metrics.png", "model.safetensors", "pictures.png", "run.json"];
 
 fn tiny<'a>(more: &[&'a str]) -> Vec<&'a str> {
     [&TINY, more].concat()
@@ -23,6 +23,18 @@ fn column(csv: &str, name: &str) -> Vec<String> {
     reader.records().map(|record| record.unwrap()[at].to_string()).collect()
 }
 
+/// Files directly in a folder.
+fn results(folder: &Folder, out: &str) -> Vec<String> {
+    let below = folder.files().into_iter().filter_map(|name| name.strip_prefix(&format!("{out}/")).map(String::from));
+    below.filter(|name| !name.starts_with("checkpoints")).collect()
+}
+
+/// Names of its checkpoints.
+fn checkpoints(folder: &Folder, out: &str) -> Vec<String> {
+    let prefix = format!("{out}/checkpoints/");
+    folder.files().into_iter().filter_map(|name| name.strip_prefix(&prefix).map(String::from)).collect()
+}
+
 fn run_file(folder: &Folder, out: &str) -> Value {
     serde_json::from_str(&folder.text(&format!("{out}/run.json"))).unwrap()
 }
@@ -31,8 +43,8 @@ fn run_file(folder: &Folder, out: &str) -> Value {
 fn a_run_leaves_everything() {
     let folder = Folder::new();
     let text = folder.printed(&tiny(&["--images", "4", "--loss", "ce + dice + 0.5 * l1", "--out", "a/run"]));
-    let expected: Vec<String> = RESULTS.iter().map(|name| format!("a/run/{name}")).collect();
-    assert_eq!(folder.files(), [&["a".into(), "a/run".into()], &expected[..]].concat());
+    assert_eq!(results(&folder, "a/run"), RESULTS);
+    assert_eq!(checkpoints(&folder, "a/run"), ["epoch-000001.ckpt", "epoch-000002.ckpt"]);
 
     let csv = folder.text("a/run/metrics.csv");
     assert_eq!(
@@ -57,7 +69,10 @@ fn a_run_leaves_everything() {
     assert!(at("1/2   |") + 1 == at("2/2   |") && at("2/2   |") < at("Validation after epoch 2, 1 image"));
     assert!(lines[at("2/2   |")].contains(&format!(" {:.4} ", number("ce.matching"))));
     assert!(lines[at("  class  ")].ends_with("true area  predicted area  mean probability    Dice"));
-    assert_eq!(lines[at("saved in")], "saved in a/run: metrics.csv, metrics.png, pictures.png, model.bpk, run.json");
+    assert_eq!(
+        lines[at("saved in")],
+        "saved in a/run: metrics.csv, metrics.png, model.safetensors, best.safetensors, pictures.png, run.json"
+    );
 
     for (name, least) in [("metrics.png", 500), ("pictures.png", 250)] {
         let image = image::open(folder.path(&format!("a/run/{name}"))).unwrap().into_rgb8();
@@ -199,10 +214,6 @@ fn refuses_label_images() {
     refuse("data: every pixel is labelled 255 (ignored)");
     pair(&folder, "data/a", 2);
     refuse("data: every pixel of the images to validate with is ignored");
-    folder.refuses(
-        &tiny(&["--data", "data", "--out", "o", "--soft"]),
-        "data: a: train cannot learn from votes or probabilities yet; segloss data looks at them",
-    );
 }
 
 #[test]
@@ -242,7 +253,7 @@ fn refuses_options() {
     folder.refuses(&["train", "--out", "file"], "file: not a directory");
     folder.refuses(&["train", "--loss", "ce + l3"], "unknown loss `l3`; did you mean `l1`?");
     folder.refuses(&["train", "--lr", "0"], "--lr 0: must be above 0 and at most 1");
-    folder.refuses(&["train", "--patch", "18"], "--patch 18: must be a multiple of 4");
+    folder.refuses(&["train", "--patch", "18"], "--patch 18: must be a multiple of 4 from 16 to 1024");
     folder.refuses(&["train", "--width", "6"], "--width 6: must be a multiple of 4");
     folder.refuses(&["train", "--epochs", "0"], "invalid value '0' for '--epochs <N>': 0 is not in 1..=100000");
     let line = "the argument '--data <FOLDER>' cannot be used with '--images <N>'";
@@ -257,7 +268,8 @@ fn a_loss_that_diverges_is_reported_and_saved() {
     let line = utf8(output.stderr);
     assert_eq!(line, "error: the loss became inf in epoch 1, step 1; what there was is saved in o; try a smaller --lr\n");
     assert_eq!(output.status.code(), Some(1));
-    assert!(folder.path("o/model.bpk").exists());
+    assert!(folder.path("o/model.safetensors").exists());
+    assert_eq!(checkpoints(&folder, "o"), [""; 0]);
 }
 
 /// A run that would take hours, its output up to the line of its first epoch.
@@ -301,8 +313,11 @@ fn ctrl_c_saves_what_there_is() {
     let error = utf8(output.stderr);
     assert!(error.ends_with(&last), "{error}");
     assert_eq!(run_file(&folder, "o")["epochs_done"], epochs.len());
-    assert!(text.contains("\nsaved in o: metrics.csv, metrics.png, pictures.png, model.bpk, run.json\n"), "{text}");
-    assert_eq!(folder.files()[1..], RESULTS.map(|name| format!("o/{name}")));
+    assert!(
+        text.contains("\nsaved in o: metrics.csv, metrics.png, model.safetensors, best.safetensors, pictures.png, run.json\n"),
+        "{text}"
+    );
+    assert_eq!(results(&folder, "o"), RESULTS);
 }
 
 #[cfg(unix)]
@@ -313,5 +328,5 @@ fn a_reader_who_leaves_ends_the_run() {
     drop(out);
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), utf8(output.stderr)), (Some(0), String::new()));
-    assert_eq!(folder.files()[1..], RESULTS.map(|name| format!("o/{name}")));
+    assert_eq!(results(&folder, "o"), RESULTS);
 }

@@ -126,7 +126,7 @@ impl Dataset {
     pub fn item(&self, index: usize) -> Result<Item, DataError> {
         let pair = self.pair(index)?;
         let target = self.target(pair)?;
-        let mut image = self.intensities(pair)?;
+        let mut image = intensities(&pair.images, self.scan.channels, &self.options)?;
         self.scale(&mut image, &target);
         let spacing = pair.images.first().and_then(|image| image.header.spacing.clone());
         Ok(Item { name: pair.name.clone(), image, target, spacing })
@@ -137,7 +137,7 @@ impl Dataset {
     /// # Errors
     /// As [`Dataset::item`].
     pub fn image(&self, index: usize) -> Result<ArrayD<f32>, DataError> {
-        self.intensities(self.pair(index)?)
+        intensities(&self.pair(index)?.images, self.scan.channels, &self.options)
     }
 
     fn pair(&self, index: usize) -> Result<&Pair, DataError> {
@@ -159,33 +159,6 @@ impl Dataset {
             }
         }
         self.scan.pairs = kept;
-    }
-
-    fn intensities(&self, pair: &Pair) -> Result<ArrayD<f32>, DataError> {
-        let mut channels: Vec<ArrayD<f32>> = Vec::new();
-        for source in &pair.images {
-            let raster = read(source, IMAGE_MEMBERS, &self.options)?;
-            let image = as_image(&raster);
-            if let Some(bad) = image.iter().find(|v| !v.is_finite()) {
-                let reason = format!("holds {bad}; numpy.nan_to_num makes it a number");
-                return Err(DataError::values(&source.path, reason));
-            }
-            channels.push(image);
-        }
-        let odd = |error: ndarray::ShapeError| {
-            let path = pair.images.first().map(|image| image.path.clone()).unwrap_or_default();
-            DataError::values(&path, format!("channels do not fit each other: {error}"))
-        };
-        let views: Vec<_> = channels.iter().map(|channel| channel.view()).collect();
-        let image = if let [one] = &views[..] { one.to_owned() } else { ndarray::concatenate(Axis(0), &views).map_err(odd)? };
-        drop(views);
-        drop(channels);
-        let found = image.shape().first().copied().unwrap_or(0);
-        Ok(match (found, self.scan.channels) {
-            (3, 1) => luminance(&image),
-            (1, 3) => ndarray::concatenate(Axis(0), &[image.view(), image.view(), image.view()]).map_err(odd)?,
-            _ => image,
-        })
     }
 
     fn scale(&self, image: &mut ArrayD<f32>, target: &Target) {
@@ -310,6 +283,35 @@ impl Dataset {
         let both = ndarray::stack(Axis(0), &[background.view(), foreground.view()]);
         both.map(Target::Soft).map_err(|error| DataError::values(&mask.path, error.to_string()))
     }
+}
+
+/// The intensities of an image's files, as `wanted` channels where they are colours or grey: [C,
+/// *size].
+pub(crate) fn intensities(sources: &[Source], wanted: usize, options: &Options) -> Result<ArrayD<f32>, DataError> {
+    let mut channels: Vec<ArrayD<f32>> = Vec::new();
+    for source in sources {
+        let raster = read(source, IMAGE_MEMBERS, options)?;
+        let image = as_image(&raster);
+        if let Some(bad) = image.iter().find(|v| !v.is_finite()) {
+            let reason = format!("holds {bad}; numpy.nan_to_num makes it a number");
+            return Err(DataError::values(&source.path, reason));
+        }
+        channels.push(image);
+    }
+    let odd = |error: ndarray::ShapeError| {
+        let path = sources.first().map(|image| image.path.clone()).unwrap_or_default();
+        DataError::values(&path, format!("channels do not fit each other: {error}"))
+    };
+    let views: Vec<_> = channels.iter().map(|channel| channel.view()).collect();
+    let image = if let [one] = &views[..] { one.to_owned() } else { ndarray::concatenate(Axis(0), &views).map_err(odd)? };
+    drop(views);
+    drop(channels);
+    let found = image.shape().first().copied().unwrap_or(0);
+    Ok(match (found, wanted) {
+        (3, 1) => luminance(&image),
+        (1, 3) => ndarray::concatenate(Axis(0), &[image.view(), image.view(), image.view()]).map_err(odd)?,
+        _ => image,
+    })
 }
 
 /// Where no pair is left, the first of the reasons.

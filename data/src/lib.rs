@@ -42,15 +42,17 @@ mod limits;
 mod note;
 mod options;
 mod scale;
+mod space;
 mod survey;
 
 pub use self::array::Array;
 pub use self::dataset::{Counts, Dataset, IGNORED, Item, Target};
 pub use self::error::{DataError, words};
 pub use self::labels::{Coding, LabelFile, LabelMap, label_files, read_labels, value_text};
-pub use self::layout::{Masks, Pair, Scan, Source, Split, scan};
+pub use self::layout::{Image, Images, Masks, Pair, Scan, Source, Split, Taken, scan};
 pub use self::limits::Limits;
 pub use self::note::{About, Note};
 pub use self::options::{ChannelAxis, Group, Options, Soft};
 pub use self::scale::Scale;
+pub use self::space::{Common, Grid, nearest, resize};
 pub use self::survey::{ClassSurvey, FileSurvey, Kind, Survey};

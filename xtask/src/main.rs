@@ -119,6 +119,7 @@ const TEST: &[Step] = &[
     ("tests and doctests", &["test", "--workspace", "--exclude", "backend-tch"], With::Nothing),
     // Nothing else compiles it: it needs CUDA to run.
     ("types of backend-burn on CUDA", &["check", "-p", "backend-burn", "--features", "cuda"], With::NoCuda),
+    ("types of the command on CUDA", &["check", "-p", "segloss-cli", "--features", "cuda"], With::NoCuda),
     // Built for the bundle alone, from the trainer of `cli`.
     ("types of the bundle's Burn program", &["check", "-p", "device", "--features", "burn,train"], With::Nothing),
 ];
@@ -187,6 +188,7 @@ const LINT_WGPU: &[Step] = &[
         With::Nothing,
     ),
     ("no panics of it beside tests", &["clippy", "-p", "backend-burn", "--features", "wgpu", "--lib"], With::NoPanics),
+    ("types of the command on wgpu", &["check", "-p", "segloss-cli", "--features", "wgpu"], With::Nothing),
     (
         "lints of the bundle's programs with wgpu",
         &["clippy", "-p", "device", "--features", "train", "--no-deps", "--", "-D", "warnings"],

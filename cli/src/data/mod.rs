@@ -5,13 +5,11 @@ mod page;
 mod text;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use segloss_data::{Dataset, Survey};
 
-pub(crate) use self::options::DataOptions;
+pub(crate) use self::options::{DataOptions, ReadOptions};
 use crate::error::CliError;
 use crate::output::{self, Console};
 
@@ -73,10 +71,7 @@ pub(crate) fn run(args: &DataArgs, console: &mut Console) -> Result<(), CliError
 
 /// Reads all images under a bar, which shows only on a terminal.
 fn watched(dataset: &Dataset) -> Survey {
-    let bar = ProgressBar::new(dataset.len() as u64);
-    let style = ProgressStyle::with_template("[{bar:32}] {percent}% {eta} left");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
-    bar.enable_steady_tick(Duration::from_millis(500));
+    let bar = output::bar(dataset.len(), "[{bar:32}] {percent}% {eta} left");
     let survey = dataset.survey(|done, _| bar.set_position(done as u64));
     bar.finish_and_clear();
     survey

@@ -1,4 +1,5 @@
-//! The options that say how a folder is to be read; `segloss train` has them too.
+//! The options that say how a folder is to be read; `segloss train` has them too, and `segloss
+//! predict` those that say what is an image and a mask.
 
 use std::path::PathBuf;
 
@@ -7,10 +8,10 @@ use segloss_data::{ChannelAxis, Limits, Options, Soft};
 
 use crate::error::CliError;
 
-/// What a folder does not say by itself.
+/// What a folder does not say of its images and masks by itself.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "How to read FOLDER")]
-pub(crate) struct DataOptions {
+pub(crate) struct ReadOptions {
     /// Where images are: a folder's name or the end of its path, or with an underscore the ending
     /// of their names, such as _image
     #[arg(long, value_name = "FOLDER")]
@@ -38,6 +39,17 @@ pub(crate) struct DataOptions {
     /// Which axis of .npy images is channels, where their shapes leave it open
     #[arg(long, value_enum)]
     channels: Option<Axis>,
+    /// Most bytes of pixels that are read of one file
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().bytes)]
+    limit: u64,
+}
+
+/// What a folder does not say by itself.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "How to read FOLDER")]
+pub(crate) struct DataOptions {
+    #[command(flatten)]
+    reading: ReadOptions,
     /// How intensities are scaled: standard (mean 0, deviation 1), range (0 to 1), window:LOW:HIGH
     /// (cut, then 0 to 1) or none
     #[arg(long, value_name = "RULE", default_value = "standard")]
@@ -53,9 +65,6 @@ pub(crate) struct DataOptions {
     /// as 'patient\d+': they are never on both sides
     #[arg(long, value_name = "REGEX")]
     group: Option<String>,
-    /// Most bytes of pixels that are read of one file
-    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().bytes)]
-    limit: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -64,7 +73,7 @@ enum Axis {
     Last,
 }
 
-impl DataOptions {
+impl ReadOptions {
     /// In the words of the library.
     pub(crate) fn options(&self) -> Result<Options, CliError> {
         let mut options = Options::default();
@@ -86,11 +95,19 @@ impl DataOptions {
             Axis::First => ChannelAxis::First,
             Axis::Last => ChannelAxis::Last,
         });
+        options.limits = Limits { bytes: self.limit };
+        Ok(options)
+    }
+}
+
+impl DataOptions {
+    /// In the words of the library.
+    pub(crate) fn options(&self) -> Result<Options, CliError> {
+        let mut options = self.reading.options()?;
         options.scale = self.scale.parse()?;
         options.split.clone_from(&self.split);
         options.fold = self.fold;
         options.group = self.group.as_deref().map(str::parse).transpose()?;
-        options.limits = Limits { bytes: self.limit };
         Ok(options)
     }
 }

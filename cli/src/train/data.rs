@@ -1,10 +1,9 @@
-//! Labelled images, and the batches of patches that training sees of them.
+//! Labelled images, as the trainer has them in memory.
+//!
+//! Everything has three axes of space [D, H, W]: a picture is a volume of one slice.
 
-use ndarray::{Array2, Array3, Axis, s};
-use rand::RngExt;
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
+use ndarray::{Array2, Array3, Array4, ArrayView4, Axis};
+use segloss_data::{Common, Grid, Scale};
 
 /// The label of a pixel that does not count.
 pub(crate) const IGNORED: u8 = 255;
@@ -12,22 +11,141 @@ pub(crate) const IGNORED: u8 = 255;
 /// Most classes that the trainer takes, each an output of the network.
 pub(crate) const MOST_CLASSES: usize = 64;
 
-/// An image with the class of each of its pixels.
+/// What a mask says of each pixel.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Truth {
+    /// One class, or [`IGNORED`]: [D, H, W].
+    Labels(Array3<u8>),
+    /// The share of each class, in [0, 1]: [K, D, H, W].
+    Shares(Array4<f32>),
+}
+
+impl Truth {
+    /// Lengths along the axes of space.
+    pub(crate) fn size(&self) -> [usize; 3] {
+        match self {
+            Self::Labels(labels) => labels.dim().into(),
+            Self::Shares(shares) => {
+                let (_, d, h, w) = shares.dim();
+                [d, h, w]
+            }
+        }
+    }
+
+    /// On the grid that the network sees.
+    pub(crate) fn on(&self, grid: &Grid) -> Self {
+        match self {
+            Self::Labels(labels) => Self::Labels(grid.labels(labels)),
+            Self::Shares(shares) => Self::Shares(grid.image(shares)),
+        }
+    }
+
+    /// Which class each pixel belongs to, or classes where they overlap: what a prediction is
+    /// compared with.
+    pub(crate) fn regions(&self, overlapping: bool) -> Regions {
+        match self {
+            Self::Labels(labels) => Regions::Exclusive(labels.clone()),
+            Self::Shares(shares) => Regions::of(&shares.view(), overlapping),
+        }
+    }
+
+    /// Adds the number of pixels of each class, or of soft classes the sum of the shares; gives the
+    /// number of pixels that count.
+    pub(crate) fn count(&self, sums: &mut [f64]) -> f64 {
+        match self {
+            Self::Labels(labels) => {
+                let mut valid = 0.0;
+                for label in labels {
+                    if let Some(sum) = sums.get_mut(usize::from(*label)) {
+                        *sum += 1.0;
+                        valid += 1.0;
+                    }
+                }
+                valid
+            }
+            Self::Shares(shares) => {
+                for (sum, class) in sums.iter_mut().zip(shares.axis_iter(Axis(0))) {
+                    *sum += class.iter().map(|&share| f64::from(share)).sum::<f64>();
+                }
+                self.size().iter().product::<usize>() as f64
+            }
+        }
+    }
+}
+
+/// The pixels of each class, decided.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Regions {
+    /// One class each, or [`IGNORED`]: [D, H, W].
+    Exclusive(Array3<u8>),
+    /// 1 where a pixel belongs to a class: [K, D, H, W].
+    Overlapping(Array4<u8>),
+}
+
+impl Regions {
+    /// Decides by shares or probabilities [K, D, H, W]: the greatest of exclusive classes, the
+    /// first of equal ones; of overlapping classes all from 0.5 on.
+    pub(crate) fn of(shares: &ArrayView4<f32>, overlapping: bool) -> Self {
+        if overlapping {
+            return Self::Overlapping(shares.mapv(|share| u8::from(share >= 0.5)));
+        }
+        let best = |pixel: ndarray::ArrayView1<f32>| {
+            let first = (0u8, f32::NEG_INFINITY);
+            (0u8..).zip(pixel).fold(first, |best, (k, &share)| if share > best.1 { (k, share) } else { best }).0
+        };
+        Self::Exclusive(shares.map_axis(Axis(0), best))
+    }
+
+    /// Lengths along the axes of space.
+    pub(crate) fn size(&self) -> [usize; 3] {
+        let shape = match self {
+            Self::Exclusive(labels) => labels.shape(),
+            Self::Overlapping(classes) => &classes.shape()[1..],
+        };
+        [0, 1, 2].map(|axis| shape.get(axis).copied().unwrap_or(0))
+    }
+
+    /// One slice as labels to be painted; of overlapping classes the last, counted from 1.
+    pub(crate) fn slice(&self, z: usize) -> Array2<u8> {
+        match self {
+            Self::Exclusive(labels) => labels.index_axis(Axis(0), z).to_owned(),
+            Self::Overlapping(classes) => {
+                let last = |pixel: ndarray::ArrayView1<u8>| pixel.iter().rposition(|&c| c > 0).map_or(0, |k| k as u8 + 1);
+                classes.index_axis(Axis(1), z).map_axis(Axis(0), last)
+            }
+        }
+    }
+
+    /// The slice with the most foreground; the middle one where there is none.
+    pub(crate) fn fullest(&self) -> usize {
+        let depth = self.size()[0];
+        let count = |z: usize| self.slice(z).iter().filter(|&&label| label != 0 && label != IGNORED).count();
+        let most = (0..depth).map(|z| (count(z), std::cmp::Reverse(z))).max();
+        most.filter(|(count, _)| *count > 0).map_or(depth / 2, |(_, z)| z.0)
+    }
+}
+
+/// An image with what is to be found in it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Picture {
     /// What to call it.
     pub(crate) name: String,
-    /// Grey values, to be looked at.
-    pub(crate) pixels: Array2<u8>,
-    /// Classes, or [`IGNORED`].
-    pub(crate) labels: Array2<u8>,
-    /// What the network sees, [C, H, W]: each channel by the rule of the options, or with mean 0
-    /// and standard deviation 1 over the valid pixels.
-    pub(crate) input: Array3<f32>,
+    /// Grey values to be looked at, on its own grid.
+    pub(crate) pixels: Array3<u8>,
+    /// What the network sees, [C, D, H, W], on the common grid.
+    pub(crate) input: Array4<f32>,
+    /// What it learns, there.
+    pub(crate) truth: Truth,
+    /// The same on the image's own grid, by which it is judged.
+    pub(crate) own: Regions,
+    /// How the two grids lie to each other.
+    pub(crate) grid: Grid,
+    /// The file whose grid it is, where that is a volume with a place in space.
+    pub(crate) source: Option<std::path::PathBuf>,
 }
 
 impl Picture {
-    /// An image of one channel. Standardises the pixels, so that exposure and contrast of an image
+    /// A picture of one channel. Standardises the pixels, so that exposure and contrast of an image
     /// do not matter.
     pub(crate) fn new(name: String, pixels: Array2<u8>, labels: Array2<u8>) -> Self {
         let valid = || pixels.iter().zip(&labels).filter(|&(_, &l)| l != IGNORED).map(|(&p, _)| f64::from(p));
@@ -36,14 +154,34 @@ impl Picture {
         let variance = valid().map(|p| (p - mean).powi(2)).sum::<f64>() / count;
         // An image of one grey value has nothing to scale.
         let scale = 1.0 / variance.sqrt().max(1.0);
-        let input = pixels.mapv(|p| ((f64::from(p) - mean) * scale) as f32).insert_axis(Axis(0));
-        Self { name, pixels, labels, input }
+        let input = pixels.mapv(|p| ((f64::from(p) - mean) * scale) as f32);
+        let labels = labels.insert_axis(Axis(0));
+        Self {
+            name,
+            grid: Grid::same(labels.dim().into()),
+            pixels: pixels.insert_axis(Axis(0)),
+            own: Regions::Exclusive(labels.clone()),
+            truth: Truth::Labels(labels),
+            input: input.insert_axis(Axis(0)).insert_axis(Axis(0)),
+            source: None,
+        }
     }
 
-    /// Height and width.
-    pub(crate) fn size(&self) -> [usize; 2] {
-        [self.pixels.nrows(), self.pixels.ncols()]
+    /// Lengths on the common grid.
+    pub(crate) fn size(&self) -> [usize; 3] {
+        self.truth.size()
     }
+}
+
+/// How the numbers of a file become what the network sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Reading {
+    /// Whether some have colours: grey ones are then read as such.
+    pub(crate) colour: bool,
+    /// Whether colours are made grey.
+    pub(crate) grey: bool,
+    /// The rule for intensities.
+    pub(crate) scale: Scale,
 }
 
 /// Images to learn from and images to be judged by.
@@ -53,8 +191,18 @@ pub(crate) struct Dataset {
     pub(crate) origin: String,
     /// Number of classes.
     pub(crate) classes: usize,
+    /// Names of the classes.
+    pub(crate) class_names: Vec<String>,
+    /// How they were read.
+    pub(crate) reading: Reading,
+    /// Whether a pixel may belong to several classes, or to none.
+    pub(crate) overlapping: bool,
     /// Number of channels.
     pub(crate) channels: usize,
+    /// Whether they are volumes rather than pictures.
+    pub(crate) volumes: bool,
+    /// The grid that images are brought to.
+    pub(crate) common: Common,
     /// What was left out or guessed when they were read.
     pub(crate) notes: Vec<String>,
     /// Images to learn from.
@@ -66,190 +214,13 @@ pub(crate) struct Dataset {
 impl Dataset {
     /// Share of the valid pixels that each class has.
     pub(crate) fn shares(pictures: &[Picture], classes: usize) -> Vec<f64> {
-        let mut counts = vec![0.0; classes];
-        for label in pictures.iter().flat_map(|p| &p.labels) {
-            if let Some(count) = counts.get_mut(usize::from(*label)) {
-                *count += 1.0;
-            }
-        }
-        let total = counts.iter().sum::<f64>().max(1.0);
-        counts.iter().map(|count| count / total).collect()
-    }
-}
-
-/// Square patches, in memory order [n, c, y, x] and [n, y, x].
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Batch {
-    /// What the network sees.
-    pub(crate) inputs: Vec<f32>,
-    /// Classes, or [`IGNORED`].
-    pub(crate) labels: Vec<i32>,
-}
-
-/// Draws random patches: every image equally often, any place equally likely, turned and mirrored
-/// at random.
-///
-/// Places are drawn without regard to what they show. Crops centred on rare classes would change
-/// the very proportions whose bias a loss is chosen for.
-pub(crate) struct Sampler<'a> {
-    pictures: &'a [Picture],
-    patch: usize,
-    rng: ChaCha8Rng,
-    order: Vec<usize>,
-}
-
-impl<'a> Sampler<'a> {
-    /// A sampler of patches of this side.
-    pub(crate) fn new(pictures: &'a [Picture], patch: usize, seed: u64) -> Self {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream(SAMPLER_STREAM);
-        Self { pictures, patch, rng, order: Vec::new() }
+        let mut sums = vec![0.0; classes];
+        let valid: f64 = pictures.iter().map(|picture| picture.truth.count(&mut sums)).sum();
+        sums.iter().map(|sum| sum / valid.max(1.0)).collect()
     }
 
-    /// The next so many patches.
-    pub(crate) fn batch(&mut self, size: usize) -> Batch {
-        let mut batch = Batch::default();
-        for _ in 0..size {
-            if self.order.is_empty() {
-                self.order.extend(0..self.pictures.len());
-                self.order.shuffle(&mut self.rng);
-            }
-            if let Some(picture) = self.order.pop().and_then(|at| self.pictures.get(at)) {
-                self.push(picture, &mut batch);
-            }
-        }
-        batch
-    }
-
-    fn push(&mut self, picture: &Picture, batch: &mut Batch) {
-        let corner = self.corner(picture);
-        let (mut input, mut labels) = crop(picture, corner, self.patch);
-        if self.rng.random() {
-            input.swap_axes(1, 2);
-            labels.swap_axes(0, 1);
-        }
-        for axis in [0, 1] {
-            if self.rng.random() {
-                input.invert_axis(Axis(axis + 1));
-                labels.invert_axis(Axis(axis));
-            }
-        }
-        batch.inputs.extend(&input);
-        batch.labels.extend(labels.iter().map(|&label| i32::from(label)));
-    }
-
-    /// A random place, tried again a few times where little of it is valid (outside a camera's
-    /// field of view).
-    fn corner(&mut self, picture: &Picture) -> [isize; 2] {
-        const TRIES: usize = 10;
-        let mut corner = [0; 2];
-        for _ in 0..TRIES {
-            corner = picture.size().map(|length| {
-                if length > self.patch {
-                    self.rng.random_range(0..=length - self.patch) as isize
-                } else {
-                    // A small image is centred.
-                    -((self.patch - length) as isize / 2)
-                }
-            });
-            let [y, x] = corner.map(|at| at.max(0) as usize);
-            let [height, width] = picture.size();
-            let inside = s![y..(y + self.patch).min(height), x..(x + self.patch).min(width)];
-            let inside = picture.labels.slice(inside);
-            let valid = inside.iter().filter(|&&label| label != IGNORED).count();
-            if 2 * valid >= inside.len() {
-                break;
-            }
-        }
-        corner
-    }
-}
-
-/// Keeps the sampler's random numbers apart from those that make the images.
-const SAMPLER_STREAM: u64 = u64::MAX;
-
-/// A square of an image. What lies beyond its borders repeats the border and is ignored.
-pub(crate) fn crop(picture: &Picture, corner: [isize; 2], side: usize) -> (Array3<f32>, Array2<u8>) {
-    let size = picture.size();
-    let place = |[y, x]: [usize; 2]| {
-        let at = [corner[0] + y as isize, corner[1] + x as isize];
-        let nearest = [0, 1].map(|axis| at[axis].clamp(0, size[axis] as isize - 1));
-        (nearest.map(|i| i as usize), nearest == at)
-    };
-    let channels = picture.input.len_of(Axis(0));
-    let input = Array3::from_shape_fn([channels, side, side], |(c, y, x)| {
-        let [y, x] = place([y, x]).0;
-        picture.input[[c, y, x]]
-    });
-    let labels = Array2::from_shape_fn([side, side], |(y, x)| match place([y, x]) {
-        (at, true) => picture.labels[at],
-        _ => IGNORED,
-    });
-    (input, labels)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ramp(height: usize, width: usize) -> Picture {
-        let pixels = Array2::from_shape_fn([height, width], |(y, x)| (y * width + x) as u8);
-        Picture::new("ramp".into(), pixels.clone(), pixels.mapv(|p| p % 3))
-    }
-
-    #[test]
-    fn standardised_over_valid_pixels_only() {
-        let mut labels = Array2::zeros([2, 3]);
-        labels[[0, 0]] = IGNORED;
-        let pixels = ndarray::arr2(&[[200, 10, 20], [10, 20, 15]]);
-        let picture = Picture::new("p".into(), pixels, labels);
-        let valid: Vec<f32> = picture.input.iter().copied().skip(1).collect();
-        assert!(valid.iter().sum::<f32>().abs() < 1e-5);
-        assert!((valid.iter().map(|v| v * v).sum::<f32>() / 5.0 - 1.0).abs() < 1e-5);
-        let flat = Picture::new("flat".into(), Array2::from_elem([2, 2], 7), Array2::zeros([2, 2]));
-        assert!(flat.input.iter().all(|&v| v == 0.0));
-    }
-
-    #[test]
-    fn crops_repeat_the_border_and_ignore_it() {
-        let picture = ramp(2, 3);
-        let (input, labels) = crop(&picture, [-1, -1], 4);
-        assert_eq!(labels, ndarray::arr2(&[[255; 4], [255, 0, 1, 2], [255, 0, 1, 2], [255; 4]]));
-        assert_eq!(input[[0, 0, 0]], picture.input[[0, 0, 0]]);
-        assert_eq!(input[[0, 3, 3]], picture.input[[0, 1, 2]]);
-    }
-
-    #[test]
-    fn the_same_seed_draws_the_same_patches() {
-        let pictures = [ramp(9, 7), ramp(5, 12)];
-        let draw = |seed| {
-            let mut sampler = Sampler::new(&pictures, 4, seed);
-            [sampler.batch(3), sampler.batch(3)]
-        };
-        assert_eq!(draw(3), draw(3));
-        assert_ne!(draw(3), draw(4));
-    }
-
-    #[test]
-    fn image_and_labels_stay_together() {
-        let pictures = [ramp(8, 8)];
-        let mut sampler = Sampler::new(&pictures, 4, 0);
-        let batch = sampler.batch(16);
-        assert_eq!(batch.inputs.len(), 16 * 4 * 4);
-        for (value, label) in batch.inputs.iter().zip(&batch.labels) {
-            let at = pictures[0].input.iter().position(|v| v == value).unwrap();
-            assert_eq!(i32::from(pictures[0].labels.as_slice().unwrap()[at]), *label);
-        }
-    }
-
-    #[test]
-    fn invalid_places_are_avoided() {
-        let mut picture = ramp(8, 32);
-        picture.labels.slice_mut(s![.., 16..]).fill(IGNORED);
-        let pictures = [picture];
-        let batch = Sampler::new(&pictures, 8, 1).batch(20);
-        for patch in batch.labels.chunks(64) {
-            assert!(patch.iter().filter(|&&l| l != 255).count() >= 32);
-        }
+    /// The first class that is not background: classes that overlap have none.
+    pub(crate) fn foreground(&self) -> usize {
+        usize::from(!self.overlapping)
     }
 }

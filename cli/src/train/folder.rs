@@ -2,49 +2,72 @@
 
 use std::path::Path;
 
-use ndarray::{Array2, Array3, Axis, Ix2, Ix3};
-use segloss_data::{Counts, Item, Options, Split, Target};
+use ndarray::{Array3, Array4, ArrayD, Axis, IxDyn};
+use segloss_data::{Common, Counts, Item, Options, Pair, Split, Target};
 
-use super::data::{Dataset, IGNORED, MOST_CLASSES, Picture};
+use super::data::{Dataset, IGNORED, MOST_CLASSES, Picture, Reading, Truth};
+use super::space::{Spacing, common};
 use crate::error::CliError;
 
 /// Reads a folder. Where names or a file divide it, validates with what is called val, else with
 /// test; where nothing does, holds out the last quarter by name, groups as a whole.
-pub(crate) fn dataset(folder: &Path, options: &Options) -> Result<Dataset, CliError> {
+pub(crate) fn dataset(folder: &Path, options: &Options, spacing: Spacing) -> Result<Dataset, CliError> {
     let refuse = |reason: String| CliError::Folder { path: folder.to_path_buf(), reason };
     let mut data = segloss_data::Dataset::open(folder, options)?;
     if !data.scan.problems.is_empty() {
         return Err(data.scan.problems.remove(0).into());
     }
-    if let Some(pair) = data.scan.pairs.iter().find(|pair| pair.size.len() != 2) {
-        let size: Vec<String> = pair.size.iter().rev().map(usize::to_string).collect();
-        let what = if pair.size.len() == 3 { "a volume of" } else { "an array of" };
-        let reason =
-            format!("{} is {what} {}; train takes 2-D images alone, segloss data looks at volumes", pair.name, size.join("x"));
-        return Err(refuse(reason));
-    }
+    let volumes = ranks(&data.scan.pairs).map_err(refuse)?;
     if data.classes.len() > MOST_CLASSES {
         return Err(refuse(format!("has {} classes; train takes at most {MOST_CLASSES}", data.classes.len())));
     }
     let mut notes: Vec<String> = data.scan.notes.iter().map(|note| note.line(folder)).collect();
     notes.extend(ignored(&data));
     let [train, validation] = divided(&data, &mut notes).map_err(refuse)?;
-    let one = |i: &usize| picture(folder, data.item(*i)?, data.image(*i)?);
+    let common = common(&data.scan.pairs, &train, spacing, &mut notes)?;
+    let one = |i: &usize| picture(&data, *i, &common);
     let read = |all: &[usize]| all.iter().map(one).collect::<Result<Vec<Picture>, CliError>>();
     let (train, validation) = (read(&train)?, read(&validation)?);
     for (pictures, what) in [(&train, "to learn from"), (&validation, "to validate with")] {
-        if pictures.iter().all(|picture| picture.labels.iter().all(|label| *label == IGNORED)) {
+        if pictures.iter().all(|picture| picture.truth.count(&mut vec![0.0; data.classes.len()]) == 0.0) {
             return Err(refuse(format!("every pixel of the images {what} is ignored")));
         }
     }
     Ok(Dataset {
         origin: folder.display().to_string(),
         classes: data.classes.len(),
+        class_names: std::mem::take(&mut data.classes),
+        reading: Reading {
+            colour: data.scan.channels == 3
+                && data.scan.pairs.iter().flat_map(|pair| &pair.images).any(|image| image.header.colour),
+            grey: options.grey,
+            scale: options.scale,
+        },
+        overlapping: matches!(data.coding, segloss_data::Coding::Overlapping),
         channels: data.scan.channels,
+        volumes,
+        common,
         notes,
         train,
         validation,
     })
+}
+
+/// Whether the images are volumes, all of them.
+fn ranks(pairs: &[Pair]) -> Result<bool, String> {
+    let odd = pairs.iter().find(|pair| !matches!(pair.size.len(), 2 | 3));
+    if let Some(pair) = odd {
+        let size: Vec<String> = pair.size.iter().rev().map(usize::to_string).collect();
+        return Err(format!("{} is an array of {}; train takes pictures and volumes", pair.name, size.join("x")));
+    }
+    let of = |rank: usize| pairs.iter().find(|pair| pair.size.len() == rank);
+    match (of(2), of(3)) {
+        (Some(picture), Some(volume)) => Err(format!(
+            "{} is a picture and {} a volume, which one network cannot take; put them in folders of their own",
+            picture.name, volume.name
+        )),
+        (_, volume) => Ok(volume.is_some()),
+    }
 }
 
 /// The share of pixels that do not count, and the mask that has most of them.
@@ -96,32 +119,59 @@ fn held_out(data: &segloss_data::Dataset) -> Result<[Vec<usize>; 2], String> {
     Ok([false, true].map(|held| (0..pairs.len()).filter(|i| (of[*i] >= last) == held).collect()))
 }
 
-fn picture(folder: &Path, item: Item, plain: ndarray::ArrayD<f32>) -> Result<Picture, CliError> {
-    let name = item.name;
-    let refuse = |what: &str| {
-        let reason = format!("{name}: train cannot learn from {what} yet; segloss data looks at them");
-        CliError::Folder { path: folder.to_path_buf(), reason }
-    };
-    let labels = match item.target {
-        Target::Labels(labels) => labels,
-        Target::Soft(_) => return Err(refuse("votes or probabilities")),
-        _ => return Err(refuse("classes that overlap")),
-    };
-    let flat = |_| refuse("an array of this shape");
-    let labels: Array2<i32> = labels.into_dimensionality::<Ix2>().map_err(flat)?;
-    let input: Array3<f32> = item.image.into_dimensionality::<Ix3>().map_err(flat)?;
-    let plain: Array3<f32> = plain.into_dimensionality::<Ix3>().map_err(flat)?;
-    // What does not count is IGNORED, and so is -1.
-    let labels = labels.mapv(|label| u8::try_from(label).unwrap_or(IGNORED));
-    Ok(Picture { pixels: grey(&plain), name, labels, input })
+/// Reads an image and brings it to the common grid.
+fn picture(data: &segloss_data::Dataset, i: usize, common: &Common) -> Result<Picture, CliError> {
+    let pair = &data.scan.pairs[i];
+    let Item { name, image, target, .. } = data.item(i)?;
+    let plain = slices(data.image(i)?);
+    let (image, grid) = (slices(image), super::space::grid(pair, common));
+    let overlapping = matches!(target, Target::Overlapping(_));
+    let refuse = || CliError::Folder { path: data.scan.folder.clone(), reason: format!("{name}: masks of an unknown kind") };
+    let truth = truth(target).ok_or_else(refuse)?;
+    let own = truth.regions(overlapping);
+    let source = pair.images.first().filter(|image| image.header.format == segloss_data::formats::Format::Nifti);
+    Ok(Picture {
+        name,
+        pixels: grey(&plain),
+        input: if grid.is_same() { image } else { grid.image(&image) },
+        truth: if grid.is_same() { truth } else { truth.on(&grid) },
+        own,
+        source: source.map(|image| image.path.clone()),
+        grid,
+    })
+}
+
+/// A target as the trainer has it; none of a kind that is not known here.
+pub(crate) fn truth(target: Target) -> Option<Truth> {
+    Some(match target {
+        // What does not count is IGNORED, and so is -1.
+        Target::Labels(labels) => {
+            let labels = slices(labels.mapv(|label| u8::try_from(label).unwrap_or(IGNORED)).insert_axis(Axis(0)));
+            Truth::Labels(labels.index_axis_move(Axis(0), 0))
+        }
+        Target::Soft(shares) | Target::Overlapping(shares) => Truth::Shares(slices(shares)),
+        _ => return None,
+    })
+}
+
+/// [C, D, H, W] of [C, *size]: a picture becomes a volume of one slice. Ranks were looked at
+/// before.
+pub(crate) fn slices<E: Clone + Default>(array: ArrayD<E>) -> Array4<E> {
+    let mut shape = array.shape().to_vec();
+    while shape.len() < 4 {
+        shape.insert(1.min(shape.len()), 1);
+    }
+    let array = if array.is_standard_layout() { array } else { array.as_standard_layout().into_owned() };
+    let shaped = array.into_shape_with_order(IxDyn(&shape)).and_then(|array| array.into_dimensionality());
+    shaped.unwrap_or_default()
 }
 
 /// Grey values to be looked at: the mean of the channels, 8-bit images as they are, others from
 /// their least to their greatest number.
-fn grey(image: &Array3<f32>) -> Array2<u8> {
-    let Some(mean) = image.mean_axis(Axis(0)) else { return Array2::default([0, 0]) };
+fn grey(image: &Array4<f32>) -> Array3<u8> {
+    let Some(mean) = image.mean_axis(Axis(0)) else { return Array3::default([0, 0, 0]) };
     let [low, high] = mean.iter().fold([f32::INFINITY, f32::NEG_INFINITY], |[a, b], &v| [a.min(v), b.max(v)]);
-    let bytes = low >= 0.0 && high <= 255.0 && high > 1.0;
+    let bytes = low >= 0.0 && high <= 255.0 && high > 1.0 && image.shape()[1] == 1;
     let (low, scale) = if bytes { (0.0, 1.0) } else { (low, 255.0 / (high - low).max(f32::MIN_POSITIVE)) };
     mean.mapv(|v| ((v - low) * scale).round() as u8)
 }

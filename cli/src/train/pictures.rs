@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::canvas::{Brush, Canvas, color};
-use super::data::{IGNORED, Picture};
+use super::data::{IGNORED, Picture, Regions};
 use super::validation::image_dice;
 use crate::error::CliError;
 
@@ -25,18 +25,49 @@ const NARROWEST: usize = 140;
 
 /// The images that a sheet shows: evenly spread.
 pub(crate) fn chosen(pictures: &[Picture]) -> Vec<&Picture> {
-    let large = pictures.iter().any(|p| View::of(p.size()).height > LARGE);
+    let large = pictures.iter().any(|p| View::of(shown_size(p)).height > LARGE);
     let rows = pictures.len().min(ROWS[usize::from(large)]);
     (0..rows).filter_map(|row| pictures.get(row * pictures.len() / rows)).collect()
 }
 
+/// Height and width of an image's slices.
+fn shown_size(picture: &Picture) -> [usize; 2] {
+    let [_, height, width] = picture.own.size();
+    [height, width]
+}
+
+/// A slice of an image with its true and its predicted classes.
+struct Row {
+    caption: String,
+    grey: Array2<u8>,
+    truth: Array2<u8>,
+    prediction: Array2<u8>,
+}
+
+impl Row {
+    /// Of a volume the slice with most foreground.
+    fn new(picture: &Picture, prediction: &Regions, classes: usize) -> Self {
+        let z = picture.own.fullest();
+        Self {
+            caption: caption(picture, prediction, classes, z),
+            grey: picture.pixels.index_axis(Axis(0), z).to_owned(),
+            truth: picture.own.slice(z),
+            prediction: prediction.slice(z),
+        }
+    }
+}
+
 /// Writes a sheet with a row for each image and its predicted classes.
-pub(crate) fn write(path: &Path, pictures: &[&Picture], predictions: &[Array2<u8>], classes: usize) -> Result<(), CliError> {
+pub(crate) fn write(path: &Path, pictures: &[&Picture], predictions: &[Regions], classes: usize) -> Result<(), CliError> {
     let fail = |reason: String| CliError::Encode { path: path.to_path_buf(), reason };
-    let views: Vec<View> = pictures.iter().map(|p| View::of(p.size())).collect();
+    let views: Vec<View> = pictures.iter().map(|p| View::of(shown_size(p))).collect();
+    let rows: Vec<Row> = pictures.iter().zip(predictions).map(|(p, found)| Row::new(p, found, classes)).collect();
     let sheet = Sheet::new(&views);
-    let mut legend: Vec<(String, Option<usize>)> = (1..classes).map(|k| (format!("class {k}"), Some(k))).collect();
-    if pictures.iter().any(|p| p.labels.iter().any(|&l| l == IGNORED)) {
+    // Colours are numbered from 1; of classes that overlap class 0 has the first.
+    let first = usize::from(pictures.iter().all(|p| matches!(p.own, Regions::Exclusive(_))));
+    let mut legend: Vec<(String, Option<usize>)> =
+        (first..classes).map(|k| (format!("class {k}"), Some(k + 1 - first))).collect();
+    if rows.iter().any(|row| row.truth.iter().any(|&l| l == IGNORED)) {
         legend.push(("ignored".into(), None));
     }
     let places = sheet.places(&legend).map_err(|error| fail(error.to_string()))?;
@@ -55,16 +86,16 @@ pub(crate) fn write(path: &Path, pictures: &[&Picture], predictions: &[Array2<u8
     }
     let mut top = head;
     let mut captions = Vec::new();
-    for ((picture, prediction), view) in pictures.iter().zip(predictions).zip(&views) {
-        captions.push((top + sheet.scaled(13), caption(picture, prediction, classes)));
+    for (row, view) in rows.into_iter().zip(&views) {
+        captions.push((top + sheet.scaled(13), row.caption));
         top += sheet.scaled(26);
-        for (column, classes_shown) in [None, Some(&picture.labels), Some(prediction)].into_iter().enumerate() {
+        for (column, classes_shown) in [None, Some(&row.truth), Some(&row.prediction)].into_iter().enumerate() {
             for y in 0..view.height {
                 for x in 0..view.width {
                     let at = view.source([y, x]);
                     let label = classes_shown.and_then(|labels| labels.get(at)).copied();
-                    let ignored = picture.labels.get(at) == Some(&IGNORED) && classes_shown.is_some();
-                    let grey = view.grey(picture, [y, x]);
+                    let ignored = row.truth.get(at) == Some(&IGNORED) && classes_shown.is_some();
+                    let grey = view.grey(&row.grey, [y, x]);
                     if let Some(pixel) = canvas.pixel(sheet.left(column) + x, top + y) {
                         *pixel = shade(grey, if ignored { Some(IGNORED) } else { label }, [y, x]);
                     }
@@ -145,13 +176,17 @@ impl Sheet {
     }
 }
 
-/// Name of an image and how well its foreground was found.
-fn caption(picture: &Picture, prediction: &Array2<u8>, classes: usize) -> String {
-    let dice = image_dice(picture, prediction, classes);
+/// Name of an image and how well its foreground was found, over all its slices.
+fn caption(picture: &Picture, prediction: &Regions, classes: usize, z: usize) -> String {
+    let dice = image_dice(&picture.own, prediction, classes);
+    let slice = match picture.own.size()[0] {
+        1 => String::new(),
+        depth => format!(", slice {} of {depth}", z + 1),
+    };
     if dice.is_nan() {
-        return format!("{}: no foreground, none found", picture.name);
+        return format!("{}{slice}: no foreground, none found", picture.name);
     }
-    format!("{}: foreground Dice {dice:.3}", picture.name)
+    format!("{}{slice}: foreground Dice {dice:.3}", picture.name)
 }
 
 /// How an image is brought to the size of a panel.
@@ -177,10 +212,10 @@ impl View {
     }
 
     /// Mean grey of all the pixels that it stands for.
-    fn grey(&self, picture: &Picture, at: [usize; 2]) -> u8 {
+    fn grey(&self, pixels: &Array2<u8>, at: [usize; 2]) -> u8 {
         let [y, x] = self.source(at);
         let square = (0..self.reduce).flat_map(|i| (0..self.reduce).map(move |j| [y + i, x + j]));
-        let values: Vec<u32> = square.filter_map(|at| picture.pixels.get(at)).map(|&v| u32::from(v)).collect();
+        let values: Vec<u32> = square.filter_map(|at| pixels.get(at)).map(|&v| u32::from(v)).collect();
         (values.iter().sum::<u32>() / (values.len() as u32).max(1)) as u8
     }
 }
@@ -224,7 +259,7 @@ mod tests {
         labels[[0, 0]] = 1;
         labels[[0, 1]] = IGNORED;
         let picture = Picture::new("p".into(), Array2::from_elem([64, 64], 200), labels);
-        let prediction = Array2::from_elem([64, 64], 1);
+        let prediction = Regions::Exclusive(ndarray::Array3::ones([1, 64, 64]));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("sheet.png");
         write(&path, &[&picture], &[prediction], 2).unwrap();

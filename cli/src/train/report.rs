@@ -1,14 +1,12 @@
-//! A run in text: the line of an epoch, the table at the end, `metrics.csv` and `run.json`.
+//! A run in text: the line of an epoch, the table at the end, and `metrics.csv`.
 
 use std::path::Path;
-
-use serde::Serialize;
 
 use super::run::{EpochRecord, TermRecord};
 use super::validation::{ClassReport, foreground_dice};
 use crate::error::CliError;
 use crate::output;
-use crate::table::decimal;
+use crate::table::{Table, decimal};
 
 /// The running table of epochs. Its columns are those of the first epoch.
 pub(crate) struct EpochTable {
@@ -98,28 +96,34 @@ fn percent(share: f64) -> String {
     format!("{:.2}", 100.0 * share)
 }
 
-fn score(dice: f64) -> String {
+pub(crate) fn score(dice: f64) -> String {
     if dice.is_nan() { "-".into() } else { format!("{dice:.4}") }
 }
 
 /// The table at the end.
-pub(crate) fn summary(record: &EpochRecord, images: usize) -> String {
-    let mut table = crate::table::Table::new(["class", "true area", "predicted area", "mean probability", "Dice"]);
-    for (k, class) in record.classes.iter().enumerate() {
-        let share = |share| format!("{} %", percent(share));
-        let ClassReport { target, predicted, probability, dice } = *class;
-        table.row([k.to_string(), share(target), share(predicted), share(probability), score(dice)]);
-    }
+pub(crate) fn summary(record: &EpochRecord, images: usize, foreground: usize) -> String {
+    let table = class_table(&record.classes, |k| k.to_string());
     let plural = if images == 1 { "" } else { "s" };
     format!(
         "Validation after epoch {}, {images} image{plural}\n{table}\nforeground Dice {}",
         record.epoch,
-        score(foreground_dice(&record.classes))
+        score(foreground_dice(&record.classes, foreground))
     )
 }
 
+/// A row for each class.
+pub(crate) fn class_table(classes: &[ClassReport], name: impl Fn(usize) -> String) -> Table {
+    let mut table = Table::new(["class", "true area", "predicted area", "mean probability", "Dice"]);
+    for (k, class) in classes.iter().enumerate() {
+        let share = |share| format!("{} %", percent(share));
+        let ClassReport { target, predicted, probability, dice } = *class;
+        table.row([name(k), share(target), share(predicted), share(probability), score(dice)]);
+    }
+    table
+}
+
 /// Writes every number of every epoch, except the time, so that the same run gives the same file.
-pub(crate) fn write_metrics(path: &Path, history: &[EpochRecord]) -> Result<(), CliError> {
+pub(crate) fn write_metrics(path: &Path, history: &[EpochRecord], foreground: usize) -> Result<(), CliError> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let fail = |reason: String| CliError::Encode { path: path.to_path_buf(), reason };
     if let Some(first) = history.first() {
@@ -141,59 +145,13 @@ pub(crate) fn write_metrics(path: &Path, history: &[EpochRecord]) -> Result<(), 
         for class in &record.classes {
             values.extend([class.target, class.predicted, class.probability, class.dice]);
         }
-        values.push(foreground_dice(&record.classes));
+        values.push(foreground_dice(&record.classes, foreground));
         // A class that neither exists nor is predicted has no Dice.
         let texts = values.iter().map(|v| if v.is_nan() { String::new() } else { v.to_string() });
         writer.write_record(texts).map_err(|error| fail(error.to_string()))?;
     }
     let bytes = writer.into_inner().map_err(|error| fail(error.to_string()))?;
     output::write_file(path, &bytes)
-}
-
-/// What is needed to run the same again, and to load the weights.
-#[derive(Serialize)]
-pub(crate) struct RunFile<'a> {
-    /// Version of this command.
-    pub(crate) segloss: &'a str,
-    /// The loss.
-    pub(crate) loss: String,
-    /// Where the images come from.
-    pub(crate) data: String,
-    /// Names of the images to learn from.
-    pub(crate) training_images: Vec<&'a str>,
-    /// Names of the images to be judged by.
-    pub(crate) validation_images: Vec<&'a str>,
-    /// Number of channels, which is the number of the network's inputs.
-    pub(crate) channels: usize,
-    /// Number of classes, which is the number of the network's outputs.
-    pub(crate) classes: usize,
-    /// Channels of the network's first level.
-    pub(crate) width: usize,
-    /// Epochs asked for.
-    pub(crate) epochs: usize,
-    /// Epochs done.
-    pub(crate) epochs_done: usize,
-    /// Steps of an epoch.
-    pub(crate) steps: usize,
-    /// Patches of a step.
-    pub(crate) batch: usize,
-    /// Side of a patch.
-    pub(crate) patch: usize,
-    /// Greatest learning rate.
-    pub(crate) learning_rate: f64,
-    /// Seed.
-    pub(crate) seed: u64,
-    /// Mean Dice of the foreground classes after the last complete epoch.
-    pub(crate) foreground_dice: Option<f64>,
-}
-
-impl RunFile<'_> {
-    /// Writes it as JSON.
-    pub(crate) fn write(&self, path: &Path) -> Result<(), CliError> {
-        let text = serde_json::to_string_pretty(self)
-            .map_err(|error| CliError::Encode { path: path.to_path_buf(), reason: error.to_string() })?;
-        output::write_file(path, format!("{text}\n").as_bytes())
-    }
 }
 
 #[cfg(test)]
@@ -239,7 +197,7 @@ truth |          |                   |          |               |     90.00  10.
     fn metrics_hold_every_part() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metrics.csv");
-        write_metrics(&path, &[record()]).unwrap();
+        write_metrics(&path, &[record()], 1).unwrap();
         assert_eq!(
             std::fs::read_to_string(&path).unwrap(),
             "epoch,learning_rate,total,ce.weight,ce.value,ce.matching,ce.size,ce.constant,\

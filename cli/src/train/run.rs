@@ -3,15 +3,19 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use burn::optim::{AdamWConfig, GradientsParams};
+use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use segloss::Evaluation;
 use segloss::Loss;
 use segloss::burn::{BurnLoss, BurnTarget};
+use serde::{Deserialize, Serialize};
 
-use super::data::{Batch, Dataset, Picture, Sampler};
-use super::network::UNet;
-use super::validation::{ClassReport, Judgement, validate};
+use super::augment::Augment;
+use super::data::{Dataset, Picture};
+use super::network::{Shape, UNet};
+use super::patches::{Batch, Sampler};
+use super::state::{Best, State};
+use super::validation::{ClassReport, Judgement, Predicting, validate};
 use crate::error::CliError;
 
 /// The numbers that steer a run.
@@ -23,8 +27,12 @@ pub(crate) struct Settings {
     pub(crate) steps: usize,
     /// Patches of one step.
     pub(crate) batch: usize,
-    /// Side of a patch.
-    pub(crate) patch: usize,
+    /// Size of a patch, [D, H, W]; pictures have one slice.
+    pub(crate) patch: [usize; 3],
+    /// Share of the patches that are centred on a pixel of a class drawn first.
+    pub(crate) rare: f64,
+    /// What happens to patches.
+    pub(crate) augment: Augment,
     /// Channels of the network's first level.
     pub(crate) width: usize,
     /// Greatest learning rate.
@@ -34,38 +42,46 @@ pub(crate) struct Settings {
 }
 
 /// A term of the loss, averaged over the steps of an epoch.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct TermRecord {
     /// Its name, made unique within the loss.
     pub(crate) name: String,
     /// Its role, in words.
     pub(crate) role: String,
     /// Its weight in this epoch.
+    #[serde(with = "super::exact")]
     pub(crate) weight: f64,
     /// Its value before the weight.
+    #[serde(with = "super::exact")]
     pub(crate) value: f64,
     /// Its ground-truth matching part; NaN, as the other two, for a term without an exact split.
+    #[serde(with = "super::exact")]
     pub(crate) matching: f64,
     /// Its region-size part.
+    #[serde(with = "super::exact")]
     pub(crate) size: f64,
     /// Its constant part.
+    #[serde(with = "super::exact")]
     pub(crate) constant: f64,
 }
 
 /// What an epoch came to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct EpochRecord {
     /// Counted from 1.
     pub(crate) epoch: usize,
     /// Learning rate of its last step.
+    #[serde(with = "super::exact")]
     pub(crate) learning_rate: f64,
     /// Mean total of its steps.
+    #[serde(with = "super::exact")]
     pub(crate) total: f64,
     /// Means of the terms.
     pub(crate) terms: Vec<TermRecord>,
     /// The classes on the validation images.
     pub(crate) classes: Vec<ClassReport>,
     /// Wall-clock time.
+    #[serde(with = "super::exact")]
     pub(crate) seconds: f64,
 }
 
@@ -89,8 +105,12 @@ pub(crate) enum End {
 
 /// What is left of a run.
 pub(crate) struct Outcome {
+    /// Where it computed.
+    pub(crate) device: Device,
     /// The network as it was last, without gradients.
     pub(crate) network: UNet,
+    /// The network of the epoch with the greatest foreground Dice.
+    pub(crate) best: Option<Best>,
     /// The complete epochs.
     pub(crate) history: Vec<EpochRecord>,
     /// How it ended.
@@ -103,29 +123,32 @@ pub(crate) trait Observer {
     fn step(&mut self, epoch: usize, step: usize, total: f64);
     /// The network is being judged.
     fn validating(&mut self, epoch: usize);
-    /// An epoch is done.
+    /// An epoch is done, and the run can go on from here another time.
+    fn keep(&mut self, state: &State) -> Result<(), CliError>;
+    /// An epoch is done and kept.
     fn epoch(&mut self, record: &EpochRecord) -> Result<(), CliError>;
 }
 
-/// Trains a new network. Stops after the step during which `stop` was set.
+/// Trains a network to the last epoch. Stops after the step during which `stop` was set.
+///
+/// What an epoch comes to depends on nothing but the arguments: from the same state follow the same
+/// numbers, whether that state was reached in this process or kept by another one.
 pub(crate) fn train(
     dataset: &Dataset,
     loss: &Loss,
     settings: &Settings,
+    mut state: State,
     stop: &AtomicBool,
     observer: &mut impl Observer,
 ) -> Result<Outcome, CliError> {
-    let device = Device::flex().autodiff();
-    device.seed(settings.seed);
-    let mut network = UNet::new(dataset.channels, dataset.classes, settings.width, &device);
-    // Burn's default of 1e-5 is large beside the gradients of a mean over pixels.
-    let mut optimizer = AdamWConfig::new().with_epsilon(1e-8).init();
-    let mut sampler = Sampler::new(&dataset.train, settings.patch, settings.seed);
+    let device = state.device.clone();
+    let Settings { patch, rare, augment, .. } = *settings;
+    let mut sampler = Sampler::new(&dataset.train, patch, rare, dataset.foreground(), augment, state.chance.clone());
+    let predicting = settings.predicting(dataset, loss);
     let validation: Vec<&Picture> = dataset.validation.iter().collect();
-    let mut history = Vec::new();
     let mut end = End::Finished;
 
-    'run: for epoch in 0..settings.epochs {
+    'run: for epoch in state.history.len()..settings.epochs {
         let started = Instant::now();
         let loss = loss.at_epoch(epoch);
         let mut means = Means::default();
@@ -135,20 +158,21 @@ pub(crate) fn train(
                 end = End::Stopped;
                 break 'run;
             }
-            let (images, labels) = tensors(sampler.batch(settings.batch), dataset.channels, settings, &device);
-            let output = loss.forward(network.forward(images), &BurnTarget::labels(labels))?;
+            let (images, target) = tensors(sampler.batch(settings.batch), dataset, settings, &device);
+            let output = loss.forward(state.network.forward(images), &target)?;
             let total = means.add(&output)?;
             if !total.is_finite() {
                 end = End::Diverged { total, epoch: epoch + 1, step: step + 1 };
                 break 'run;
             }
-            let gradients = GradientsParams::from_grads(output.total.backward(), &network);
+            let gradients = GradientsParams::from_grads(output.total.backward(), &state.network);
             learning_rate = settings.rate(epoch * settings.steps + step);
-            network = optimizer.step(learning_rate, network, gradients);
+            state.network = state.optimizer.step(learning_rate, state.network, gradients);
             observer.step(epoch, step, total);
         }
         observer.validating(epoch);
-        let judged = validate(&plain_copy(&network), &validation, dataset.classes, loss.activation(), settings.patch, stop)?;
+        let plain = plain_copy(&state.network);
+        let judged = validate(&plain, &validation, dataset.classes, &predicting, &device.clone().inner(), stop)?;
         let Some(Judgement { classes, .. }) = judged else {
             end = End::Stopped;
             break;
@@ -156,9 +180,10 @@ pub(crate) fn train(
         let (total, terms) = means.finish();
         let seconds = started.elapsed().as_secs_f64();
         let record = EpochRecord { epoch: epoch + 1, learning_rate, total, terms, classes, seconds };
-        let seen = observer.epoch(&record);
-        history.push(record);
-        match seen {
+        state.chance = sampler.chance.clone();
+        state.add(record.clone(), &plain, dataset.foreground());
+        observer.keep(&state)?;
+        match observer.epoch(&record) {
             // Nobody reads on: keep what there is, as after Ctrl-C.
             Err(CliError::OutputClosed) => {
                 end = End::Stopped;
@@ -167,10 +192,22 @@ pub(crate) fn train(
             other => other?,
         }
     }
-    Ok(Outcome { network: plain_copy(&network), history, end })
+    let network = plain_copy(&state.network);
+    Ok(Outcome { device, network, best: state.best, history: state.history, end })
 }
 
 impl Settings {
+    /// The network that fits the images.
+    pub(crate) fn shape(&self, dataset: &Dataset) -> Shape {
+        let Dataset { channels, classes, volumes, .. } = *dataset;
+        Shape { channels, classes, width: self.width, volumes }
+    }
+
+    /// How images are predicted.
+    pub(crate) fn predicting(&self, dataset: &Dataset, loss: &Loss) -> Predicting {
+        Predicting { activation: loss.activation(), window: self.patch, overlapping: dataset.overlapping }
+    }
+
     /// The learning rate rises over the first twentieth of the run and falls along a cosine to a
     /// hundredth.
     fn rate(&self, step: usize) -> f64 {
@@ -187,11 +224,22 @@ fn plain_copy(network: &UNet) -> UNet {
     burn::module::Module::valid(network)
 }
 
-fn tensors(batch: Batch, channels: usize, settings: &Settings, device: &Device) -> (Tensor<4>, Tensor<3, Int>) {
-    let Settings { batch: n, patch, .. } = *settings;
-    let images = Tensor::from_data(TensorData::new(batch.inputs, [n, channels, patch, patch]), device);
-    let labels = Tensor::from_data(TensorData::new(batch.labels, [n, patch, patch]), device);
-    (images, labels)
+/// A batch on the device: images [N, C, D, H, W] and what is to be found in them.
+fn tensors(batch: Batch, dataset: &Dataset, settings: &Settings, device: &Device) -> (Tensor<5>, BurnTarget) {
+    let (n, [d, h, w]) = (settings.batch, settings.patch);
+    let images = Tensor::from_data(TensorData::new(batch.inputs, [n, dataset.channels, d, h, w]), device);
+    let target = if batch.shares.is_empty() {
+        BurnTarget::labels(Tensor::<4, Int>::from_data(TensorData::new(batch.labels, [n, d, h, w]), device))
+    } else {
+        let shares = Tensor::<5>::from_data(TensorData::new(batch.shares, [n, dataset.classes, d, h, w]), device);
+        let weights = Tensor::<4>::from_data(TensorData::new(batch.weights, [n, d, h, w]), device);
+        BurnTarget::soft(shares).weights(weights)
+    };
+    let target = match &dataset.common.spacing {
+        Some(spacing) => target.spacing(spacing),
+        None => target,
+    };
+    (images, target)
 }
 
 /// Sums over the steps of an epoch.
@@ -260,7 +308,17 @@ mod tests {
 
     #[test]
     fn the_rate_rises_and_falls() {
-        let settings = Settings { epochs: 10, steps: 10, batch: 1, patch: 16, width: 4, learning_rate: 0.01, seed: 0 };
+        let settings = Settings {
+            epochs: 10,
+            steps: 10,
+            batch: 1,
+            patch: [1, 16, 16],
+            rare: 0.0,
+            augment: Augment::default(),
+            width: 4,
+            learning_rate: 0.01,
+            seed: 0,
+        };
         let rates: Vec<f64> = (0..100).map(|step| settings.rate(step)).collect();
         let peak = rates.iter().copied().fold(0.0, f64::max);
         assert!(peak <= 0.01 && peak > 0.0095);

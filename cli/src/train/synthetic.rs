@@ -7,7 +7,7 @@ use ndarray::Array2;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::data::{Dataset, Picture};
+use super::data::{Dataset, Picture, Reading};
 
 /// Side of an image.
 const SIDE: usize = 64;
@@ -20,7 +20,12 @@ pub(crate) fn dataset(images: usize, seed: u64) -> Dataset {
     Dataset {
         origin: format!("made-up lesions, {SIDE}x{SIDE}"),
         classes: 2,
+        class_names: ["background", "lesion"].map(String::from).into(),
+        reading: Reading::default(),
+        overlapping: false,
         channels: 1,
+        volumes: false,
+        common: segloss_data::Common::default(),
         notes: Vec::new(),
         train: (0..images).map(|i| make(0, "training", i)).collect(),
         validation: (0..validation).map(|i| make(1 << 32, "validation", i)).collect(),
@@ -183,7 +188,15 @@ fn edge(depth: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::data::Truth;
     use super::*;
+
+    fn labels(picture: &Picture) -> impl Iterator<Item = &u8> {
+        match &picture.truth {
+            Truth::Labels(labels) => labels.iter(),
+            Truth::Shares(_) => panic!("shares"),
+        }
+    }
 
     #[test]
     fn imbalanced_and_reproducible() {
@@ -202,15 +215,15 @@ mod tests {
     fn lesions_are_brighter_than_their_surroundings_but_not_alone_in_that() {
         let data = dataset(20, 1);
         let mean = |class: u8| {
-            let values = data.train.iter().flat_map(|p| p.input.iter().zip(&p.labels));
+            let values = data.train.iter().flat_map(|p| p.input.iter().zip(labels(p)));
             let values: Vec<f32> = values.filter(|&(_, &l)| l == class).map(|(&v, _)| v).collect();
             values.iter().sum::<f32>() / values.len() as f32
         };
         assert!(mean(1) > mean(0) + 0.5);
         // No threshold would do: much of the background is brighter than the mean lesion.
-        let values = data.train.iter().flat_map(|p| p.input.iter().zip(&p.labels));
+        let values = data.train.iter().flat_map(|p| p.input.iter().zip(labels(p)));
         let brighter = values.filter(|&(&v, &l)| l == 0 && v > mean(1)).count();
-        let lesion = data.train.iter().flat_map(|p| &p.labels).filter(|&&l| l == 1).count();
+        let lesion = data.train.iter().flat_map(labels).filter(|&&l| l == 1).count();
         assert!(brighter > lesion);
     }
 }

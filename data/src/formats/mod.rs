@@ -16,6 +16,7 @@ use std::path::Path;
 use serde::Serialize;
 
 pub(crate) use self::foreign::{Foreign, annotations, foreign, is_dicom};
+pub use self::nifti::{Place, labels_as_nifti};
 use crate::array::Array;
 use crate::error::DataError;
 use crate::limits::Limits;

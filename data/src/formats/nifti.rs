@@ -3,6 +3,8 @@
 //! Read here rather than by a library: a header is 348 or 540 bytes, and its sizes have to be
 //! checked against the file before memory is taken for them.
 
+mod write;
+
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
@@ -11,6 +13,7 @@ use flate2::bufread::MultiGzDecoder;
 use half::f16;
 use ndarray::{ArrayD, IxDyn};
 
+pub use self::write::{Place, labels_as_nifti};
 use super::{Format, Header};
 use crate::array::Array;
 use crate::error::DataError;
@@ -54,7 +57,8 @@ pub(super) fn header(path: &Path) -> Result<Header, DataError> {
 /// Reads a file from its bytes, which may be compressed.
 pub(super) fn read(path: &Path, limits: &Limits) -> Result<(Header, Array), DataError> {
     let (mut file, length, zipped) = open(path)?;
-    let (facts, taken) = facts(path, &mut file)?;
+    let (facts, head) = facts(path, &mut file)?;
+    let taken = head.len() as u64;
     let size = facts.admit(path, limits, length, zipped)?;
     let damaged = |error: std::io::Error| DataError::damaged(path, Format::Nifti, error.to_string());
     let skip = facts.start.checked_sub(taken).ok_or_else(|| refuse(path, "its data begins within its header"))?;
@@ -77,8 +81,8 @@ fn refuse(path: &Path, reason: &str) -> DataError {
     DataError::damaged(path, Format::Nifti, reason)
 }
 
-/// Reads the header off a stream; gives how many bytes it took.
-fn facts(path: &Path, file: &mut dyn Read) -> Result<(Facts, u64), DataError> {
+/// Reads the header off a stream; gives its bytes too.
+fn facts(path: &Path, file: &mut dyn Read) -> Result<(Facts, Vec<u8>), DataError> {
     let mut bytes = Vec::new();
     let damaged = |error: std::io::Error| DataError::damaged(path, Format::Nifti, error.to_string());
     file.take(348).read_to_end(&mut bytes).map_err(damaged)?;
@@ -93,7 +97,6 @@ fn facts(path: &Path, file: &mut dyn Read) -> Result<(Facts, u64), DataError> {
     if two {
         file.take(192).read_to_end(&mut bytes).map_err(damaged)?;
     }
-    let taken = bytes.len() as u64;
     let fields = Fields { bytes: &bytes, big };
     let facts = if two { fields.second() } else { fields.first() };
     let magic: &[u8] = bytes.get(if two { 4..7 } else { 344..347 }).unwrap_or_default();
@@ -117,7 +120,7 @@ fn facts(path: &Path, file: &mut dyn Read) -> Result<(Facts, u64), DataError> {
     if facts.axes.len() < 2 || facts.axes.contains(&0) {
         return Err(refuse(path, "one of its axes has no length, or it has one axis alone"));
     }
-    Ok((facts, taken))
+    Ok((facts, bytes))
 }
 
 /// The bytes of a header, as numbers.

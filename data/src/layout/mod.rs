@@ -2,6 +2,7 @@
 //! are opened for their headers alone.
 
 mod divide;
+mod images;
 mod names;
 mod nnunet;
 mod pairs;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+pub use self::images::{Image, Images, Taken};
 pub use self::names::Split;
 pub(crate) use self::pairs::{IMAGE_MEMBERS, MASK_MEMBERS};
 use self::pairs::{MaskFiles, PairFiles, Pairs};
