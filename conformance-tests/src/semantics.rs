@@ -2,6 +2,7 @@
 //! can be asked of any backend.
 
 pub(crate) mod maps;
+pub(crate) mod notes;
 
 use loss_core::{Activation, LossError, PRESETS};
 
@@ -380,9 +381,14 @@ fn one_channel_softmax(adapter: &dyn Adapter) -> Result<(), String> {
 fn class_counts(adapter: &dyn Adapter) -> Result<(), String> {
     let input = input(&[2, 3, 4], 22);
     for (text, message) in [
-        ("ce(class_weights=[1, 2])", "2 values given per class, but there are 3 classes"),
-        ("dice(classes=[1, 3])", "class 3 is asked for, but there are 3 classes"),
-        ("l1(target=[0.5, 0.5, 0.5])", "a prior for softmax must sum to 1, got 1.5"),
+        ("ce(class_weights=[1, 2])", "ce: class_weights has 2 values, but there are 3 classes; give one value for each class"),
+        ("dice(classes=[1, 3])", "dice: classes names class 3, but there are 3 classes, counted from 0"),
+        ("l1(target=[0.5, 0.5])", "l1: target has 2 values, but there are 3 classes; give one value for each class"),
+        (
+            "l1(target=[0.5, 0.5, 0.5])",
+            "l1: target sums to 1.5, but under softmax the proportions of all classes sum to 1; channels of their own are \
+             activation=sigmoid",
+        ),
     ] {
         refused(adapter.value_and_gradient(&loss(text)?, &input, Dtype::F32), message)?;
     }
@@ -392,7 +398,8 @@ fn class_counts(adapter: &dyn Adapter) -> Result<(), String> {
 fn given_prior(adapter: &dyn Adapter) -> Result<(), String> {
     let plain = input(&[2, 3, 4], 23);
     let loss = loss("kl(target=given) + l1(target=given, pooling=batch)")?;
-    let text = "the loss takes a prior per sample and class (target=given), and none was given with the target";
+    let text = "a term with target=given takes proportions for each sample and class, and none came with the target; give some \
+                with `.prior(..)`, or write them into the loss: target=[0.9, 0.1]";
     refused(adapter.value_and_gradient(&loss, &plain, Dtype::F32), text)?;
     // A prior that repeats what a constant one says gives the same.
     let given = Input { prior: Some([0.2, 0.3, 0.5].repeat(2)), ..plain.clone() };

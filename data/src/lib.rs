@@ -46,7 +46,7 @@ mod survey;
 
 pub use self::array::Array;
 pub use self::dataset::{Counts, Dataset, IGNORED, Item, Target};
-pub use self::error::{DataError, words};
+pub use self::error::{DataError, plain, shown, words};
 pub use self::labels::{Coding, LabelMap, value_text};
 pub use self::layout::{Masks, Pair, Scan, Source, Split, scan};
 pub use self::limits::Limits;

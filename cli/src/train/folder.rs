@@ -38,7 +38,7 @@ pub(crate) fn dataset(folder: &Path, options: &Options) -> Result<Dataset, CliEr
         }
     }
     Ok(Dataset {
-        origin: folder.display().to_string(),
+        origin: segloss_data::shown(folder),
         classes: data.classes.len(),
         channels: data.scan.channels,
         notes,

@@ -278,7 +278,7 @@ fn conclude(out: &Path, dataset: &Dataset, outcome: &Outcome, saved: &[&str], co
         console.line("")?;
         console.line(&report::summary(last, dataset.validation.len()))?;
     }
-    console.line(&format!("\nsaved in {}: {}", out.display(), saved.join(", ")))?;
+    console.line(&format!("\nsaved in {}: {}", segloss_data::shown(out), saved.join(", ")))?;
     if outcome.end == End::Stopped {
         return Err(CliError::Interrupted { epochs: outcome.history.len(), out: out.to_path_buf() });
     }
