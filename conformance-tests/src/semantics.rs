@@ -328,7 +328,7 @@ fn label_out_of_range(adapter: &dyn Adapter) -> Result<(), String> {
     for bad in [3, -1, 255] {
         let mut input = input(&[2, 3, 2, 2], 16);
         labels(&mut input)?[5] = bad;
-        let text = format!("label {bad} at [1, 0, 1] is outside 0..3 and not ignored");
+        let text = format!("label {bad} at [1, 0, 1] is outside 0..3 and not ignored; `ignore={bad}` leaves its pixels out");
         refused(adapter.value_and_gradient(&loss("ce")?, &input, Dtype::F32), &text)?;
     }
     Ok(())
@@ -356,12 +356,14 @@ fn negative_weight(adapter: &dyn Adapter) -> Result<(), String> {
 fn shapes(adapter: &dyn Adapter) -> Result<(), String> {
     let mut wrong = input(&[2, 3, 4, 2], 19);
     wrong.target_shape = Some(vec![2, 2, 4]);
-    let text = "labels have shape [2, 2, 4], but logits of shape [2, 3, 4, 2] need [2, 4, 2]";
+    let text = "labels have shape [2, 2, 4], but logits of shape [2, 3, 4, 2] need [2, 4, 2]; the spatial axes seem to stand in \
+                the other order";
     refused(adapter.value_and_gradient(&loss("ce")?, &wrong, Dtype::F32), text)?;
     let mut soft = input(&[1, 2, 4], 19);
     soft.target = Target::Soft(vec![0.5; 8]);
     soft.target_shape = Some(vec![1, 4, 2]);
-    let text = "soft targets have shape [1, 4, 2], but logits of shape [1, 2, 4] need [1, 2, 4]";
+    let text = "soft targets have shape [1, 4, 2], but logits of shape [1, 2, 4] need [1, 2, 4]; their classes seem to be in \
+                the last axis: bring that to the second place, as in permute(0, 2, 1)";
     refused(adapter.value_and_gradient(&loss("ce")?, &soft, Dtype::F32), text)
 }
 

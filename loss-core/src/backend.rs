@@ -4,8 +4,8 @@
 use crate::LossError;
 pub use crate::activation::Side;
 pub use crate::expr::{Algebra, HostAlgebra, Op, PixelFunction, PixelStep, Table};
+pub use crate::facts::{Facts, Precision};
 pub use crate::geometry::{Geometry, TargetKind};
-pub use crate::note::{Facts, Precision};
 pub use crate::maps::{FillSample, Pixels, View, derive, derive_with};
 pub use crate::plan::Plan;
 pub use crate::program::{Detail, Inputs, Program};

@@ -21,7 +21,10 @@ pub(crate) fn way_out(what: Argument, logits: &[usize], expected: &[usize], got:
         );
     }
     if !is_pixels && got.len() == rank && rank > 2 && last(got).as_deref() == Some(expected) {
-        return format!("; their classes seem to be in the last axis: bring that to the second place, as in permute{}", permutation(rank));
+        return format!(
+            "; their classes seem to be in the last axis: bring that to the second place, as in permute{}",
+            permutation(rank)
+        );
     }
     if is_pixels && got.len() == rank && rank > 1 && (got == logits || last(got).as_deref() == Some(logits)) {
         return match what {

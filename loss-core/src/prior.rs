@@ -19,7 +19,8 @@ pub(crate) fn given(
         return Err(LossError::ValueOutOfRange { what: Argument::Prior, value, expected: "[0, 1]", position });
     }
     if activation == Activation::Softmax {
-        let of = |n: usize| if prior.rows() == 1 { "the prior given".to_owned() } else { format!("the prior given for sample {n}") };
+        let of =
+            |n: usize| if prior.rows() == 1 { "the prior given".to_owned() } else { format!("the prior given for sample {n}") };
         prior.values().chunks(classes.max(1)).enumerate().try_for_each(|(n, row)| distribution(row, || of(n)))?;
     }
     Ok(prior)

@@ -272,7 +272,10 @@ fn smoothing_of_any_size_is_honoured() {
     assert_eq!(value("dice(absent=count)", 0.0), 1.0);
     assert!((value("dice(absent=count, form=log)", 0.0) + 1e-7f64.ln()).abs() < 1e-12);
     let small = "dice(smooth_numerator=1e-31)".parse::<Loss>().unwrap_err().to_string();
-    assert_eq!(small, "at column 6 of `dice(smooth_numerator=1e-31)`: dice: smooth_numerator = 1e-31 is not allowed; expected 0, or a finite number >= 1e-30");
+    assert_eq!(
+        small,
+        "at column 6 of `dice(smooth_numerator=1e-31)`: dice: smooth_numerator = 1e-31 is not allowed; expected 0, or a finite number >= 1e-30"
+    );
 }
 
 #[test]
@@ -294,7 +297,7 @@ fn a_perfect_prediction_costs_nothing_with_one_smooth() {
                 let program = loss.program(2, Detail::Total).unwrap();
                 let table = |s: &Statistic| Table::new(1, row(s).len(), row(s)).unwrap();
                 let statistics: Vec<Table> = program.plan().statistics().iter().map(table).collect();
-                let total = program.outputs(&HostAlgebra, &statistics, &loss.inputs(1, None)).unwrap().total.first();
+                let total = program.outputs(&HostAlgebra, &statistics, &loss.inputs(1, None)).unwrap().total.values()[0];
                 assert_eq!(total, 0.0, "{text}");
             }
         }

@@ -156,7 +156,8 @@ fn mistakes_in_terms_are_named_with_their_column() {
         ("dcie", 1, "unknown loss `dcie`; did you mean `dice`?"),
         ("ce + logdise", 6, "unknown loss `logdise`; did you mean `log_dice`?"),
         (
-            "zzzzzzzz", 1,
+            "zzzzzzzz",
+            1,
             "unknown loss `zzzzzzzz`; known are ce, focal, topk, log_recall, l1, kl, db, dice, gdice, tversky, jaccard, boundary, cross_entropy, \
              dice_bias, log_dice, generalized_dice",
         ),
@@ -166,13 +167,15 @@ fn mistakes_in_terms_are_named_with_their_column() {
         ("focal(alpha=1.5)", 7, "focal: alpha = 1.5 is not allowed; expected a number in [0, 1]"),
         ("ce(label_smoothing=2)", 4, "ce: label_smoothing = 2 is not allowed; expected a share in [0, 1]"),
         (
-            "ce(class_weights=[-1, 1])", 4,
+            "ce(class_weights=[-1, 1])",
+            4,
             "ce: class_weights = [-1.0, 1.0] is not allowed; expected weights of 0 to 1e100, one of them above 0",
         ),
         ("dice(absent=maybe)", 6, "dice: absent = maybe is not allowed; expected zero, skip, skip_empty or count"),
         ("dice(classes=[0.5])", 6, "dice: classes = [0.5] is not allowed; expected all or a list of class indices, [1, 2, ..]"),
         (
-            "dice(squared=true, temperature=2)", 6,
+            "dice(squared=true, temperature=2)",
+            6,
             "dice: squared = true is not allowed; expected false at another temperature than 1",
         ),
         ("tversky(alpha=0, beta=0)", 18, "tversky: beta = 0 is not allowed; expected a number above 0 where alpha is 0"),
@@ -183,7 +186,8 @@ fn mistakes_in_terms_are_named_with_their_column() {
         ("ce with actuation=softmax", 9, "with has no option `actuation`; did you mean `activation`?"),
         ("focal(alpha=all)", 7, "focal: alpha = all is not allowed; expected a number or none"),
         (
-            "ce(class_weights=all)", 4,
+            "ce(class_weights=all)",
+            4,
             "ce: class_weights = all is not allowed; expected none or a list of one number per class, [a, b, ..]",
         ),
         ("dice(classes=none)", 6, "dice: classes = none is not allowed; expected all or a list of class indices, [1, 2, ..]"),
@@ -191,19 +195,22 @@ fn mistakes_in_terms_are_named_with_their_column() {
         ("dice(classes=[1, 1])", 6, "dice: classes = [1, 1] is not allowed; expected a list of different class indices"),
         ("dice(classes=[])", 6, "dice: classes = [] is not allowed; expected a list of different class indices"),
         (
-            "l1(target=all)", 4,
+            "l1(target=all)",
+            4,
             "l1: target = all is not allowed; expected truth, given, or a list of one proportion per class, [a, b, ..]",
         ),
         ("l1(epsilon=2)", 4, "l1: epsilon = 2 is not allowed; expected a number in [0, 1]"),
         (
-            "ce(class_weights=[0, 0])", 4,
+            "ce(class_weights=[0, 0])",
+            4,
             "ce: class_weights = [0.0, 0.0] is not allowed; expected weights of 0 to 1e100, one of them above 0",
         ),
         ("grow(1, every=1.5) * l1", 9, "grow: every = 1.5 is not allowed; expected a whole number of epochs >= 1"),
         ("grow(1, every=0) * l1", 9, "grow: every = 0 is not allowed; expected a whole number of epochs >= 1"),
         ("grow(-1) * l1", 1, "grow: initial = -1 is not allowed; expected a finite number >= 0"),
         (
-            "ce(class_weights=[1, 1e101])", 4,
+            "ce(class_weights=[1, 1e101])",
+            4,
             "ce: class_weights = [1.0, 1e101] is not allowed; expected weights of 0 to 1e100, one of them above 0",
         ),
         ("grow(1, rate=2) * l1", 9, "grow has no option `rate`; known are factor, every, cap"),
@@ -253,28 +260,58 @@ fn words_of_other_libraries_name_what_to_write_here() {
             "unknown loss `dice_lovasz`; there is no Lovász loss here; nearest is `jaccard`, which has the same goal",
         ),
         ("dise_ce", "unknown loss `dise_ce`; write `ce + dice`"),
-        ("ce(weight=[1, 2])", "ce has no option `weight`; write `class_weights=[0.2, 1]`: one weight for each class; the weight of \
-          a term stands before it, `0.5 * dice`"),
-        ("dice(include_background=false)", "dice has no option `include_background`; write `classes=[1, 2]`: the classes that count; \
-          without 0 the background does not"),
-        ("ce(include_background=false)", "ce has no option `include_background`; write `class_weights=[0, 1, 1]`: a weight of 0 \
-          leaves a class out"),
-        ("dice(reduction=mean)", "dice has no option `reduction`; a term is a mean: pooling=batch or pooling=sample says of what, \
-          a number before the term (`100 * dice`) makes it a sum, and `elements` gives the values before the mean"),
+        (
+            "ce(weight=[1, 2])",
+            "ce has no option `weight`; write `class_weights=[0.2, 1]`: one weight for each class; the weight of \
+          a term stands before it, `0.5 * dice`",
+        ),
+        (
+            "dice(include_background=false)",
+            "dice has no option `include_background`; write `classes=[1, 2]`: the classes that count; \
+          without 0 the background does not",
+        ),
+        (
+            "ce(include_background=false)",
+            "ce has no option `include_background`; write `class_weights=[0, 1, 1]`: a weight of 0 \
+          leaves a class out",
+        ),
+        (
+            "dice(reduction=mean)",
+            "dice has no option `reduction`; a term is a mean: pooling=batch or pooling=sample says of what, \
+          a number before the term (`100 * dice`) makes it a sum, and `elements` gives the values before the mean",
+        ),
         ("dice(smooth_nr=1)", "dice has no option `smooth_nr`; write `smooth_numerator=1e-5`"),
         ("dice(eps=1)", "dice has no option `eps`; write `smooth=1`: pixels added to numerator and denominator"),
-        ("ce(smooth=0.1)", "ce has no option `smooth`; write `label_smoothing=0.1`: a share of the target that is spread evenly"),
+        (
+            "ce(smooth=0.1)",
+            "ce has no option `smooth`; write `label_smoothing=0.1`: a share of the target that is spread evenly",
+        ),
         ("gdice(smooth=1)", "gdice has no option `smooth`; it has no smoothing: its sums are floored at 1e-7"),
         ("dice(batch=true)", "dice has no option `batch`; write `pooling=batch`: or pooling=sample, which is batch=false"),
         ("dice(squared_pred=true)", "dice has no option `squared_pred`; write `squared=true`"),
-        ("tversky(gamma=0.75)", "tversky has no option `gamma`; there is no power of a score here; gamma is an option of `focal`"),
-        ("dice(label_smoothing=0.1)", "dice has no option `label_smoothing`; label smoothing is Cross-Entropy's: \
-          `ce(label_smoothing=0.1)`"),
-        ("dice(to_onehot_y=true)", "dice has no option `to_onehot_y`; leave it out: labels are read as they are, without a one-hot \
-          array"),
-        ("focal(pos_weight=2)", "focal has no option `pos_weight`; a weight a of true pixels is \
-          `a * focal(gamma=0, alpha=1) + focal(gamma=0, alpha=0)`"),
-        ("dice(ignore_index=255)", "dice has no option `ignore_index`; it is for the whole loss: put `with ignore=255` at its end"),
+        (
+            "tversky(gamma=0.75)",
+            "tversky has no option `gamma`; there is no power of a score here; gamma is an option of `focal`",
+        ),
+        (
+            "dice(label_smoothing=0.1)",
+            "dice has no option `label_smoothing`; label smoothing is Cross-Entropy's: \
+          `ce(label_smoothing=0.1)`",
+        ),
+        (
+            "dice(to_onehot_y=true)",
+            "dice has no option `to_onehot_y`; leave it out: labels are read as they are, without a one-hot \
+          array",
+        ),
+        (
+            "focal(pos_weight=2)",
+            "focal has no option `pos_weight`; a weight a of true pixels is \
+          `a * focal(gamma=0, alpha=1) + focal(gamma=0, alpha=0)`",
+        ),
+        (
+            "dice(ignore_index=255)",
+            "dice has no option `ignore_index`; it is for the whole loss: put `with ignore=255` at its end",
+        ),
         ("dice(smoth=1)", "dice has no option `smoth`; did you mean `smooth`?"),
     ] {
         let column = text.find('(').map_or(1, |at| at + 2);
@@ -319,7 +356,10 @@ fn what_is_advised_reads() {
 #[test]
 fn text_from_outside_is_shown_without_its_control_characters() {
     let shown = |text: &str| error(text);
-    assert_eq!(shown("ce\n+ \u{1b}[31m"), r"at column 6 of `ce\n+ \u{1b}[31m`: expected a name, a number or one of + - * ( ) [ ] , =, found `\u{1b}`");
+    assert_eq!(
+        shown("ce\n+ \u{1b}[31m"),
+        r"at column 6 of `ce\n+ \u{1b}[31m`: expected a name, a number or one of + - * ( ) [ ] , =, found `\u{1b}`"
+    );
     assert_eq!(shown("ce +\ndice("), r"at column 11 of `ce +\ndice(`: expected the name of an option, found the end");
 }
 
@@ -348,7 +388,10 @@ fn what_does_not_fit_the_activation_is_refused_when_used() {
         Err(error) => error.to_string(),
         Ok(_) => panic!("{text} was accepted"),
     };
-    assert_eq!(refused("focal(alpha=0.25, activation=softmax)", 3), "focal: alpha is not defined for softmax; leave it out, or give the term activation=sigmoid");
+    assert_eq!(
+        refused("focal(alpha=0.25, activation=softmax)", 3),
+        "focal: alpha is not defined for softmax; leave it out, or give the term activation=sigmoid"
+    );
     assert_eq!(refused("dice", 1), "softmax needs at least two classes, got 1; a single channel is binary: use sigmoid");
     assert_eq!(Loss::default().program(3, Detail::Total).unwrap_err().to_string(), "the loss has no terms");
     let weight = (f64::NAN * parse("ce")).program(3, Detail::Total).unwrap_err().to_string();

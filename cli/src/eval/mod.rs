@@ -11,8 +11,8 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 use half::{bf16, f16};
 use ndarray::ArrayD;
-use segloss_data::shown;
 use segloss::{Activation, Argument, Detail, Evaluation, Geometry, Loss, LossError, Map, Role, Split, SplitOf, TargetKind};
+use segloss_data::shown;
 use serde::Serialize;
 
 use self::compute::{Gradient, compute};

@@ -4,6 +4,7 @@ pub(crate) mod canvas;
 mod data;
 mod folder;
 mod network;
+mod notes;
 mod pictures;
 mod plot;
 mod report;
@@ -20,9 +21,10 @@ use burn::module::Module;
 use burn::tensor::TensorReadError;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use segloss::Loss;
+use segloss::{Loss, Note};
 
 use self::data::Dataset;
+use self::notes::EpochNotes;
 use self::report::{EpochTable, RunFile};
 use self::run::{End, EpochRecord, Observer, Outcome, Settings};
 use crate::data::DataOptions;
@@ -97,8 +99,9 @@ pub(crate) fn run(args: &TrainArgs, console: &mut Console) -> Result<(), CliErro
     };
     let settings = args.settings(&dataset);
     let loss = loss.with_ignore_index(i64::from(data::IGNORED));
+    let notes = notes::of_run(&loss, &dataset)?;
     output::prepare_folder(&args.out)?;
-    introduce(&loss, &dataset, &settings, console)?;
+    introduce(&loss, &dataset, &settings, &notes, console)?;
 
     let stop = Arc::new(AtomicBool::new(false));
     listen_for_ctrl_c(&stop);
@@ -106,7 +109,7 @@ pub(crate) fn run(args: &TrainArgs, console: &mut Console) -> Result<(), CliErro
     let outcome = run::train(&dataset, &loss, &settings, &stop, &mut watcher)?;
     watcher.bar.finish_and_clear();
     // Ctrl-C during what follows means it: saving takes a moment only.
-    let saved = save(&args.out, &loss, &dataset, &settings, &outcome)?;
+    let saved = save(&args.out, &loss, &dataset, &settings, &notes, &outcome)?;
     conclude(&args.out, &dataset, &outcome, &saved, console)
 }
 
@@ -142,7 +145,13 @@ impl TrainArgs {
     }
 }
 
-fn introduce(loss: &Loss, dataset: &Dataset, settings: &Settings, console: &mut Console) -> Result<(), CliError> {
+fn introduce(
+    loss: &Loss,
+    dataset: &Dataset,
+    settings: &Settings,
+    notes: &[Note],
+    console: &mut Console,
+) -> Result<(), CliError> {
     let shares = Dataset::shares(&dataset.train, dataset.classes);
     let shares: Vec<String> = shares.iter().map(|share| format!("{:.2} %", 100.0 * share)).collect();
     let Settings { epochs, steps, batch, patch, seed, .. } = settings;
@@ -154,7 +163,7 @@ fn introduce(loss: &Loss, dataset: &Dataset, settings: &Settings, console: &mut 
         dataset.validation.len()
     ))?;
     console.line(&format!("classes   {}, of {} of the training pixels", dataset.classes, shares.join(", ")))?;
-    for note in &dataset.notes {
+    for note in dataset.notes.iter().cloned().chain(notes.iter().map(ToString::to_string)) {
         console.line(&format!("note      {note}"))?;
     }
     console.line(&format!("training  {epochs} epochs of {steps} steps of {batch} patches, {patch}x{patch}; seed {seed}"))?;
@@ -178,6 +187,8 @@ struct Watcher<'a> {
     bar: ProgressBar,
     console: &'a mut Console,
     table: Option<EpochTable>,
+    /// Those of the epoch before.
+    notes: Vec<Note>,
     epochs: usize,
     steps: usize,
 }
@@ -188,7 +199,7 @@ impl<'a> Watcher<'a> {
         let style = ProgressStyle::with_template("{msg} [{bar:32}] {percent}% {eta} left");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
         bar.enable_steady_tick(Duration::from_millis(500));
-        Self { bar, console, table: None, epochs: settings.epochs, steps: settings.steps }
+        Self { bar, console, table: None, notes: Vec::new(), epochs: settings.epochs, steps: settings.steps }
     }
 }
 
@@ -210,6 +221,10 @@ impl Observer for Watcher<'_> {
             table
         });
         lines.push(table.epoch(record));
+        if self.notes != record.notes {
+            lines.extend(record.notes.iter().map(|note| format!("note      the patches of epoch {}: {note}", record.epoch)));
+            self.notes.clone_from(&record.notes);
+        }
         let console = &mut *self.console;
         self.bar.suspend(|| lines.iter().try_for_each(|line| console.line(line)))
     }
@@ -221,6 +236,7 @@ fn save(
     loss: &Loss,
     dataset: &Dataset,
     settings: &Settings,
+    notes: &[Note],
     outcome: &Outcome,
 ) -> Result<Vec<&'static str>, CliError> {
     let Outcome { network, history, .. } = outcome;
@@ -251,6 +267,9 @@ fn save(
         patch: settings.patch,
         learning_rate: settings.learning_rate,
         seed: settings.seed,
+        notes,
+        data_notes: &dataset.notes,
+        epoch_notes: EpochNotes::changes(history),
         foreground_dice: history.last().map(|record| validation::foreground_dice(&record.classes)),
     }
     .write(&out.join("run.json"))?;

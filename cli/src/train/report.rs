@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use segloss::Note;
 use serde::Serialize;
 
+use super::notes::EpochNotes;
 use super::run::{EpochRecord, TermRecord};
 use super::validation::{ClassReport, foreground_dice};
 use crate::error::CliError;
@@ -183,6 +185,12 @@ pub(crate) struct RunFile<'a> {
     pub(crate) learning_rate: f64,
     /// Seed.
     pub(crate) seed: u64,
+    /// What is to be told of the loss and of the training images.
+    pub(crate) notes: &'a [Note],
+    /// What was left out or guessed when the images were read.
+    pub(crate) data_notes: &'a [String],
+    /// What is to be told of the patches of an epoch, where that changes.
+    pub(crate) epoch_notes: Vec<EpochNotes<'a>>,
     /// Mean Dice of the foreground classes after the last complete epoch.
     pub(crate) foreground_dice: Option<f64>,
 }
@@ -218,6 +226,7 @@ mod tests {
             terms: vec![term("ce", "matching"), term("l1", "size")],
             classes: vec![class(0.9, 0.75), class(0.1, f64::NAN)],
             seconds: 2.0,
+            notes: Vec::new(),
         }
     }
 

@@ -5,12 +5,12 @@ use std::time::Instant;
 
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use segloss::Evaluation;
-use segloss::Loss;
 use segloss::burn::{BurnLoss, BurnTarget};
+use segloss::{Evaluation, Loss, Note};
 
 use super::data::{Batch, Dataset, Picture, Sampler};
 use super::network::UNet;
+use super::notes::Seen;
 use super::validation::{ClassReport, Judgement, validate};
 use crate::error::CliError;
 
@@ -67,6 +67,8 @@ pub(crate) struct EpochRecord {
     pub(crate) classes: Vec<ClassReport>,
     /// Wall-clock time.
     pub(crate) seconds: f64,
+    /// What is to be told of its patches.
+    pub(crate) notes: Vec<Note>,
 }
 
 /// How a run ended.
@@ -128,14 +130,16 @@ pub(crate) fn train(
     'run: for epoch in 0..settings.epochs {
         let started = Instant::now();
         let loss = loss.at_epoch(epoch);
-        let mut means = Means::default();
+        let (mut means, mut seen) = (Means::default(), Seen::new(dataset.classes));
         let mut learning_rate = 0.0;
         for step in 0..settings.steps {
             if stop.load(Ordering::Relaxed) {
                 end = End::Stopped;
                 break 'run;
             }
-            let (images, labels) = tensors(sampler.batch(settings.batch), dataset.channels, settings, &device);
+            let batch = sampler.batch(settings.batch);
+            seen.add(&batch.labels);
+            let (images, labels) = tensors(batch, dataset.channels, settings, &device);
             let output = loss.forward(network.forward(images), &BurnTarget::labels(labels))?;
             let total = means.add(&output)?;
             if !total.is_finite() {
@@ -155,7 +159,8 @@ pub(crate) fn train(
         };
         let (total, terms) = means.finish();
         let seconds = started.elapsed().as_secs_f64();
-        let record = EpochRecord { epoch: epoch + 1, learning_rate, total, terms, classes, seconds };
+        let notes = seen.notes(loss.activation());
+        let record = EpochRecord { epoch: epoch + 1, learning_rate, total, terms, classes, seconds, notes };
         let seen = observer.epoch(&record);
         history.push(record);
         match seen {

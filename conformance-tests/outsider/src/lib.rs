@@ -3,7 +3,8 @@
 
 use loss_core::backend::{Pixels, Table, derive};
 use loss_core::{
-    Activation, Argument, Facts, Geometry, LossError, Map, Over, Passes, Plan, Precision, Probability, Quantity, Side, Statistic, TargetKind,
+    Activation, Argument, Facts, Geometry, LossError, Map, Over, Passes, Plan, Precision, Probability, Quantity, Side,
+    Statistic, TargetKind,
 };
 
 /// One call of a loss.

@@ -100,24 +100,7 @@ pub(super) fn losses() -> Vec<Both> {
         }),
     );
     one(
-        "dice(smooth=0.5, absent=count)",
-        false,
-        Term::Ratio(Ratio { absent: Absent::Count, smooth_numerator: 0.5, smooth_denominator: 0.5, ..Ratio::default() }),
-    );
-    one(
-        "tversky(alpha=0.3, beta=0.7, smooth=1, form=log, pooling=sample, absent=skip_empty)",
-        false,
-        Term::Ratio(Ratio {
-            form: Form::Log,
-            pooling: Pooling::Sample,
-            absent: Absent::SkipEmpty,
-            smooth_numerator: 1.0,
-            smooth_denominator: 1.0,
-            ..dice(RatioKind::Tversky(0.3, 0.7))
-        }),
-    );
-    one(
-        "dice(form=log, absent=count, temperature=2, smooth_numerator=0.1, smooth_denominator=0.1)",
+        "dice(form=log, absent=count, temperature=2, smooth=0.1)",
         false,
         Term::Ratio(Ratio {
             form: Form::Log,

@@ -41,9 +41,7 @@ fn ignored(adapter: &dyn Adapter) -> Result<(), String> {
     let note = |ignored| [Note::IgnoredPixels { ignored, pixels: 20 }];
     let mut input = full()?;
     told(adapter, &loss, &input, &[])?;
-    let labels_of = |input: &mut Input, places: std::ops::Range<usize>| {
-        labels(input).map(|labels| labels[places].fill(255))
-    };
+    let labels_of = |input: &mut Input, places: std::ops::Range<usize>| labels(input).map(|labels| labels[places].fill(255));
     labels_of(&mut input, 3..6)?;
     told(adapter, &loss, &input, &note(3))?;
     // By weights, small and large ones, on pixels of which some are ignored.

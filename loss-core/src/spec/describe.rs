@@ -155,7 +155,10 @@ pub(crate) fn idle_options<T: Describe>(term: &T, regions: &AllRegions) -> Vec<&
         read.is_err() || place(other) != here
     };
     // An activation that is the loss's own says so, and is no mistake.
-    set(term).filter(|(name, ..)| *name != "activation").filter_map(|(name, _, default)| (!changes(name, default)).then_some(name)).collect()
+    set(term)
+        .filter(|(name, ..)| *name != "activation")
+        .filter_map(|(name, _, default)| (!changes(name, default)).then_some(name))
+        .collect()
 }
 
 pub(super) fn read<T: Describe>(mut term: T, mut given: Vec<(String, Value)>) -> Result<Term, LossError> {

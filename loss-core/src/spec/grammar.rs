@@ -332,9 +332,8 @@ impl Parser<'_> {
             _ => "",
         };
         let read = self.tokens.get(options..self.at).unwrap_or_default();
-        let named = read.windows(2).find(|pair| {
-            matches!(pair, [(_, Token::Name(name)), (_, Token::Sign('='))] if name == option)
-        });
+        let named =
+            read.windows(2).find(|pair| matches!(pair, [(_, Token::Name(name)), (_, Token::Sign('='))] if name == option));
         let place = named.and_then(|pair| pair.first()).or_else(|| self.tokens.get(term));
         let at = place.map_or(self.text.len(), |(at, _)| *at);
         let (text, column) = (self.text.to_owned(), self.text[..at].chars().count() + 1);

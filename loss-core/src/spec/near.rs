@@ -77,7 +77,8 @@ fn together(name: &str, known: &[&str], words: &[Word]) -> Option<String> {
     if let Some(Part::Missing(remark)) = parts.iter().find(|part| matches!(part, Part::Missing(_))) {
         return Some((*remark).to_owned());
     }
-    let mut texts: Vec<&str> = parts.iter().filter_map(|part| if let Part::Text(text) = part { Some(*text) } else { None }).collect();
+    let mut texts: Vec<&str> =
+        parts.iter().filter_map(|part| if let Part::Text(text) = part { Some(*text) } else { None }).collect();
     const SIGMOID: &str = " with activation=sigmoid";
     let sigmoid = texts.iter().any(|text| text.ends_with(SIGMOID));
     texts.iter_mut().for_each(|text| *text = text.strip_suffix(SIGMOID).unwrap_or(text));
