@@ -322,7 +322,7 @@ fn refuses_logits_that_are_not_finite() {
         eval(&folder, "ce", &["--ignore-index", "1"]);
     }
     folder.array("z.npy", &arr3(&[[[0.0; 4], [0.0, 1e6, 0.0, 0.0]]]));
-    let line = "--dtype f16: logit 1000000.0 at [0, 1, 1] of z.npy is beyond its range";
+    let line = "--dtype f16: logit 1000000.0 at [0, 1, 1] of z.npy is beyond its range; take a wider type";
     refused(&folder, "ce", &["--dtype", "f16"], line);
 }
 

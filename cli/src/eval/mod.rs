@@ -278,7 +278,10 @@ impl EvalArgs {
         if let CliError::Loss(LossError::NonFiniteLogit { position, .. }) = &error {
             let logit = logits.floats().get(position.as_slice()).copied().filter(|logit| logit.is_finite());
             if let Some(logit) = logit {
-                let expected = format!("logit {logit:?} at {position:?} of {} is beyond its range", shown(&self.logits));
+                let expected = format!(
+                    "logit {logit:?} at {position:?} of {} is beyond its range; take a wider type",
+                    shown(&self.logits)
+                );
                 return CliError::Option { option: "dtype", value: dtype.name().into(), expected };
             }
         }
