@@ -132,7 +132,7 @@ fn facts(loss: &Loss, target: &TchTarget, checked: &Checked) -> Result<Facts, Lo
     };
     let count = || {
         let without_maps = TchTarget { maps: Vec::new(), ..target.shallow_clone() };
-        Ok(fused::on_host(&without_maps, checked, loss)?.problem()?.valid_pixels())
+        Ok::<_, LossError>(fused::on_host(&without_maps, checked, loss)?.problem()?.valid_pixels())
     };
     let valid = target.weights.is_some().then(count).transpose()?;
     let facts = Facts::new(precision, checked.geometry, target.kind(), loss.ignored()).with_valid(valid);
