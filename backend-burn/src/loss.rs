@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 use loss_core::backend::{Path, Table};
-use loss_core::{Detail, Evaluation, Inputs, Loss, LossError, Plan, Program};
+use loss_core::{Detail, Evaluation, Facts, Inputs, Loss, LossError, Plan, Precision, Program};
 
 #[cfg(feature = "cube")]
 use crate::cube;
@@ -51,8 +51,8 @@ pub trait BurnLoss {
     /// See the trait.
     fn path<const D: usize>(&self, logits: &Tensor<D>, target: &BurnTarget) -> Result<Path, LossError>;
 
-    /// The total, every term with its parts, and the proportions of the classes, on the host. Waits
-    /// for the device.
+    /// The total, every term with its parts, the proportions of the classes and notes, on the host.
+    /// Waits for the device.
     ///
     /// # Errors
     /// See the trait.
@@ -100,7 +100,8 @@ impl BurnLoss for Loss {
 
     fn evaluate<const D: usize>(&self, logits: Tensor<D>, target: &BurnTarget) -> Result<Evaluation, LossError> {
         let call = Call::new(self, &logits, target, Detail::Parts)?;
-        call.program.evaluate(&call.tables()?, &call.inputs)
+        let inputs = Inputs { facts: Some(facts(self, &logits, target)?), ..call.inputs.clone() };
+        call.program.evaluate(&call.tables()?, &inputs)
     }
 
     fn elements<const D: usize>(&self, logits: Tensor<D>, target: &BurnTarget) -> Result<Vec<Option<Table>>, LossError> {
@@ -174,6 +175,19 @@ impl<'a, const D: usize> Call<'a, D> {
     fn tables(&self) -> Result<Vec<Table>, LossError> {
         tables(self.loss, self.logits, &self.target, self.program.plan())
     }
+}
+
+/// What notes are made of beside statistics.
+fn facts<const D: usize>(loss: &Loss, logits: &Tensor<D>, target: &BurnTarget) -> Result<Facts, LossError> {
+    let precision = match logits.dtype() {
+        DType::F64 => Precision::F64,
+        DType::F16 => Precision::F16,
+        DType::BF16 => Precision::Bf16,
+        _ => Precision::F32,
+    };
+    let valid = target.weights.is_some().then(|| target.valid_pixels(loss, &logits.dims())).transpose()?;
+    let facts = Facts::new(precision, target.geometry(logits, loss.activation())?, target.kind(), loss.ignored());
+    Ok(facts.with_valid(valid).with_given(target.maps.iter().map(|map| map.name.as_str()), target.spacing.is_some()))
 }
 
 /// The statistics of a plan on the host, off the tape, on the path that `forward` takes. Waits for

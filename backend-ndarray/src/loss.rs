@@ -50,8 +50,8 @@ pub trait NdarrayLoss {
         gradient: ArrayViewMut<'_, E, D>,
     ) -> Result<Evaluation, LossError>;
 
-    /// The total, every term with its matching, size and constant part, and the proportions of the
-    /// classes.
+    /// The total, every term with its matching, size and constant part, the proportions of the
+    /// classes, and notes on what these numbers do not show.
     ///
     /// # Errors
     /// See the trait.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use loss_core::backend::{Path, Table};
-use loss_core::{Detail, Evaluation, Inputs, Loss, LossError, Program};
-use tch::{Device, Tensor};
+use loss_core::{Detail, Evaluation, Facts, Inputs, Loss, LossError, Precision, Program};
+use tch::{Device, Kind, Tensor};
 
 use crate::fused::{self, HostLogits};
 use crate::target::{Checked, TchTarget, shape_of};
@@ -55,8 +55,8 @@ pub trait TchLoss {
     /// Whatever LibTorch reports, and on CUDA as [`Loss::program`].
     fn path(&self, logits: &Tensor) -> Result<Path, LossError>;
 
-    /// The total, every term with its parts, and the proportions of the classes, on the host. Waits
-    /// for the device.
+    /// The total, every term with its parts, the proportions of the classes and notes, on the host.
+    /// Waits for the device.
     ///
     /// # Errors
     /// See the trait.
@@ -105,8 +105,10 @@ impl TchLoss for Loss {
     }
 
     fn evaluate(&self, logits: &Tensor, target: &TchTarget) -> Result<Evaluation, LossError> {
-        let call = Call::new(self, logits, target, Checked::new(logits, target, self.activation())?, Detail::Parts)?;
-        call.program.evaluate(&call.tables()?, &call.inputs)
+        let checked = Checked::new(logits, target, self.activation())?;
+        let facts = facts(self, target, &checked)?;
+        let call = Call::new(self, logits, target, checked, Detail::Parts)?;
+        call.program.evaluate(&call.tables()?, &Inputs { facts: Some(facts), ..call.inputs.clone() })
     }
 
     fn elements(&self, logits: &Tensor, target: &TchTarget) -> Result<Vec<Option<Table>>, LossError> {
@@ -118,6 +120,23 @@ impl TchLoss for Loss {
         let checked = Checked::new(logits, target, self.activation())?;
         validate(self, logits, target, &checked)
     }
+}
+
+/// What notes are made of beside statistics.
+fn facts(loss: &Loss, target: &TchTarget, checked: &Checked) -> Result<Facts, LossError> {
+    let precision = match checked.kind {
+        Kind::Double => Precision::F64,
+        Kind::Half => Precision::F16,
+        Kind::BFloat16 => Precision::Bf16,
+        _ => Precision::F32,
+    };
+    let count = || {
+        let without_maps = TchTarget { maps: Vec::new(), ..target.shallow_clone() };
+        Ok::<_, LossError>(fused::on_host(&without_maps, checked, loss)?.problem()?.valid_pixels())
+    };
+    let valid = target.weights.is_some().then(count).transpose()?;
+    let facts = Facts::new(precision, checked.geometry, target.kind(), loss.ignored()).with_valid(valid);
+    Ok(facts.with_given(target.maps.iter().map(|(name, _)| name.as_str()), target.spacing.is_some()))
 }
 
 /// Whether the kernels for CUDA can compute a loss of these logits.

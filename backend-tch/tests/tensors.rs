@@ -271,7 +271,8 @@ fn tensors_that_cannot_be_read_are_refused() {
         let sparse = logits.detach().to_sparse_sparse_dim(4);
         refused(run(&sparse, &target), "logits: a sparse or opaque tensor is not supported; expected a dense tensor");
         let weights = TchTarget::labels(&labels).weights(&Tensor::ones([2, 5, 4], (Kind::Float, Device::Cpu)));
-        let text = "pixel weights have shape [2, 5, 4], but logits of shape [2, 3, 4, 5] need [2, 4, 5]";
+        let text = "pixel weights have shape [2, 5, 4], but logits of shape [2, 3, 4, 5] need [2, 4, 5]; the \
+                    spatial axes seem to stand in the other order";
         refused(run(&logits, &weights), text);
         let scalar = Tensor::from(1.0f32);
         refused(run(&scalar, &TchTarget::soft(&scalar)), "logits need at least the axes [N, K], got shape []");
@@ -298,7 +299,7 @@ fn a_bad_label_is_named_on_both_paths_and_by_validate() {
     let (logits, labels) = input(Kind::Float);
     let bad = labels.copy();
     let _ = bad.get(1).get(2).get(3).fill_(7);
-    let text = "label 7 at [1, 2, 3] is outside 0..3 and not ignored";
+    let text = "label 7 at [1, 2, 3] is outside 0..3 and not ignored; `ignore=7` leaves its pixels out";
     for path in PATHS {
         refused(mixed().forward_by(path, &logits, &TchTarget::labels(&bad)), text);
     }

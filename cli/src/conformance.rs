@@ -88,7 +88,7 @@ pub(crate) fn run(args: &ConformanceArgs, console: &mut Console) -> Result<(), C
     } else {
         console.line(&text(&report))?;
         if let Some(path) = &args.report {
-            console.line(&format!("\npage written to {}", path.display()))?;
+            console.line(&format!("\npage written to {}", segloss_data::shown(path)))?;
         }
     }
     if report.agrees() { Ok(()) } else { Err(CliError::Disagreement(report.verdict())) }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use segloss::LossError;
-use segloss_data::{DataError, words};
+use segloss_data::{DataError, plain, shown, words};
 use segloss_metrics::MetricError;
 
 /// Every failure of the command.
@@ -20,7 +20,7 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Metric(#[from] MetricError),
     /// A prediction and a target that do not go together.
-    #[error("{}: {reason}", .path.display())]
+    #[error("{}: {reason}", shown(.path))]
     Unpaired {
         /// The prediction's file or folder.
         path: PathBuf,
@@ -28,7 +28,7 @@ pub(crate) enum CliError {
         reason: String,
     },
     /// Some of a folder cannot be used.
-    #[error("{}: {count} of its files cannot be used, as listed", .folder.display())]
+    #[error("{}: {count} of its files cannot be used, as listed", shown(.folder))]
     Unusable {
         /// The folder.
         folder: PathBuf,
@@ -36,15 +36,15 @@ pub(crate) enum CliError {
         count: usize,
     },
     /// The library refused what a file holds.
-    #[error("{}: {source}", .path.display())]
+    #[error("{}: {source}", shown(.path))]
     Refused {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: LossError,
+        source: Box<LossError>,
     },
     /// A file or folder that could not be read or written.
-    #[error("{}: {}", .path.display(), words(.source))]
+    #[error("{}: {}", shown(.path), words(.source))]
     Io {
         /// Which one.
         path: PathBuf,
@@ -52,7 +52,7 @@ pub(crate) enum CliError {
         source: io::Error,
     },
     /// An array of a type that has no meaning in its place.
-    #[error("{}: {what} must be {expected}, found {found}", .path.display())]
+    #[error("{}: {what} must be {expected}, found {}", shown(.path), plain(.found))]
     WrongDtype {
         /// The file.
         path: PathBuf,
@@ -64,7 +64,7 @@ pub(crate) enum CliError {
         found: String,
     },
     /// A folder that holds nothing to train on.
-    #[error("{}: {reason}", .path.display())]
+    #[error("{}: {reason}", shown(.path))]
     Folder {
         /// The folder.
         path: PathBuf,
@@ -82,7 +82,7 @@ pub(crate) enum CliError {
         expected: String,
     },
     /// A picture or table could not be encoded.
-    #[error("{}: {reason}", .path.display())]
+    #[error("{}: {reason}", shown(.path))]
     Encode {
         /// The file it was meant for.
         path: PathBuf,
@@ -93,7 +93,7 @@ pub(crate) enum CliError {
     #[error("--resume: {0}, or another --out")]
     Resume(String),
     /// Training ran into NaN or infinity.
-    #[error("the loss became {total} in epoch {epoch}, step {step}; what there was is saved in {}; try a smaller --lr", .out.display())]
+    #[error("the loss became {total} in epoch {epoch}, step {step}; what there was is saved in {}; try a smaller --lr", shown(.out))]
     Diverged {
         /// The total.
         total: f64,
@@ -105,7 +105,7 @@ pub(crate) enum CliError {
         out: PathBuf,
     },
     /// Training was asked to stop.
-    #[error("stopped after {epochs} complete epoch{}; what there was is saved in {}", if *.epochs == 1 { "" } else { "s" }, .out.display())]
+    #[error("stopped after {epochs} complete epoch{}; what there was is saved in {}", if *.epochs == 1 { "" } else { "s" }, shown(.out))]
     Interrupted {
         /// Epochs that are complete.
         epochs: usize,

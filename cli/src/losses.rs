@@ -91,8 +91,8 @@ const SYNTAX: &str = "\
 IN THE FORMULAS, for sample n and class k: p probability; Ω_k the valid pixels of class k; T_k = |Ω_k| their number; M all valid
 pixels; P_k Σ p over all valid pixels; I_k and L_k Σ p and Σ log p over Ω_k; p̂ = P/M and t̂ = T/M proportions; τ temperature.
 y is the target, 0 to 1, and p_y the probability of the true class; mean_n and mean_k go over samples and classes; t_k is the wanted
-proportion (target); ε is epsilon, α alpha, β beta, γ gamma; s and s' are smooth_numerator and smooth_denominator (s alone: smooth);
-D, S and G name a score, w and φ what stands beside them; H is entropy, KL divergence.
+proportion (target); ε is epsilon, α alpha, β beta, γ gamma; s and s' are smooth_numerator and smooth_denominator, or both are
+smooth; D, S and G name a score, w and φ what stands beside them; H is entropy, KL divergence.
 
 target=given takes proportions with each call, from a program: the command line cannot give them.
 

@@ -98,7 +98,7 @@ fn one_line(text: &str) -> String {
 
 /// One line, whatever a file may be called; and nobody to tell if this fails too.
 fn complain(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", text.replace(['\n', '\r'], " "));
+    let _ = writeln!(std::io::stderr(), "{}", segloss_data::plain(text));
 }
 
 #[cfg(test)]

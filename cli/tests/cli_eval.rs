@@ -296,9 +296,9 @@ fn refuses_shapes_that_do_not_match() {
 fn refuses_values_out_of_range() {
     let folder = quarters();
     folder.array("y.npy", &arr2(&[[0i16, 1, 7, 0]]));
-    refused(&folder, "ce", &[], "y.npy: label 7 at [0, 2] is outside 0..2 and not ignored");
+    refused(&folder, "ce", &[], "y.npy: label 7 at [0, 2] is outside 0..2 and not ignored; `ignore=7` leaves its pixels out");
     folder.array("y.npy", &arr2(&[[0i64, -1, 1, 0]]));
-    refused(&folder, "ce", &[], "y.npy: label -1 at [0, 1] is outside 0..2 and not ignored");
+    refused(&folder, "ce", &[], "y.npy: label -1 at [0, 1] is outside 0..2 and not ignored; `ignore=-1` leaves its pixels out");
     eval(&folder, "ce", &["--ignore-index", "-1"]);
     folder.array("y.npy", &arr3(&[[[0.5, 0.5, 0.5, 0.5], [0.5, 0.5, 1.5, 0.5]]]));
     refused(&folder, "ce", &[], "y.npy: soft target 1.5 at [0, 1, 2] is outside [0, 1]");
@@ -311,14 +311,18 @@ fn refuses_values_out_of_range() {
 #[test]
 fn refuses_logits_that_are_not_finite() {
     let folder = quarters();
-    for (value, text) in [(f64::NAN, "NaN"), (f64::INFINITY, "inf")] {
+    for (value, text, way_out) in [
+        (f64::NAN, "NaN", "look for what makes it in the network, or leave the pixel out: an ignored label, or weight 0"),
+        (f64::INFINITY, "inf", "use a large finite number, such as 1e9 (1e4 in f16)"),
+        (f64::NEG_INFINITY, "-inf", "to switch a class off use a large finite number, such as -1e9 (-1e4 in f16)"),
+    ] {
         folder.array("z.npy", &arr3(&[[[0.0; 4], [0.0, 0.0, value, 0.0]]]));
-        let line = format!("z.npy: logit {text} at [0, 1, 2] is not finite and its pixel is not ignored");
+        let line = format!("z.npy: logit {text} at [0, 1, 2] is not finite and its pixel is not ignored; {way_out}");
         refused(&folder, "ce", &[], &line);
         eval(&folder, "ce", &["--ignore-index", "1"]);
     }
     folder.array("z.npy", &arr3(&[[[0.0; 4], [0.0, 1e6, 0.0, 0.0]]]));
-    let line = "--dtype f16: logit 1000000.0 at [0, 1, 1] of z.npy is beyond its range";
+    let line = "--dtype f16: logit 1000000.0 at [0, 1, 1] of z.npy is beyond its range; take a wider type";
     refused(&folder, "ce", &["--dtype", "f16"], line);
 }
 
@@ -379,11 +383,24 @@ fn refuses_files_that_are_missing_or_damaged() {
 fn refuses_losses_that_do_not_exist() {
     let folder = quarters();
     for (loss, line) in [
-        ("dise", "unknown loss `dise`; did you mean `dice`?"),
-        ("l1(temprature=2)", "l1 has no option `temprature`; did you mean `temperature`?"),
-        ("l1(temperature=-1)", "l1: temperature = -1 is not allowed; expected a number in (0, 1e6]"),
-        ("focal(gamma=-0.5)", "focal: gamma = -0.5 is not allowed; expected a number in [0, 100]"),
-        ("ce(class_weights=[1, 2, 3])", "3 values given per class, but there are 2 classes"),
+        ("dise", "at column 1 of `dise`: unknown loss `dise`; did you mean `dice`?"),
+        ("l1(temprature=2)", "at column 4 of `l1(temprature=2)`: l1 has no option `temprature`; did you mean `temperature`?"),
+        (
+            "ce + l1(temperature=-1)",
+            "at column 9 of `ce + l1(temperature=-1)`: l1: temperature = -1 is not allowed; expected a number in (0, 1e6]",
+        ),
+        (
+            "focal(gamma=-0.5)",
+            "at column 7 of `focal(gamma=-0.5)`: focal: gamma = -0.5 is not allowed; expected a number in [0, 100]",
+        ),
+        (
+            "ce(class_weights=[1, 2, 3])",
+            "ce: class_weights has 3 values, but there are 2 classes; give one value for each class",
+        ),
+        ("dice(classes=[2])", "dice: classes names class 2, but there are 2 classes, counted from 0"),
+        ("dice_ce", "at column 1 of `dice_ce`: unknown loss `dice_ce`; write `ce + dice`"),
+        ("softdice", "at column 1 of `softdice`: unknown loss `softdice`; write `dice`"),
+        ("ce\n& dice", r"at column 4 of `ce\n& dice`: expected a name, a number or one of + - * ( ) [ ] , =, found `&`"),
         ("ce +", "at column 5 of `ce +`: expected a loss, a number or `(`, found the end"),
     ] {
         refused(&folder, loss, &[], line);

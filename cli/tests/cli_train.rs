@@ -251,7 +251,7 @@ fn refuses_options() {
     let folder = Folder::new();
     folder.bytes("file", b"kept");
     folder.refuses(&["train", "--out", "file"], "file: not a directory");
-    folder.refuses(&["train", "--loss", "ce + l3"], "unknown loss `l3`; did you mean `l1`?");
+    folder.refuses(&["train", "--loss", "ce + dise"], "at column 6 of `ce + dise`: unknown loss `dise`; did you mean `dice`?");
     folder.refuses(&["train", "--lr", "0"], "--lr 0: must be above 0 and at most 1");
     folder.refuses(&["train", "--patch", "18"], "--patch 18: must be a multiple of 4 from 16 to 1024");
     folder.refuses(&["train", "--width", "6"], "--width 6: must be a multiple of 4");

@@ -2,6 +2,7 @@
 //! can be asked of any backend.
 
 pub(crate) mod maps;
+pub(crate) mod notes;
 
 use loss_core::{Activation, LossError, PRESETS};
 
@@ -327,7 +328,7 @@ fn label_out_of_range(adapter: &dyn Adapter) -> Result<(), String> {
     for bad in [3, -1, 255] {
         let mut input = input(&[2, 3, 2, 2], 16);
         labels(&mut input)?[5] = bad;
-        let text = format!("label {bad} at [1, 0, 1] is outside 0..3 and not ignored");
+        let text = format!("label {bad} at [1, 0, 1] is outside 0..3 and not ignored; `ignore={bad}` leaves its pixels out");
         refused(adapter.value_and_gradient(&loss("ce")?, &input, Dtype::F32), &text)?;
     }
     Ok(())
@@ -355,12 +356,14 @@ fn negative_weight(adapter: &dyn Adapter) -> Result<(), String> {
 fn shapes(adapter: &dyn Adapter) -> Result<(), String> {
     let mut wrong = input(&[2, 3, 4, 2], 19);
     wrong.target_shape = Some(vec![2, 2, 4]);
-    let text = "labels have shape [2, 2, 4], but logits of shape [2, 3, 4, 2] need [2, 4, 2]";
+    let text = "labels have shape [2, 2, 4], but logits of shape [2, 3, 4, 2] need [2, 4, 2]; the spatial axes seem to stand in \
+                the other order";
     refused(adapter.value_and_gradient(&loss("ce")?, &wrong, Dtype::F32), text)?;
     let mut soft = input(&[1, 2, 4], 19);
     soft.target = Target::Soft(vec![0.5; 8]);
     soft.target_shape = Some(vec![1, 4, 2]);
-    let text = "soft targets have shape [1, 4, 2], but logits of shape [1, 2, 4] need [1, 2, 4]";
+    let text = "soft targets have shape [1, 4, 2], but logits of shape [1, 2, 4] need [1, 2, 4]; their classes seem to be in \
+                the last axis: bring that to the second place, as in permute(0, 2, 1)";
     refused(adapter.value_and_gradient(&loss("ce")?, &soft, Dtype::F32), text)
 }
 
@@ -380,9 +383,14 @@ fn one_channel_softmax(adapter: &dyn Adapter) -> Result<(), String> {
 fn class_counts(adapter: &dyn Adapter) -> Result<(), String> {
     let input = input(&[2, 3, 4], 22);
     for (text, message) in [
-        ("ce(class_weights=[1, 2])", "2 values given per class, but there are 3 classes"),
-        ("dice(classes=[1, 3])", "class 3 is asked for, but there are 3 classes"),
-        ("l1(target=[0.5, 0.5, 0.5])", "a prior for softmax must sum to 1, got 1.5"),
+        ("ce(class_weights=[1, 2])", "ce: class_weights has 2 values, but there are 3 classes; give one value for each class"),
+        ("dice(classes=[1, 3])", "dice: classes names class 3, but there are 3 classes, counted from 0"),
+        ("l1(target=[0.5, 0.5])", "l1: target has 2 values, but there are 3 classes; give one value for each class"),
+        (
+            "l1(target=[0.5, 0.5, 0.5])",
+            "l1: target sums to 1.5, but under softmax the proportions of all classes sum to 1; channels of their own are \
+             activation=sigmoid",
+        ),
     ] {
         refused(adapter.value_and_gradient(&loss(text)?, &input, Dtype::F32), message)?;
     }
@@ -392,7 +400,8 @@ fn class_counts(adapter: &dyn Adapter) -> Result<(), String> {
 fn given_prior(adapter: &dyn Adapter) -> Result<(), String> {
     let plain = input(&[2, 3, 4], 23);
     let loss = loss("kl(target=given) + l1(target=given, pooling=batch)")?;
-    let text = "the loss takes a prior per sample and class (target=given), and none was given with the target";
+    let text = "a term with target=given takes proportions for each sample and class, and none came with the target; give some \
+                with `.prior(..)`, or write them into the loss: target=[0.9, 0.1]";
     refused(adapter.value_and_gradient(&loss, &plain, Dtype::F32), text)?;
     // A prior that repeats what a constant one says gives the same.
     let given = Input { prior: Some([0.2, 0.3, 0.5].repeat(2)), ..plain.clone() };

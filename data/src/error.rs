@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use loss_core::plain;
+
 use crate::formats::Format;
 
 /// Every failure of this crate. Paths are shown with their control characters escaped.
@@ -63,7 +65,7 @@ pub enum DataError {
         way_out: String,
     },
     /// Elements of a type that has no meaning in their place.
-    #[error("{}: {what} must be {expected}, found {found}", shown(.path))]
+    #[error("{}: {what} must be {expected}, found {}", shown(.path), plain(.found))]
     #[non_exhaustive]
     WrongType {
         /// The file.
@@ -132,11 +134,11 @@ impl DataError {
     }
 
     pub(crate) fn values(path: &Path, reason: impl Into<String>) -> Self {
-        Self::Values { path: path.to_path_buf(), reason: reason.into() }
+        Self::Values { path: path.to_path_buf(), reason: plain(&reason.into()) }
     }
 
     pub(crate) fn folder(path: &Path, reason: impl Into<String>) -> Self {
-        Self::Folder { path: path.to_path_buf(), reason: reason.into() }
+        Self::Folder { path: path.to_path_buf(), reason: plain(&reason.into()) }
     }
 
     pub(crate) fn option(option: &'static str, value: impl Into<String>, expected: impl Into<String>) -> Self {
@@ -144,26 +146,18 @@ impl DataError {
     }
 
     pub(crate) fn not_read(path: &Path, kind: impl Into<String>, way_out: impl Into<String>) -> Self {
-        Self::NotRead { path: path.to_path_buf(), kind: kind.into(), way_out: way_out.into() }
+        Self::NotRead { path: path.to_path_buf(), kind: plain(&kind.into()), way_out: way_out.into() }
     }
 }
 
-/// A path for a message: one line, whatever it is called.
-pub(crate) fn shown(path: &Path) -> String {
+/// A path for a message: on one line, its control characters escaped, whatever it is called.
+///
+/// ```
+/// assert_eq!(segloss_data::shown("scan\n1.nii".as_ref()), "scan\\n1.nii");
+/// ```
+#[must_use]
+pub fn shown(path: &Path) -> String {
     plain(&path.display().to_string())
-}
-
-/// Text with its control characters escaped.
-pub(crate) fn plain(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if letter.is_control() {
-            plain.extend(letter.escape_default());
-        } else {
-            plain.push(letter);
-        }
-    }
-    plain
 }
 
 /// The system's message in the manner of this crate's: in lower case, without its "(os error 2)".

@@ -47,7 +47,7 @@ mod survey;
 
 pub use self::array::Array;
 pub use self::dataset::{Counts, Dataset, IGNORED, Item, Target};
-pub use self::error::{DataError, words};
+pub use self::error::{DataError, plain, shown, words};
 pub use self::labels::{Coding, LabelFile, LabelMap, label_files, read_labels, value_text};
 pub use self::layout::{Image, Images, Masks, Pair, Scan, Source, Split, Taken, scan};
 pub use self::limits::Limits;

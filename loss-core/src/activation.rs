@@ -3,7 +3,8 @@
 use std::fmt::{Display, Formatter, Result};
 
 /// How logits become probabilities.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Activation {
     /// Over the class axis: the classes exclude each other. Needs K ≥ 2.
     #[default]

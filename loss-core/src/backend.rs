@@ -4,6 +4,7 @@
 use crate::LossError;
 pub use crate::activation::Side;
 pub use crate::expr::{Algebra, HostAlgebra, Op, PixelFunction, PixelStep, Table};
+pub use crate::facts::{Facts, Precision};
 pub use crate::geometry::{Geometry, TargetKind};
 pub use crate::maps::{FillSample, Pixels, View, derive, derive_with};
 pub use crate::plan::Plan;
@@ -43,6 +44,12 @@ pub trait Passes {
 
     /// Proportions that came with the target, `[N, K]` or `[1, K]`.
     fn prior(&self) -> Option<&Table>;
+
+    /// What notes are made of beside statistics; asked before maps are derived. The default, `None`,
+    /// leaves an evaluation without notes.
+    fn facts(&self) -> Option<Facts> {
+        None
+    }
 
     /// Makes the derived maps that the plan still lacks ([`Plan::underived`]), and returns them. It
     /// runs before the passes that read them. The default is for backends without maps.

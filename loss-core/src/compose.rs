@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::program::{Detail, Program};
 use crate::term::WeightedTerm;
-use crate::{Activation, GroundTruthMatching, LossError, Overlap, RegionSizePenalty, Schedule, Term, Unsplit};
+use crate::{Activation, GroundTruthMatching, LossError, Note, Overlap, RegionSizePenalty, Schedule, Term, Unsplit};
 
 /// A segmentation loss: a weighted sum of terms, and how logits and labels are read.
 ///
@@ -125,6 +125,23 @@ impl Loss {
     /// The terms, with their present weights.
     pub fn terms(&self) -> impl ExactSizeIterator<Item = (f64, &Term)> {
         self.terms.iter().map(|t| (t.schedule.at(self.epoch), &t.term))
+    }
+
+    /// What is to be told of the loss for K classes, whatever logits and targets are: terms with an
+    /// activation of their own, options without effect. An evaluation's notes have these too.
+    ///
+    /// ```
+    /// use loss_core::Loss;
+    /// let loss: Loss = "ce + focal".parse()?;
+    /// let notes = loss.notes(3)?;
+    /// assert!(notes[0].to_string().starts_with("focal uses sigmoid, each class against all others"));
+    /// # Ok::<(), loss_core::LossError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Loss::program`].
+    pub fn notes(&self, classes: usize) -> Result<Vec<Note>, LossError> {
+        Ok(self.program(classes, Detail::Parts)?.term_notes())
     }
 
     pub(crate) fn weights(&self) -> Vec<f64> {

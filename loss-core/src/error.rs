@@ -1,10 +1,13 @@
 //! What can go wrong, with both sides of every disagreement named.
 
 use crate::activation::Activation;
+use crate::layout::way_out;
 use crate::number::number;
+use crate::plain::plain;
 
 /// Which array of a call an error is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Argument {
     /// Class indices.
@@ -88,7 +91,7 @@ pub enum LossError {
         shape: Vec<usize>,
     },
     /// An array does not fit the logits.
-    #[error("{what} have shape {got:?}, but logits of shape {logits:?} need {expected:?}")]
+    #[error("{what} have shape {got:?}, but logits of shape {logits:?} need {expected:?}{}", way_out(*.what, .logits, .expected, .got))]
     ShapeMismatch {
         /// Which array.
         what: Argument,
@@ -125,7 +128,7 @@ pub enum LossError {
         classes: usize,
     },
     /// A label that is neither a class nor ignored.
-    #[error("label {label} at {position:?} is outside 0..{classes} and not ignored")]
+    #[error("label {label} at {position:?} is outside 0..{classes} and not ignored; `ignore={label}` leaves its pixels out")]
     LabelOutOfRange {
         /// The label.
         label: i64,
@@ -147,7 +150,7 @@ pub enum LossError {
         position: Vec<usize>,
     },
     /// NaN or infinity among the logits of a valid pixel.
-    #[error("logit {} at {position:?} is not finite and its pixel is not ignored", number(*.value))]
+    #[error("logit {} at {position:?} is not finite and its pixel is not ignored; {}", number(*.value), finite(*.value))]
     NonFiniteLogit {
         /// The value.
         value: f64,
@@ -155,15 +158,41 @@ pub enum LossError {
         position: Vec<usize>,
     },
     /// A number of values that is not the number of classes.
-    #[error("{got} values given per class, but there are {classes} classes")]
+    #[error("a term has {got} values, one for each class, but there {}", are(*.classes))]
     ClassCount {
         /// Number of classes of the logits.
         classes: usize,
         /// Number of values given.
         got: usize,
     },
+    /// An option with a value for each class, of which there are others.
+    #[error("{term}: {option} has {got} value{}, but there {}; give one value for each class", if *.got == 1 { "" } else { "s" }, are(*.classes))]
+    #[non_exhaustive]
+    OptionCount {
+        /// Name of the term.
+        term: &'static str,
+        /// Name of the option.
+        option: &'static str,
+        /// Number of values given.
+        got: usize,
+        /// Number of classes of the logits.
+        classes: usize,
+    },
+    /// An option that names a class that does not exist.
+    #[error("{term}: {option} names class {class}, but there {}, counted from 0", are(*.classes))]
+    #[non_exhaustive]
+    OptionClass {
+        /// Name of the term.
+        term: &'static str,
+        /// Name of the option.
+        option: &'static str,
+        /// The index.
+        class: usize,
+        /// Number of classes of the logits.
+        classes: usize,
+    },
     /// A class index that does not exist.
-    #[error("class {class} is asked for, but there are {classes} classes")]
+    #[error("a term asks for class {class}, but there {}, counted from 0", are(*.classes))]
     ClassIndex {
         /// The index.
         class: usize,
@@ -183,9 +212,14 @@ pub enum LossError {
         expected: &'static str,
     },
     /// A prior that is not a distribution over classes.
-    #[error("a prior for softmax must sum to 1, got {}", number((.sum * 1e9).round() / 1e9))]
+    #[error(
+        "{of} sums to {}, but under softmax the proportions of all classes sum to 1; channels of their own are activation=sigmoid",
+        number((.sum * 1e9).round() / 1e9)
+    )]
     #[non_exhaustive]
     PriorNotDistribution {
+        /// The option of a term, or the prior given with the target.
+        of: String,
         /// Its sum.
         sum: f64,
     },
@@ -201,10 +235,13 @@ pub enum LossError {
         got: [usize; 2],
     },
     /// A term asks for an input that the call did not give.
-    #[error("the loss takes a prior per sample and class (target=given), and none was given with the target")]
+    #[error(
+        "a term with target=given takes proportions for each sample and class, and none came with the target; give some with \
+         `.prior(..)`, or write them into the loss: target=[0.9, 0.1]"
+    )]
     MissingPrior,
     /// A term reads a map that the call did not give.
-    #[error("the loss reads the map `{name}`, and the target has {}", given_maps(.given))]
+    #[error("the loss reads the map `{}`, and the target has {}", plain(.name), given_maps(.given))]
     MissingMap {
         /// Name of the map.
         name: String,
@@ -212,18 +249,20 @@ pub enum LossError {
         given: Vec<String>,
     },
     /// Text that names no term.
-    #[error("unknown loss `{name}`{}", suggestion_or(.nearest, .known))]
+    #[error("unknown loss `{}`{}", plain(.name), suggestion_or(.instead, .nearest, .known))]
     #[non_exhaustive]
     UnknownTerm {
         /// The name.
         name: String,
         /// The nearest name that exists, if one is near.
         nearest: Option<String>,
+        /// What to write instead of a word that other libraries have, as the rest of a sentence.
+        instead: Option<String>,
         /// All names that exist.
         known: Vec<String>,
     },
     /// Text that names no option of a term.
-    #[error("{term} has no option `{option}`{}", suggestion_or(.nearest, .known))]
+    #[error("{term} has no option `{}`{}", plain(.option), suggestion_or(.instead, .nearest, .known))]
     #[non_exhaustive]
     UnknownOption {
         /// Name of the term.
@@ -232,11 +271,13 @@ pub enum LossError {
         option: String,
         /// The nearest option that exists, if one is near.
         nearest: Option<String>,
+        /// What to write instead of a word that other libraries have, as the rest of a sentence.
+        instead: Option<String>,
         /// All options that exist.
         known: Vec<String>,
     },
     /// Text that is not a loss.
-    #[error("at column {column} of `{text}`: expected {expected}, found {found}")]
+    #[error("at column {column} of `{}`: expected {expected}, found {}", plain(.text), plain(.found))]
     #[non_exhaustive]
     Syntax {
         /// The whole text.
@@ -247,6 +288,17 @@ pub enum LossError {
         expected: &'static str,
         /// What stands there.
         found: String,
+    },
+    /// A term or an option in a text that cannot be.
+    #[error("at column {column} of `{}`: {source}", plain(.text))]
+    #[non_exhaustive]
+    InText {
+        /// The whole text.
+        text: String,
+        /// Column of the term or the option, from 1.
+        column: usize,
+        /// What is wrong with it.
+        source: Box<Self>,
     },
     /// A loss without terms.
     #[error("the loss has no terms")]
@@ -291,7 +343,7 @@ pub enum LossError {
         weight: f64,
     },
     /// An activation that this term cannot work with.
-    #[error("{term}: {option} is not defined for {activation}")]
+    #[error("{term}: {option} is not defined for {activation}; leave it out, or give the term activation={}", other(*.activation))]
     NotForActivation {
         /// Name of the term.
         term: &'static str,
@@ -330,13 +382,37 @@ pub enum LossError {
 }
 
 fn given_maps(names: &[String]) -> String {
-    if names.is_empty() { "none".to_owned() } else { format!("only {}", names.join(", ")) }
+    if names.is_empty() { "none".to_owned() } else { format!("only {}", plain(&names.join(", "))) }
 }
 
-/// The nearest name, or all there are.
-fn suggestion_or(nearest: &Option<String>, known: &[String]) -> String {
-    match nearest {
-        Some(name) => format!("; did you mean `{name}`?"),
-        None => format!("; known are {}", known.join(", ")),
+/// So many classes, behind "there".
+fn are(classes: usize) -> String {
+    if classes == 1 { "is 1 class".to_owned() } else { format!("are {classes} classes") }
+}
+
+fn other(activation: Activation) -> Activation {
+    match activation {
+        Activation::Softmax => Activation::Sigmoid,
+        Activation::Sigmoid => Activation::Softmax,
+    }
+}
+
+/// The way out of a logit that is not finite.
+fn finite(value: f64) -> &'static str {
+    if value.is_nan() {
+        "look for what makes it in the network, or leave the pixel out: an ignored label, or weight 0"
+    } else if value > 0.0 {
+        "use a large finite number, such as 1e9 (1e4 in f16)"
+    } else {
+        "to switch a class off use a large finite number, such as -1e9 (-1e4 in f16)"
+    }
+}
+
+/// What to write instead, the nearest name, or all there are.
+fn suggestion_or(instead: &Option<String>, nearest: &Option<String>, known: &[String]) -> String {
+    match (instead, nearest) {
+        (Some(advice), _) => format!("; {advice}"),
+        (None, Some(name)) => format!("; did you mean `{name}`?"),
+        (None, None) => format!("; known are {}", known.join(", ")),
     }
 }

@@ -65,6 +65,18 @@ pub trait Derive: Send + Sync {
     /// Channels of the map: K, or 1 for all classes.
     fn channels(&self, classes: usize) -> usize;
 
+    /// Whether its numbers depend on the spacing of the pixels; `true` unless it says otherwise. A
+    /// spacing that nothing reads is told in a [`Note`](crate::Note).
+    fn reads_spacing(&self) -> bool {
+        true
+    }
+
+    /// A bound of its numbers' absolute values; infinite, the default, where there is none. Where
+    /// there is one, gradients that vanish in half precision are told in a [`Note`](crate::Note).
+    fn bound(&self) -> f64 {
+        f64::INFINITY
+    }
+
     /// Writes the map of the view's samples, `[samples, channels, pixels]`, row-major. At pixels of
     /// weight 0 it may be anything.
     ///

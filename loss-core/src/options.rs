@@ -229,7 +229,7 @@ macro_rules! setter {
         /// # Errors
         /// [`LossError::OptionOutOfRange`](crate::LossError::OptionOutOfRange) for an empty or
         /// repeating list;
-        /// [`LossError::ClassIndex`](crate::LossError::ClassIndex) when the loss meets its logits.
+        /// [`LossError::OptionClass`](crate::LossError::OptionClass) when the loss meets its logits.
         pub fn classes(mut self, classes: &[usize]) -> Result<Self, $crate::LossError> {
             self.$($at.)?classes.only = Some(classes.to_vec());
             self.check().map(|()| self)
@@ -241,29 +241,42 @@ macro_rules! setter {
         /// # Errors
         /// [`LossError::OptionOutOfRange`](crate::LossError::OptionOutOfRange) for weights outside
         /// `[0, 1e100]` or all zero;
-        /// [`LossError::ClassCount`](crate::LossError::ClassCount) when the loss meets its logits.
+        /// [`LossError::OptionCount`](crate::LossError::OptionCount) when the loss meets its logits.
         pub fn class_weights(mut self, weights: &[f64]) -> Result<Self, $crate::LossError> {
             self.$($at.)?classes.weights = Some(weights.to_vec());
             self.check().map(|()| self)
         }
     };
-    (smooth_numerator [$($at:ident)?]) => {
-        /// Pixels added to the numerator of the score.
+    (smooth [$($at:ident)?]) => {
+        /// Pixels added to numerator and denominator of the score: a perfect prediction, and a
+        /// class that is neither true nor predicted, then score exactly 1.
         ///
         /// # Errors
         /// [`LossError::OptionOutOfRange`](crate::LossError::OptionOutOfRange) unless 0, or finite
-        /// and at least 1e-30.
+        /// and at least 1e-30; beside `smooth_numerator` or `smooth_denominator`.
+        pub fn smooth(mut self, pixels: f64) -> Result<Self, $crate::LossError> {
+            self.$($at.)?smooth = pixels;
+            self.check().map(|()| self)
+        }
+    };
+    (smooth_numerator [$($at:ident)?]) => {
+        /// Pixels added to the numerator of the score alone. More than are added to the denominator
+        /// can make a score above 1, and a loss below 0; [`smooth`](Self::smooth) adds to both.
+        ///
+        /// # Errors
+        /// [`LossError::OptionOutOfRange`](crate::LossError::OptionOutOfRange) unless 0, or finite
+        /// and at least 1e-30; beside `smooth`.
         pub fn smooth_numerator(mut self, pixels: f64) -> Result<Self, $crate::LossError> {
             self.$($at.)?smooth_numerator = pixels;
             self.check().map(|()| self)
         }
     };
     (smooth_denominator [$($at:ident)?]) => {
-        /// Pixels added to the denominator of the score.
+        /// Pixels added to the denominator of the score alone.
         ///
         /// # Errors
         /// [`LossError::OptionOutOfRange`](crate::LossError::OptionOutOfRange) unless 0, or finite
-        /// and at least 1e-30.
+        /// and at least 1e-30; beside `smooth`.
         pub fn smooth_denominator(mut self, pixels: f64) -> Result<Self, $crate::LossError> {
             self.$($at.)?smooth_denominator = pixels;
             self.check().map(|()| self)

@@ -4,11 +4,12 @@ use crate::expr::Table;
 use crate::{Detail, Evaluation, Inputs, Loss, LossError, Passes};
 
 impl Loss {
-    /// Value of the loss with its parts, on a backend that keeps its small arrays on the host.
+    /// Value of the loss with its parts and notes, on a backend that keeps its small arrays on the host.
     ///
     /// # Errors
     /// Where the loss does not fit classes or activation: [`LossError::NoTerms`],
-    /// [`LossError::Weight`], [`LossError::ClassCount`], [`LossError::ClassIndex`],
+    /// [`LossError::Weight`], [`LossError::OptionCount`], [`LossError::OptionClass`],
+    /// [`LossError::ClassCount`], [`LossError::ClassIndex`],
     /// [`LossError::NotForActivation`], [`LossError::PriorNotDistribution`]. Where a prior or a map
     /// is missing or does not fit: [`LossError::MissingPrior`], [`LossError::MissingMap`],
     /// [`LossError::GivenPriorShape`], [`LossError::ValueOutOfRange`]. What [`Passes::statistics`]
@@ -16,8 +17,9 @@ impl Loss {
     /// [`LossError::NonFiniteLogit`]. What a term, or a derived map, refuses.
     pub fn evaluate_on<P: Passes + ?Sized>(&self, call: &mut P) -> Result<Evaluation, LossError> {
         let program = self.program(call.geometry().classes, Detail::Parts)?;
+        let facts = call.facts();
         call.derive(program.plan())?;
-        program.evaluate(&call.statistics(program.plan())?, &self.inputs_of(call))
+        program.evaluate(&call.statistics(program.plan())?, &Inputs { facts, ..self.inputs_of(call) })
     }
 
     /// Total and values of the terms; and, written to `gradient` where one is given, the gradient
@@ -52,9 +54,9 @@ impl Loss {
         self.inputs(call.geometry().samples, call.prior().cloned())
     }
 
-    /// What a program needs beside statistics, at the present epoch.
+    /// What a program needs beside statistics, at the present epoch; without facts.
     #[must_use]
     pub fn inputs(&self, samples: usize, prior: Option<Table>) -> Inputs {
-        Inputs { samples, weights: self.weights(), prior }
+        Inputs { samples, weights: self.weights(), prior, facts: None }
     }
 }

@@ -19,13 +19,15 @@ pub(crate) fn given(
         return Err(LossError::ValueOutOfRange { what: Argument::Prior, value, expected: "[0, 1]", position });
     }
     if activation == Activation::Softmax {
-        prior.values().chunks(classes.max(1)).try_for_each(distribution)?;
+        let of =
+            |n: usize| if prior.rows() == 1 { "the prior given".to_owned() } else { format!("the prior given for sample {n}") };
+        prior.values().chunks(classes.max(1)).enumerate().try_for_each(|(n, row)| distribution(row, || of(n)))?;
     }
     Ok(prior)
 }
 
-/// Refuses proportions that do not add up to 1, as those of softmax do.
-pub(crate) fn distribution(prior: &[f64]) -> Result<(), LossError> {
+/// Refuses proportions that do not add up to 1, as those of softmax do; `of` says whose they are.
+pub(crate) fn distribution(prior: &[f64], of: impl FnOnce() -> String) -> Result<(), LossError> {
     let sum: f64 = prior.iter().sum();
-    if (sum - 1.0).abs() > 1e-6 { Err(LossError::PriorNotDistribution { sum }) } else { Ok(()) }
+    if (sum - 1.0).abs() > 1e-6 { Err(LossError::PriorNotDistribution { of: of(), sum }) } else { Ok(()) }
 }

@@ -2,9 +2,11 @@
 //! and what they come to on statistics.
 
 mod compile;
+mod notes;
 
+use self::notes::TermFacts;
 use crate::expr::{Algebra, HostAlgebra, Index, Leaf, Table, Tape};
-use crate::{Evaluation, LossError, Passes, Plan, RegionReport, Statistic, prior};
+use crate::{Activation, Evaluation, Facts, LossError, Passes, Plan, RegionReport, Statistic, prior};
 
 /// How much a program computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,12 +28,18 @@ pub struct Inputs {
     pub weights: Vec<f64>,
     /// Proportions for penalties with `target=given`: `[N, K]`, or `[1, K]` for all samples.
     pub prior: Option<Table>,
+    /// What notes are made of, beside the statistics; an evaluation has none without.
+    pub facts: Option<Facts>,
 }
 
 /// The expressions of a loss for a number of classes, ready to be interpreted by any [`Algebra`].
 #[derive(Debug)]
 pub struct Program {
     plan: Plan,
+    activation: Activation,
+    terms: Vec<TermFacts>,
+    /// Whether a term reads proportions that are given with the target.
+    reads_prior: bool,
     tape: Tape,
     /// Where total, values and parts are; weights are bound at each call.
     outputs: Evaluation<Index>,
@@ -111,7 +119,8 @@ impl Program {
         self.evaluation(&mut self.run(algebra, known, inputs, &[], &wanted)?.into_iter(), inputs)
     }
 
-    /// The same as numbers, from statistics on the host; with [`Detail::Parts`] with its report.
+    /// The same as numbers, from statistics on the host; with [`Detail::Parts`] with its report, and
+    /// where the inputs have facts with its notes.
     ///
     /// # Errors
     /// As [`Program::outputs`].
@@ -127,6 +136,9 @@ impl Program {
             };
             let report = |class| Ok(RegionReport::new(class, at(0, class)?, at(1, class)?, at(2, class)?));
             evaluation.regions = (0..self.plan.classes()).map(report).collect::<Result<_, LossError>>()?;
+            if let Some(facts) = &inputs.facts {
+                evaluation.notes = self.notes(statistics, inputs, facts, &evaluation.regions)?;
+            }
         }
         Ok(evaluation)
     }

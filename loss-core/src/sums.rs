@@ -7,7 +7,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::expr::Table;
-use crate::{Detail, Evaluation, Loss, LossError, Map, Passes, Program, Scope};
+use crate::{Detail, Evaluation, Facts, Inputs, Loss, LossError, Map, Passes, Program, Scope, Statistic};
 
 /// What a loss knows of logits and target: a table of `[N, K]` numbers for each statistic.
 ///
@@ -35,6 +35,7 @@ pub struct Statistics {
     program: Arc<Program>,
     tables: Vec<Table>,
     derived: Vec<Map>,
+    facts: Option<Facts>,
 }
 
 /// The loss of everything that was added: its value, and the gradient of each tile.
@@ -55,7 +56,7 @@ impl Loss {
     /// As [`Loss::program`].
     pub fn statistics(&self, classes: usize) -> Result<Statistics, LossError> {
         let program = self.program(classes, Detail::Parts)?;
-        Ok(Statistics { program, loss: self.clone(), tables: Vec::new(), derived: Vec::new() })
+        Ok(Statistics { program, loss: self.clone(), tables: Vec::new(), derived: Vec::new(), facts: None })
     }
 }
 
@@ -96,8 +97,14 @@ impl Statistics {
         let geometry = call.geometry();
         let samples = self.samples().unwrap_or(geometry.samples);
         fits([samples, self.classes()], [geometry.samples, geometry.classes])?;
-        let derived: Vec<Map> = call.derive(self.program.plan())?.into_iter().cloned().collect();
-        self.sum(call.statistics(self.program.plan())?, derived)
+        let facts = call.facts();
+        let plan = self.program.plan();
+        let derived: Vec<Map> = call.derive(plan)?.into_iter().cloned().collect();
+        let tables = call.statistics(plan)?;
+        let valid = plan.statistics().iter().position(|known| *known == Statistic::VALID_SIZE).and_then(|at| tables.get(at));
+        let weight = valid.map_or(0.0, |table| table.values().iter().sum());
+        let facts = facts.map(|facts| Facts { valid: Some(facts.counted(weight)), ..facts });
+        self.sum(tables, derived, facts)
     }
 
     /// Adds what another has seen of the same samples: tiles in another thread, or on another
@@ -110,7 +117,7 @@ impl Statistics {
         self.belongs(&other)?;
         let got = other.samples().or(self.samples()).unwrap_or(0);
         fits([self.samples().unwrap_or(got), self.classes()], [got, other.classes()])?;
-        self.sum(other.tables, other.derived)
+        self.sum(other.tables, other.derived, other.facts)
     }
 
     /// Appends the samples of another.
@@ -124,7 +131,7 @@ impl Statistics {
         let rows = other.samples().unwrap_or(0);
         fits([rows, self.classes()], [rows, other.classes()])?;
         if self.tables.is_empty() || other.tables.is_empty() {
-            return self.sum(other.tables, other.derived);
+            return self.sum(other.tables, other.derived, other.facts);
         }
         no_batch(self.derived.iter().chain(&other.derived))?;
         let below = |(a, b): (&Table, &Table)| {
@@ -133,6 +140,7 @@ impl Statistics {
         };
         self.tables = self.tables.iter().zip(&other.tables).map(below).collect::<Result<_, _>>()?;
         self.derived.extend(other.derived);
+        self.facts = self.facts.take().zip(other.facts).map(|(a, b)| a.with(b));
         Ok(())
     }
 
@@ -153,14 +161,15 @@ impl Statistics {
         self.program.plan().classes()
     }
 
-    fn sum(&mut self, tables: Vec<Table>, derived: Vec<Map>) -> Result<(), LossError> {
+    fn sum(&mut self, tables: Vec<Table>, derived: Vec<Map>, facts: Option<Facts>) -> Result<(), LossError> {
         if self.tables.is_empty() {
-            (self.tables, self.derived) = (tables, derived);
+            (self.tables, self.derived, self.facts) = (tables, derived, facts);
         } else if !tables.is_empty() {
             if let Some(map) = self.derived.iter().chain(&derived).next() {
                 return Err(of_the_whole(map, "whole samples"));
             }
             self.tables = self.tables.iter().zip(&tables).map(|(a, b)| a.plus(b)).collect();
+            self.facts = self.facts.take().zip(facts).map(|(a, b)| a.with(b));
         }
         Ok(())
     }
@@ -172,7 +181,7 @@ impl Statistics {
     /// [`LossError::NoTiles`] where nothing was added; as [`Program::outputs`].
     pub fn whole(&self, prior: Option<&Table>) -> Result<Whole, LossError> {
         let samples = self.samples().ok_or(LossError::NoTiles)?;
-        let inputs = self.loss.inputs(samples, prior.cloned());
+        let inputs = Inputs { facts: self.facts.clone(), ..self.loss.inputs(samples, prior.cloned()) };
         Ok(Whole {
             loss: self.loss.clone(),
             program: Arc::clone(&self.program),
@@ -240,6 +249,8 @@ struct Kept {
     sums: Vec<(String, Vec<f64>)>,
     /// Ids of the maps that were derived.
     derived: Vec<String>,
+    #[serde(default)]
+    facts: Option<Facts>,
 }
 
 impl Serialize for Statistics {
@@ -251,6 +262,7 @@ impl Serialize for Statistics {
             samples: self.samples().unwrap_or(0),
             sums: named.map(|(statistic, table)| (statistic.to_string(), table.values().to_vec())).collect(),
             derived: self.derived.iter().map(Map::id).collect(),
+            facts: self.facts.clone(),
         }
         .serialize(serializer)
     }
@@ -258,7 +270,7 @@ impl Serialize for Statistics {
 
 impl<'de> Deserialize<'de> for Statistics {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Kept { loss, classes, samples, sums, derived } = Kept::deserialize(deserializer)?;
+        let Kept { loss, classes, samples, sums, derived, facts } = Kept::deserialize(deserializer)?;
         let mut read = loss.statistics(classes).map_err(D::Error::custom)?;
         let plan = read.program.plan();
         if !sums.is_empty() {
@@ -270,6 +282,7 @@ impl<'de> Deserialize<'de> for Statistics {
             let tables = tables.map(|(statistic, (_, values))| Table::new(samples, plan.columns(statistic), values));
             read.tables = tables.collect::<Result<_, _>>().map_err(D::Error::custom)?;
         }
+        read.facts = facts;
         read.derived = plan.maps().iter().filter(|map| derived.contains(&map.id())).cloned().collect();
         Ok(read)
     }

@@ -27,6 +27,22 @@ macro_rules! of_any_role {
         fn text(&self) -> Option<String> {
             None
         }
+
+        /// Refuses options that do not fit the number of classes. A term that describes itself
+        /// returns [`options_fit`](crate::spec::options_fit).
+        ///
+        /// # Errors
+        /// [`LossError::OptionCount`], [`LossError::OptionClass`].
+        fn options_fit(&self, classes: usize) -> Result<(), LossError> {
+            let _ = classes;
+            Ok(())
+        }
+
+        /// Options that are set, and change nothing for these classes and this activation.
+        fn idle_options(&self, regions: &AllRegions) -> Vec<&'static str> {
+            let _ = regions;
+            Vec::new()
+        }
     };
 }
 
@@ -289,7 +305,11 @@ impl Term {
     }
 
     pub(crate) fn fits(&self, classes: usize, activation: Activation) -> Result<(), LossError> {
-        in_role!(self, term => term.fits(classes, activation))
+        in_role!(self, term => term.options_fit(classes).and_then(|()| term.fits(classes, activation)))
+    }
+
+    pub(crate) fn idle_options(&self, regions: &AllRegions) -> Vec<&'static str> {
+        in_role!(self, term => term.idle_options(regions))
     }
 }
 

@@ -31,7 +31,7 @@ fn computed(loss: &Loss, mass: &[f64]) -> (f64, Vec<f64>) {
         other => panic!("no formula here asks for {other}"),
     };
     let statistics: Vec<Table> = program.plan().statistics().iter().map(|s| table(s).unwrap()).collect();
-    let inputs = Inputs { samples: SAMPLES, weights: vec![1.0], prior: None };
+    let inputs = Inputs { samples: SAMPLES, weights: vec![1.0], ..Inputs::default() };
     let value = program.outputs(&HostAlgebra, &statistics, &inputs).unwrap().total.values().to_vec();
     assert_eq!(value.len(), 1, "a scalar");
     let upstream = program.upstream(&statistics, &inputs, &[1.0]).unwrap();

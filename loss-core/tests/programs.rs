@@ -196,10 +196,37 @@ fn lists_of_classes_must_fit() {
         Err(error) => error.to_string(),
         Ok(_) => panic!("{text} was accepted"),
     };
-    assert_eq!(refused("dice(classes=[1, 3])", 3), "class 3 is asked for, but there are 3 classes");
-    assert_eq!(refused("ce(class_weights=[1, 2])", 3), "2 values given per class, but there are 3 classes");
-    assert_eq!(refused("l1(target=[0.5, 0.25])", 2), "a prior for softmax must sum to 1, got 0.75");
-    assert_eq!(refused("l1(target=[0.5, 0.5])", 3), "2 values given per class, but there are 3 classes");
+    assert_eq!(refused("dice(classes=[1, 3])", 3), "dice: classes names class 3, but there are 3 classes, counted from 0");
+    // Every term names itself and the option.
+    let mut seen = Vec::new();
+    for term in loss_core::catalogue() {
+        for option in term.options.iter().map(|option| option.name) {
+            let (values, message) = match option {
+                "classes" => ("[1, 3]", "names class 3, but there are 3 classes, counted from 0"),
+                "class_weights" | "target" => {
+                    ("[0.5, 0.5]", "has 2 values, but there are 3 classes; give one value for each class")
+                }
+                _ => continue,
+            };
+            let name = term.name;
+            assert_eq!(refused(&format!("{name}({option}={values})"), 3), format!("{name}: {option} {message}"));
+            seen.push(option);
+        }
+    }
+    assert_eq!(["classes", "class_weights", "target"].map(|option| seen.iter().filter(|s| **s == option).count()), [9, 11, 3]);
+    assert_eq!(
+        refused("l1(target=[0.5, 0.25])", 2),
+        "l1: target sums to 0.75, but under softmax the proportions of all classes sum to 1; channels of their own are \
+         activation=sigmoid"
+    );
+    assert_eq!(
+        refused("ce(class_weights=[2])", 3),
+        "ce: class_weights has 1 value, but there are 3 classes; give one value for each class"
+    );
+    assert_eq!(
+        refused("dice(classes=[1]) with activation=sigmoid", 1),
+        "dice: classes names class 1, but there is 1 class, counted from 0"
+    );
     for text in ["dice(classes=[0, 2])", "ce(class_weights=[1, 2, 3])", "l1(target=[0.75, 0.25, 5e-7])"] {
         parse(text).program(3, Detail::Total).unwrap_or_else(|error| panic!("{text}: {error}"));
     }
@@ -224,6 +251,12 @@ fn smoothing_of_any_size_is_honoured() {
         let statistics: Vec<_> = program.plan().statistics().iter().map(table).collect();
         program.outputs(&HostAlgebra, &statistics, &inputs(&loss)).unwrap().total.values()[0]
     };
+    // One `smooth` is both.
+    assert_eq!(value("dice(absent=count, smooth=1)", 0.0), 0.0);
+    assert_eq!(
+        value("dice(absent=count, smooth=0.5)", 3.0),
+        value("dice(absent=count, smooth_numerator=0.5, smooth_denominator=0.5)", 3.0)
+    );
     for smooth in [1.0, 1e-7, 1e-8, 1e-11, 1e-20, 1e-30] {
         for form in ["linear", "log"] {
             for term in ["dice", "jaccard", "tversky"] {
@@ -239,7 +272,36 @@ fn smoothing_of_any_size_is_honoured() {
     assert_eq!(value("dice(absent=count)", 0.0), 1.0);
     assert!((value("dice(absent=count, form=log)", 0.0) + 1e-7f64.ln()).abs() < 1e-12);
     let small = "dice(smooth_numerator=1e-31)".parse::<Loss>().unwrap_err().to_string();
-    assert_eq!(small, "dice: smooth_numerator = 1e-31 is not allowed; expected 0, or a finite number >= 1e-30");
+    assert_eq!(
+        small,
+        "at column 6 of `dice(smooth_numerator=1e-31)`: dice: smooth_numerator = 1e-31 is not allowed; expected 0, or a finite number >= 1e-30"
+    );
+}
+
+#[test]
+fn a_perfect_prediction_costs_nothing_with_one_smooth() {
+    // Class 0 is predicted as it is, class 1 is neither there nor predicted.
+    let row = |s: &Statistic| match s.over {
+        loss_core::Over::Valid if *s == Statistic::VALID_SIZE => vec![4.0],
+        _ => vec![4.0, 0.0],
+    };
+    for term in ["dice", "dice(squared=true)", "jaccard", "tversky", "tversky(alpha=0.3, beta=0.7)"] {
+        for absent in ["zero", "skip", "skip_empty", "count"] {
+            for form in ["linear", "log"] {
+                let options = format!("smooth=1, absent={absent}, form={form}");
+                let text = match term.strip_suffix(')') {
+                    Some(start) => format!("{start}, {options})"),
+                    None => format!("{term}({options})"),
+                };
+                let loss = parse(&text);
+                let program = loss.program(2, Detail::Total).unwrap();
+                let table = |s: &Statistic| Table::new(1, row(s).len(), row(s)).unwrap();
+                let statistics: Vec<Table> = program.plan().statistics().iter().map(table).collect();
+                let total = program.outputs(&HostAlgebra, &statistics, &loss.inputs(1, None)).unwrap().total.values()[0];
+                assert_eq!(total, 0.0, "{text}");
+            }
+        }
+    }
 }
 
 #[test]

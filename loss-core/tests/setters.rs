@@ -78,6 +78,7 @@ macro_rules! ratio_rows {
         rows!(overlap, $name:
             $new.form(Form::Log) => "form=log",
             $new.pooling(Pooling::Sample) => "pooling=sample",
+            $new.smooth(1.0)? => "smooth=1",
             $new.smooth_numerator(1.0)? => "smooth_numerator=1",
             $new.smooth_denominator(2.0)? => "smooth_denominator=2",
             $new.temperature(10.0)? => "temperature=10",
@@ -153,6 +154,7 @@ fn a_method_refuses_what_the_text_refuses() {
         (refused(LogRecall::new().class_weights(&[-1.0])), "log_recall(class_weights=[-1])"),
         (refused(Kl::new().epsilon(-0.5)), "kl(epsilon=-0.5)"),
         (refused(DiceBias::new().epsilon(2.0)), "db(epsilon=2)"),
+        (refused(Dice::new().smooth(-1.0)), "dice(smooth=-1)"),
         (refused(Dice::new().smooth_numerator(-1.0)), "dice(smooth_numerator=-1)"),
         (refused(Jaccard::new().smooth_denominator(-1.0)), "jaccard(smooth_denominator=-1)"),
         (refused(Dice::new().temperature(10.0).and_then(|dice| dice.squared(true))), "dice(temperature=10, squared=true)"),
@@ -162,7 +164,9 @@ fn a_method_refuses_what_the_text_refuses() {
         (refused(GeneralizedDice::new().classes(&[])), "gdice(classes=[])"),
         (refused(GeneralizedDice::new().classes(&[1, 1])), "gdice(classes=[1, 1])"),
     ] {
-        assert_eq!(built, refused(text.parse::<Loss>()), "{text}");
+        // The text says where as well.
+        let of_text = refused(text.parse::<Loss>());
+        assert_eq!(Some(built.as_str()), of_text.split_once("`: ").map(|(_, of_term)| of_term), "{text}");
         assert!(built.contains("is not allowed; expected"), "{text}: {built}");
     }
 }

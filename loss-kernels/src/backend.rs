@@ -4,7 +4,7 @@
 use std::marker::PhantomData;
 
 use loss_core::backend::Table;
-use loss_core::{Geometry, LossError, Map, Passes, Plan};
+use loss_core::{Facts, Geometry, LossError, Map, Passes, Plan};
 
 use crate::{DerivedMap, Element, Gradient, Problem};
 
@@ -39,6 +39,10 @@ impl<E: Element, G: Gradient<Element: Element<Compute = E::Compute>> + ?Sized> P
 
     fn prior(&self) -> Option<&Table> {
         self.prior
+    }
+
+    fn facts(&self) -> Option<Facts> {
+        Some(self.problem.facts(E::PRECISION))
     }
 
     fn derive<'p>(&mut self, plan: &'p Plan) -> Result<Vec<&'p Map>, LossError> {

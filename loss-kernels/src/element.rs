@@ -2,6 +2,7 @@
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
+use loss_core::Precision;
 
 use crate::blocks::Compiled;
 
@@ -9,6 +10,9 @@ use crate::blocks::Compiled;
 pub trait Element: bytemuck::Zeroable + Copy + Send + Sync + 'static {
     /// `f32` for half precision, else the type itself.
     type Compute: Compiled;
+
+    /// The type by name.
+    const PRECISION: Precision;
 
     /// Converts numbers to the type they are computed in, exactly. Beyond the shorter slice,
     /// nothing changes.
@@ -25,9 +29,10 @@ pub trait Element: bytemuck::Zeroable + Copy + Send + Sync + 'static {
 }
 
 macro_rules! element {
-    ($($type:ty, $compute:ty, $load:expr, $store:expr, $as_computed:expr, $computed:expr;)*) => {$(
+    ($($type:ty, $compute:ty, $precision:ident, $load:expr, $store:expr, $as_computed:expr, $computed:expr;)*) => {$(
         impl Element for $type {
             type Compute = $compute;
+            const PRECISION: Precision = Precision::$precision;
             #[inline]
             fn load(from: &[Self], to: &mut [$compute]) {
                 let length = from.len().min(to.len());
@@ -70,10 +75,10 @@ fn narrow(from: &[f32], to: &mut [bf16]) {
 }
 
 element! {
-    f32, f32, copy, copy, Some, Some;
-    f64, f64, copy, copy, Some, Some;
-    f16, f32, <[f16]>::convert_to_f32_slice, |from, to: &mut [f16]| to.convert_from_f32_slice(from), |_| None, |_| None;
-    bf16, f32, widen, narrow, |_| None, |_| None;
+    f32, f32, F32, copy, copy, Some, Some;
+    f64, f64, F64, copy, copy, Some, Some;
+    f16, f32, F16, <[f16]>::convert_to_f32_slice, |from, to: &mut [f16]| to.convert_from_f32_slice(from), |_| None, |_| None;
+    bf16, f32, Bf16, widen, narrow, |_| None, |_| None;
 }
 
 /// Calls `$call` with the numbers of a tensor as a slice of their type, which is an [`Element`].

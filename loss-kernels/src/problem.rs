@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use loss_core::backend::{Pixels, derive_with};
-use loss_core::{Activation, Geometry, LossError, Map, Plan, TargetKind};
+use loss_core::{Activation, Facts, Geometry, LossError, Map, Plan, Precision, TargetKind};
 use num_traits::{ToPrimitive, Zero};
 use rayon::prelude::*;
 
@@ -226,6 +226,31 @@ impl<'a> Problem<'a> {
     pub(crate) fn maps_of(&self, plan: &Plan) -> Result<Vec<usize>, LossError> {
         let place = |map: &Map| map.place(self.maps.iter().map(|there| &*there.name));
         plan.maps().iter().map(place).collect()
+    }
+
+    /// Pixels that count: those whose label is not ignored and whose weight is not 0.
+    #[must_use]
+    pub fn valid_pixels(&self) -> usize {
+        /// Pixels that a thread counts at least.
+        const AT_ONCE: usize = 1 << 16;
+        let counts = |at: usize| {
+            let ignored = matches!(&self.target, Target::Labels(labels) if self.ignore.contains(&labels.at(at)));
+            !ignored && self.weights.as_ref().is_none_or(|weights| weights.at(at) != 0.0)
+        };
+        let pixels = self.geometry.samples * self.geometry.pixels;
+        (0..pixels).into_par_iter().with_min_len(AT_ONCE).filter(|&at| counts(at)).count()
+    }
+
+    /// What notes are made of, for logits of a type. Pixels are counted where they have weights.
+    #[must_use]
+    pub fn facts(&self, logits: Precision) -> Facts {
+        let valid = self.weights.is_some().then(|| self.valid_pixels());
+        let maps = self.maps.iter().map(|map| &*map.name);
+        let kind = match self.target {
+            Target::Labels(_) => TargetKind::Labels,
+            Target::Soft(_) => TargetKind::Soft,
+        };
+        Facts::new(logits, self.geometry, kind, self.ignore).with_valid(valid).with_given(maps, self.spacing.is_some())
     }
 
     /// Samples, classes, pixels.

@@ -60,7 +60,7 @@ pub(crate) fn run(args: &DataArgs, console: &mut Console) -> Result<(), CliError
     } else {
         console.line(&text::text(&dataset, &survey))?;
         if let Some(path) = &args.report {
-            console.line(&format!("\npage written to {}", path.display()))?;
+            console.line(&format!("\npage written to {}", segloss_data::shown(path)))?;
         }
     }
     match survey.problems.len() {

@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 use half::{bf16, f16};
 use ndarray::ArrayD;
 use segloss::{Activation, Argument, Detail, Evaluation, Geometry, Loss, LossError, Map, Role, Split, SplitOf, TargetKind};
+use segloss_data::shown;
 use serde::Serialize;
 
 use self::compute::{Gradient, compute};
@@ -243,7 +244,7 @@ impl EvalArgs {
         for MapArg { name, path } in &self.map {
             let map = npy::read(path)?.floats();
             Geometry::map_fits(logits.shape(), map.shape())
-                .map_err(|source| CliError::Refused { path: path.clone(), source })?;
+                .map_err(|source| CliError::Refused { path: path.clone(), source: Box::new(source) })?;
             maps.push((name.clone(), map));
         }
         let program = loss.program(logits.shape()[1], Detail::Total)?;
@@ -266,7 +267,7 @@ impl EvalArgs {
         let same = |path: &PathBuf| grad.canonicalize().is_ok_and(|grad| path.canonicalize().is_ok_and(|path| path == grad));
         if let Some((name, _)) = inputs.into_iter().find(|(_, path)| path.is_some_and(same)) {
             let expected = format!("would overwrite the file of --{name}");
-            return Err(CliError::Option { option: "grad", value: grad.display().to_string(), expected });
+            return Err(CliError::Option { option: "grad", value: shown(grad), expected });
         }
         output::check_writable(grad)
     }
@@ -277,7 +278,10 @@ impl EvalArgs {
         if let CliError::Loss(LossError::NonFiniteLogit { position, .. }) = &error {
             let logit = logits.floats().get(position.as_slice()).copied().filter(|logit| logit.is_finite());
             if let Some(logit) = logit {
-                let expected = format!("logit {logit:?} at {position:?} of {} is beyond its range", self.logits.display());
+                let expected = format!(
+                    "logit {logit:?} at {position:?} of {} is beyond its range; take a wider type",
+                    shown(&self.logits)
+                );
                 return CliError::Option { option: "dtype", value: dtype.name().into(), expected };
             }
         }
@@ -301,13 +305,13 @@ impl EvalArgs {
             _ => None,
         };
         match path {
-            Some(path) => CliError::Refused { path: path.clone(), source },
+            Some(path) => CliError::Refused { path: path.clone(), source: Box::new(source) },
             None => CliError::Loss(source),
         }
     }
 
     fn text(&self, input: &Input, dtype: Dtype, evaluation: &Evaluation) -> String {
-        let name = |path: &Path| path.display().to_string();
+        let name = |path: &Path| shown(path);
         let mut lines = vec![format!("loss      {}", input.loss)];
         let array = |array: &Array| format!("{} {:?}", array.dtype(), array.shape());
         lines.push(format!("logits    {}  {}", name(&self.logits), array(&input.logits)));
@@ -362,8 +366,12 @@ impl EvalArgs {
             regions.row([region.class.to_string(), percent(region.target), percent(region.predicted), decimal(region.dice)]);
         }
         lines.push(regions.to_string());
+        if !evaluation.notes.is_empty() {
+            lines.push("\nnotes".into());
+            lines.extend(evaluation.notes.iter().map(|note| format!("  {note}")));
+        }
         if let Some(path) = &self.grad {
-            lines.push(format!("\ngradient written to {}", path.display()));
+            lines.push(format!("\ngradient written to {}", shown(path)));
         }
         lines.join("\n")
     }

@@ -83,6 +83,7 @@ pub(crate) mod tests {
             terms: Vec::new(),
             classes: vec![class],
             seconds: 0.25,
+            unseen: vec![1],
         };
         let numbers =
             Numbers { history: (1..=done).map(record).collect(), position: u128::MAX - 1, order: vec![3, 1], best: None };

@@ -34,7 +34,7 @@ pub(crate) fn dataset(folder: &Path, options: &Options, spacing: Spacing) -> Res
         }
     }
     Ok(Dataset {
-        origin: folder.display().to_string(),
+        origin: segloss_data::shown(folder),
         classes: data.classes.len(),
         class_names: std::mem::take(&mut data.classes),
         reading: Reading {

@@ -10,6 +10,7 @@ pub(crate) mod device;
 mod exact;
 pub(crate) mod folder;
 pub(crate) mod network;
+mod notes;
 mod patches;
 mod pictures;
 mod plot;
@@ -155,22 +156,24 @@ pub(crate) fn run(args: &TrainArgs, console: &mut Console) -> Result<(), CliErro
     let settings = args.settings(&dataset)?;
     let loss = fitting(loss, &dataset)?;
     let asked = begin::asked(&dataset, &loss, &settings, args.device);
+    let loss_notes = notes::of_run(&loss, &dataset)?;
     let Resumed { state, notes } = if args.resume {
         begin::resume(found, &mut checkpoints, &asked, &dataset, &settings, &device)?
     } else {
         Resumed { state: State::new(&dataset, &settings, &device), notes: Vec::new() }
     };
     output::prepare_folder(&args.out)?;
-    introduce(&loss, &dataset, &settings, &notes, console)?;
+    let told: Vec<String> = notes.into_iter().chain(loss_notes.iter().map(ToString::to_string)).collect();
+    introduce(&loss, &dataset, &settings, &told, console)?;
 
     let stop = Arc::new(AtomicBool::new(false));
     watch::listen_for_ctrl_c(&stop);
-    let mut watcher = Watcher::new(&settings, asked, &mut checkpoints, console);
+    let mut watcher = Watcher::new(&settings, loss.activation(), asked, &mut checkpoints, console);
     let outcome = run::train(&dataset, &loss, &settings, state, &stop, &mut watcher)?;
     watcher.finish();
     // Ctrl-C during what follows means it: saving takes a moment only.
     let words = args.augment(dataset.volumes)?.0;
-    let run_file = results::run_file(&loss, &dataset, &settings, words, &outcome);
+    let run_file = results::run_file(&loss, &dataset, &settings, words, &loss_notes, &outcome)?;
     let saved = results::save(&args.out, &loss, &dataset, &run_file, &outcome)?;
     results::conclude(&args.out, &dataset, &outcome, &checkpoints, &saved, console)
 }

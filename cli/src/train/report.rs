@@ -176,6 +176,7 @@ mod tests {
             terms: vec![term("ce", "matching"), term("l1", "size")],
             classes: vec![class(0.9, 0.75), class(0.1, f64::NAN)],
             seconds: 2.0,
+            unseen: Vec::new(),
         }
     }
 

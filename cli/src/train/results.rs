@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use segloss::Loss;
+use segloss::{Loss, Note};
+use segloss_data::shown;
 
 use super::checkpoints::Checkpoints;
 use super::data::{Dataset, Regions};
+use super::notes::{self, EpochNotes};
 use super::run::{End, Outcome, Settings};
 use super::run_file::RunFile;
 use super::validation::foreground_dice;
@@ -15,9 +17,16 @@ use crate::error::CliError;
 use crate::output::{self, Console};
 
 /// What run.json says of it.
-pub(super) fn run_file(loss: &Loss, dataset: &Dataset, settings: &Settings, words: &str, outcome: &Outcome) -> RunFile {
+pub(super) fn run_file(
+    loss: &Loss,
+    dataset: &Dataset,
+    settings: &Settings,
+    words: &str,
+    told: &[Note],
+    outcome: &Outcome,
+) -> Result<RunFile, CliError> {
     let Outcome { best, history, .. } = outcome;
-    RunFile {
+    Ok(RunFile {
         segloss: env!("CARGO_PKG_VERSION").into(),
         loss: loss.to_string(),
         data: dataset.origin.clone(),
@@ -46,7 +55,10 @@ pub(super) fn run_file(loss: &Loss, dataset: &Dataset, settings: &Settings, word
         foreground_dice: history.last().map(|record| foreground_dice(&record.classes, dataset.foreground())),
         best_epoch: best.as_ref().map(|best| best.epoch),
         best_foreground_dice: best.as_ref().map(|best| best.dice),
-    }
+        notes: notes::values(told)?,
+        data_notes: dataset.notes.clone(),
+        epoch_notes: EpochNotes::changes(history, loss.activation())?,
+    })
 }
 
 /// Writes the results and names them.
@@ -138,7 +150,7 @@ pub(super) fn conclude(
         console.line("")?;
         console.line(&report::summary(last, dataset.validation.len(), dataset.foreground()))?;
     }
-    console.line(&format!("\nsaved in {}: {}", out.display(), saved.join(", ")))?;
+    console.line(&format!("\nsaved in {}: {}", shown(out), saved.join(", ")))?;
     if outcome.end == End::Stopped {
         return Err(CliError::Interrupted { epochs: outcome.history.len(), out: out.to_path_buf() });
     }

@@ -5,17 +5,17 @@ use std::time::Instant;
 
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use segloss::Evaluation;
-use segloss::Loss;
 use segloss::burn::{BurnLoss, BurnTarget};
+use segloss::{Evaluation, Loss};
 use serde::{Deserialize, Serialize};
 
 use super::augment::Augment;
 use super::data::{Dataset, Picture};
 use super::network::{Shape, UNet};
+use super::notes::Seen;
 use super::patches::{Batch, Sampler};
 use super::state::{Best, State};
-use super::validation::{ClassReport, Judgement, Predicting, validate};
+use super::validation::{ClassReport, Predicting, validate};
 use crate::error::CliError;
 
 /// The numbers that steer a run.
@@ -83,6 +83,8 @@ pub(crate) struct EpochRecord {
     /// Wall-clock time.
     #[serde(with = "super::exact")]
     pub(crate) seconds: f64,
+    /// Classes that none of its patches showed.
+    pub(crate) unseen: Vec<usize>,
 }
 
 /// How a run ended.
@@ -151,14 +153,16 @@ pub(crate) fn train(
     'run: for epoch in state.history.len()..settings.epochs {
         let started = Instant::now();
         let loss = loss.at_epoch(epoch);
-        let mut means = Means::default();
+        let (mut means, mut seen) = (Means::default(), Seen::new(dataset.classes));
         let mut learning_rate = 0.0;
         for step in 0..settings.steps {
             if stop.load(Ordering::Relaxed) {
                 end = End::Stopped;
                 break 'run;
             }
-            let (images, target) = tensors(sampler.batch(settings.batch), dataset, settings, &device);
+            let batch = sampler.batch(settings.batch);
+            seen.add(&batch, settings.patch.iter().product());
+            let (images, target) = tensors(batch, dataset, settings, &device);
             let output = loss.forward(state.network.forward(images), &target)?;
             let total = means.add(&output)?;
             if !total.is_finite() {
@@ -173,13 +177,13 @@ pub(crate) fn train(
         observer.validating(epoch);
         let plain = plain_copy(&state.network);
         let judged = validate(&plain, &validation, dataset.classes, &predicting, &device.clone().inner(), stop)?;
-        let Some(Judgement { classes, .. }) = judged else {
+        let Some(classes) = judged else {
             end = End::Stopped;
             break;
         };
         let (total, terms) = means.finish();
         let seconds = started.elapsed().as_secs_f64();
-        let record = EpochRecord { epoch: epoch + 1, learning_rate, total, terms, classes, seconds };
+        let record = EpochRecord { epoch: epoch + 1, learning_rate, total, terms, classes, seconds, unseen: seen.unseen() };
         state.chance = sampler.chance.clone();
         state.add(record.clone(), &plain, dataset.foreground());
         observer.keep(&state)?;

@@ -6,6 +6,7 @@ use segloss::Loss;
 use serde::{Deserialize, Serialize};
 
 use super::network::Shape;
+use super::notes::EpochNotes;
 use super::validation::Predicting;
 use crate::error::CliError;
 use crate::output;
@@ -69,6 +70,12 @@ pub(crate) struct RunFile {
     pub(crate) best_epoch: Option<usize>,
     /// What it was then.
     pub(crate) best_foreground_dice: Option<f64>,
+    /// What is to be told of the loss and of the training images.
+    pub(crate) notes: Vec<serde_json::Value>,
+    /// What was left out or guessed when the images were read.
+    pub(crate) data_notes: Vec<String>,
+    /// What is to be told of the patches of an epoch, where that changes.
+    pub(crate) epoch_notes: Vec<EpochNotes>,
 }
 
 impl RunFile {

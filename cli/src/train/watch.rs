@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::ProgressBar;
+use segloss::Activation;
 
 use super::checkpoint::Checkpoint;
 use super::checkpoints::Checkpoints;
+use super::notes;
 use super::report::EpochTable;
 use super::run::{EpochRecord, Observer, Settings};
 use super::state::State;
@@ -33,6 +35,9 @@ pub(super) struct Watcher<'a> {
     checkpoints: &'a mut Checkpoints,
     console: &'a mut Console,
     table: Option<EpochTable>,
+    activation: Activation,
+    /// Classes that no patch of the epoch before showed.
+    unseen: Vec<usize>,
     epochs: usize,
     steps: usize,
 }
@@ -41,12 +46,14 @@ impl<'a> Watcher<'a> {
     /// Of a run that was asked for with these options.
     pub(super) fn new(
         settings: &Settings,
+        activation: Activation,
         asked: Vec<(String, String)>,
         checkpoints: &'a mut Checkpoints,
         console: &'a mut Console,
     ) -> Self {
         let bar = output::bar(settings.epochs * settings.steps, "{msg} [{bar:32}] {percent}% {eta} left");
-        Self { bar, asked, checkpoints, console, table: None, epochs: settings.epochs, steps: settings.steps }
+        let Settings { epochs, steps, .. } = *settings;
+        Self { bar, asked, checkpoints, console, table: None, activation, unseen: Vec::new(), epochs, steps }
     }
 
     /// Takes the bar away.
@@ -80,6 +87,11 @@ impl Observer for Watcher<'_> {
             table
         });
         lines.push(table.epoch(record));
+        if self.unseen != record.unseen {
+            let note = notes::of_epoch(record, self.activation);
+            lines.extend(note.map(|note| format!("note      the patches of epoch {}: {note}", record.epoch)));
+            self.unseen.clone_from(&record.unseen);
+        }
         let console = &mut *self.console;
         self.bar.suspend(|| lines.iter().try_for_each(|line| console.line(line)))
     }

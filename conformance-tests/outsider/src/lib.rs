@@ -3,7 +3,8 @@
 
 use loss_core::backend::{Pixels, Table, derive};
 use loss_core::{
-    Activation, Argument, Geometry, LossError, Map, Over, Passes, Plan, Probability, Quantity, Side, Statistic, TargetKind,
+    Activation, Argument, Facts, Geometry, LossError, Map, Over, Passes, Plan, Precision, Probability, Quantity, Side,
+    Statistic, TargetKind,
 };
 
 /// One call of a loss.
@@ -252,6 +253,13 @@ impl Passes for Plain {
 
     fn prior(&self) -> Option<&Table> {
         self.prior.as_ref()
+    }
+
+    fn facts(&self) -> Option<Facts> {
+        let Target { geometry, weights, ignore, maps, spacing, .. } = &self.target;
+        let counted = || (0..geometry.samples * geometry.pixels).filter(|&at| self.weight(0, at) != 0.0).count();
+        let facts = Facts::new(Precision::F64, *geometry, self.kind(), ignore).with_valid(weights.as_ref().map(|_| counted()));
+        Some(facts.with_given(maps.iter().map(|(name, _)| name.as_str()), spacing.is_some()))
     }
 
     fn derive<'p>(&mut self, plan: &'p Plan) -> Result<Vec<&'p Map>, LossError> {

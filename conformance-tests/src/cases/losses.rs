@@ -100,7 +100,7 @@ pub(super) fn losses() -> Vec<Both> {
         }),
     );
     one(
-        "dice(form=log, absent=count, temperature=2, smooth_numerator=0.1, smooth_denominator=0.1)",
+        "dice(form=log, absent=count, temperature=2, smooth=0.1)",
         false,
         Term::Ratio(Ratio {
             form: Form::Log,

@@ -53,12 +53,13 @@ fn term() -> impl Strategy<Value = String> {
         let names: Vec<&str> = term.options.iter().map(|option| option.name).collect();
         let count = names.len();
         subsequence(names, 0..=count).prop_flat_map(move |chosen| {
-            // Squares go with temperature 1 only.
-            let chosen: Vec<&str> = if chosen.contains(&"squared") {
-                chosen.into_iter().filter(|option| *option != "temperature").collect()
-            } else {
-                chosen
+            // Squares go with temperature 1 only, and one smooth without the other two.
+            let apart = |option: &str| match option {
+                "temperature" => chosen.contains(&"squared"),
+                "smooth_numerator" | "smooth_denominator" => chosen.contains(&"smooth"),
+                _ => false,
             };
+            let chosen: Vec<&str> = chosen.iter().copied().filter(|option| !apart(option)).collect();
             let options: Vec<_> = chosen
                 .iter()
                 .map(|option| {

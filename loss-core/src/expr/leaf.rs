@@ -53,6 +53,15 @@ impl Leaf {
         }
     }
 
+    /// The activation whose probabilities it is of.
+    pub(crate) fn activation(&self) -> Option<Activation> {
+        match self {
+            Self::Statistic(statistic) => statistic.activation(),
+            Self::GivenPrior(activation) => Some(*activation),
+            _ => None,
+        }
+    }
+
     /// Whether the value depends on the logits.
     pub(crate) fn is_active(&self) -> bool {
         match self {

@@ -170,6 +170,14 @@ impl Derive for HardestPixels {
         if self.activation == Activation::Softmax { 1 } else { classes }
     }
 
+    fn reads_spacing(&self) -> bool {
+        false
+    }
+
+    fn bound(&self) -> f64 {
+        1.0
+    }
+
     fn fill(&self, view: &View<'_>, out: &mut [f32]) -> Result<(), LossError> {
         let (channels, pixels) = (self.channels(view.classes()), view.pixels());
         let (mut log, mut losses) = (vec![0.0; view.classes()], vec![0.0; channels]);

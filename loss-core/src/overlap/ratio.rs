@@ -2,7 +2,7 @@
 //! and its mean.
 
 use crate::expr::{Expr, Regions, Samples, Scalar};
-use crate::options::{AbsentClass, ClassOptions, Form, Pooling, require_smoothing};
+use crate::options::{AbsentClass, ClassOptions, Form, Pooling, require, require_smoothing};
 use crate::spec::describe::Visitor;
 use crate::term::Term;
 use crate::{Activation, AllRegions, Decomposition, LossError, SplitOf, Temperature};
@@ -77,6 +77,8 @@ impl ClassMean {
 pub(crate) struct RatioOptions {
     pub(crate) form: Form,
     pub(crate) pooling: Pooling,
+    /// Of both; then the two are 0.
+    pub(crate) smooth: f64,
     pub(crate) smooth_numerator: f64,
     pub(crate) smooth_denominator: f64,
     pub(crate) temperature: Temperature,
@@ -90,6 +92,7 @@ impl Default for RatioOptions {
         Self {
             form: Form::Linear,
             pooling: Pooling::Batch,
+            smooth: 0.0,
             smooth_numerator: 0.0,
             smooth_denominator: 0.0,
             temperature: Temperature::ONE,
@@ -122,11 +125,13 @@ pub(crate) trait Ratio {
     }
 
     fn smoothed(&self, masses: &Masses) -> RatioScore {
-        self.ratio(masses).smoothed(self.options().smooth_numerator, self.options().smooth_denominator)
+        let [numerator, denominator] = self.options().smoothing();
+        self.ratio(masses).smoothed(numerator, denominator)
     }
 
     fn form(&self, form: Form, score: &RatioScore) -> Expr<Regions> {
-        form.of(&score.score(), self.options().smooth_numerator)
+        let [numerator, _] = self.options().smoothing();
+        form.of(&score.score(), numerator)
     }
 
     fn mean(&self, regions: &AllRegions) -> ClassMean {
@@ -165,10 +170,20 @@ pub(crate) struct Masses {
     pub(crate) squares: Expr<Regions>,
 }
 
+/// What `smooth` has to be beside the options that it stands for.
+const BOTH: &str = "neither smooth_numerator nor smooth_denominator beside it: it is both";
+
 impl RatioOptions {
+    /// Pixels added to numerator and denominator.
+    fn smoothing(&self) -> [f64; 2] {
+        [self.smooth_numerator + self.smooth, self.smooth_denominator + self.smooth]
+    }
+
     pub(crate) fn visit(&mut self, visitor: &mut Visitor<'_>) -> Result<(), LossError> {
         visitor.option("form", "1 - score, or -log(score)", &mut self.form)?;
         visitor.option("pooling", "over what masses are summed before the score", &mut self.pooling)?;
+        visitor.alone("smooth", &["smooth_numerator", "smooth_denominator"], BOTH)?;
+        visitor.option("smooth", "pixels added to both, so that a perfect or empty class scores 1", &mut self.smooth)?;
         visitor.option("smooth_numerator", "pixels added to the numerator", &mut self.smooth_numerator)?;
         visitor.option("smooth_denominator", "pixels added to the denominator", &mut self.smooth_denominator)?;
         visitor.option("temperature", "temperature of the probabilities", &mut self.temperature)?;
@@ -179,9 +194,11 @@ impl RatioOptions {
     }
 
     pub(crate) fn check(&self, term: &'static str) -> Result<(), LossError> {
-        for (option, value) in [("smooth_numerator", self.smooth_numerator), ("smooth_denominator", self.smooth_denominator)] {
+        let apart = [("smooth_numerator", self.smooth_numerator), ("smooth_denominator", self.smooth_denominator)];
+        for (option, value) in apart.into_iter().chain([("smooth", self.smooth)]) {
             require_smoothing(term, option, value)?;
         }
+        require(self.smooth == 0.0 || apart.iter().all(|(_, value)| *value == 0.0), term, "smooth", self.smooth, BOTH)?;
         self.classes.check(term)
     }
 }
@@ -191,7 +208,7 @@ macro_rules! ratio_term {
     ($type:ident) => {
         $crate::options::setters! {
             $type [options]:
-            form pooling smooth_numerator smooth_denominator temperature absent classes class_weights activation
+            form pooling smooth smooth_numerator smooth_denominator temperature absent classes class_weights activation
         }
 
         impl $crate::Overlap for $type {

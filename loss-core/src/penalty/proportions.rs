@@ -5,7 +5,7 @@ use crate::expr::{Expr, Regions, Samples, Scalar};
 use crate::options::{ClassOptions, Pooling, out_of_range, require};
 use crate::prior::distribution;
 use crate::spec::describe::Visitor;
-use crate::spec::value::{OptionValue, Value};
+use crate::spec::value::{Misfit, OptionValue, Value};
 use crate::{Activation, LossError, RegionSizes, Side, Temperature};
 
 /// The proportions that predicted ones are drawn to.
@@ -37,6 +37,9 @@ impl OptionValue for SizeTarget {
             Value::List(prior) => Some(Self::Prior(prior.clone())),
             _ => None,
         }
+    }
+    fn misfit(&self, classes: usize) -> Option<Misfit> {
+        if let Self::Prior(prior) = self { Misfit::of_values(prior, classes) } else { None }
     }
 }
 
@@ -141,9 +144,9 @@ impl ProportionOptions {
         }
     }
 
-    pub(crate) fn fits(&self, activation: Activation) -> Result<(), LossError> {
+    pub(crate) fn fits(&self, term: &'static str, activation: Activation) -> Result<(), LossError> {
         if let (Activation::Softmax, SizeTarget::Prior(prior)) = (self.activation.unwrap_or(activation), &self.target) {
-            distribution(prior)?;
+            distribution(prior, || format!("{term}: target"))?;
         }
         Ok(())
     }
@@ -191,7 +194,7 @@ macro_rules! proportion_term {
             }
 
             fn fits(&self, _classes: usize, activation: $crate::Activation) -> Result<(), LossError> {
-                self.options.fits(activation)
+                self.options.fits(<Self as $crate::spec::describe::Describe>::NAME, activation)
             }
 
             $crate::spec::describe::described!();

@@ -1,5 +1,6 @@
 //! From terms to a program.
 
+use super::notes::TermFacts;
 use super::{Detail, Program};
 use crate::expr::{Classes, Expr, Index, Leaf, Op, Scalar, Tape};
 use crate::term::WeightedTerm;
@@ -21,9 +22,10 @@ impl Program {
         let regions = AllRegions::new(activation, classes);
         let mut tape = Tape::default();
         let mut push = |e: &Expr<Scalar>| tape.push_node(e.node());
-        let (mut outputs, mut total, mut element_exprs) = (Vec::new(), None, Vec::new());
+        let (mut outputs, mut total, mut element_exprs, mut idle) = (Vec::new(), None, Vec::new(), Vec::new());
         for (i, WeightedTerm { term, .. }) in terms.iter().enumerate() {
             term.fits(classes, activation)?;
+            idle.push(if detail == Detail::Parts { term.idle_options(&regions) } else { Vec::new() });
             let (value, elements) = term.expressions(&regions);
             let split = if detail == Detail::Total { None } else { term.decompose(&regions) };
             let weighted = Expr::<Scalar>::leaf(Leaf::Weight(i)) * value.clone();
@@ -44,7 +46,7 @@ impl Program {
         }
         let total = push(&total.unwrap_or_else(|| Expr::constant(0.0)));
         let report = (detail == Detail::Parts).then(|| report(&regions).map(|e| tape.push_node(e.node())));
-        let outputs = Evaluation { total, terms: outputs, regions: Vec::new() };
+        let outputs = Evaluation { total, terms: outputs, regions: Vec::new(), notes: Vec::new() };
 
         // The quantity differentiated is Σ seed · output, so that one backward pass serves any of
         // them.
@@ -68,6 +70,13 @@ impl Program {
             .filter(|(i, _)| read.as_ref().is_none_or(|read| read[*i]))
             .filter_map(|(i, leaf)| if let Leaf::Statistic(s) = leaf { Some((i, s.clone())) } else { None })
             .collect();
+        let other = |value: Index| {
+            let needed = tape.needed(&[value]);
+            let mut used = tape.leaves().filter(|(i, _)| needed[*i]).filter_map(|(_, leaf)| leaf.activation());
+            used.find(|used| *used != activation)
+        };
+        let terms = outputs.terms.iter().zip(idle).map(|(term, idle)| TermFacts { other: other(term.value), idle }).collect();
+        let reads_prior = tape.leaves().any(|(_, leaf)| matches!(leaf, Leaf::GivenPrior(_)));
         for (_, leaf) in tape.leaves() {
             match leaf {
                 Leaf::Classes(values) if values.len() != classes => {
@@ -89,7 +98,7 @@ impl Program {
         let before_logits = statistics.iter().all(|(leaf, s)| !needed[*leaf] || !s.depends_on_logits());
         let of_target = plan.statistics().iter().filter(|s| !s.depends_on_logits()).cloned();
         let target_plan = before_logits.then(|| Plan::new(classes, of_target)).transpose()?;
-        Ok(Self { plan, tape, outputs, report, elements, adjoints, target_plan })
+        Ok(Self { plan, activation, terms, reads_prior, tape, outputs, report, elements, adjoints, target_plan })
     }
 }
 

@@ -199,12 +199,16 @@ impl Parser<'_> {
         if matches!(self.peek(), Token::Number(_) | Token::Sign('-')) {
             return self.number().map(|value| Factor::Weight(Schedule::Constant(value)));
         }
+        let start = self.at;
         let name = self.name("a loss, a number or `(`")?;
         if name.eq_ignore_ascii_case("grow") {
-            return self.grow().map(Factor::Weight);
+            let before = self.at;
+            return self.grow().map_err(|error| self.in_text(error, start, before)).map(Factor::Weight);
         }
+        let before = self.at;
         let options = if self.take('(') { self.options()? } else { Vec::new() };
-        self.vocabulary.term(&name, options).map(|term| Factor::Loss(term.into()))
+        let term = self.vocabulary.term(&name, options);
+        term.map_err(|error| self.in_text(error, start, before)).map(|term| Factor::Loss(term.into()))
     }
 
     fn grow(&mut self) -> Result<Schedule, LossError> {
@@ -307,12 +311,33 @@ impl Parser<'_> {
                     labels.into_iter().fold(loss, Loss::with_ignore_index)
                 }
                 "epoch" => loss.at_epoch(self.whole(EPOCH, EPOCH)?),
-                _ => return Err(unknown_option("with", &name, &["activation", "ignore", "epoch"])),
+                _ => {
+                    let error = unknown_option("with", &name, &["activation", "ignore", "epoch"]);
+                    return Err(self.in_text(error, start - 2, start - 2));
+                }
             };
             if !self.take(',') {
                 return Ok(loss);
             }
         }
+    }
+
+    /// Says where in the text a term, or the option that an error names, stands: the term at one
+    /// place among the tokens, its options from another on.
+    fn in_text(&self, error: LossError, term: usize, options: usize) -> LossError {
+        let option = match &error {
+            LossError::OptionOutOfRange { option, .. } => *option,
+            LossError::UnknownOption { option, .. } => option,
+            LossError::Syntax { .. } => return error,
+            _ => "",
+        };
+        let read = self.tokens.get(options..self.at).unwrap_or_default();
+        let named =
+            read.windows(2).find(|pair| matches!(pair, [(_, Token::Name(name)), (_, Token::Sign('='))] if name == option));
+        let place = named.and_then(|pair| pair.first()).or_else(|| self.tokens.get(term));
+        let at = place.map_or(self.text.len(), |(at, _)| *at);
+        let (text, column) = (self.text.to_owned(), self.text[..at].chars().count() + 1);
+        LossError::InText { text, column, source: Box::new(error) }
     }
 
     fn error_at(&mut self, at: usize, expected: &'static str) -> LossError {

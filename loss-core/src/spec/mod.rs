@@ -3,13 +3,16 @@
 
 pub(crate) mod describe;
 mod grammar;
+mod near;
 mod text;
 pub(crate) mod value;
 mod vocabulary;
+mod words;
 
-pub use describe::{Describe, OptionDoc, Visitor, text_of};
-pub use value::{OptionValue, Value};
+pub use describe::{Describe, OptionDoc, Visitor, options_fit, text_of};
+pub use value::{Misfit, OptionValue, Value};
 pub use vocabulary::{TermDoc, Vocabulary, catalogue};
+pub use words::{Word, WordsFor, words};
 
 /// The fourteen configurations of the authors' experiments: name and text. The names are texts
 /// themselves: `"CE+LogDice"` reads as `ce + log_dice`.

@@ -47,8 +47,10 @@ impl Loss {
     /// ```
     ///
     /// # Errors
-    /// [`LossError::Syntax`], [`LossError::UnknownTerm`] and [`LossError::UnknownOption`] (with the
-    /// nearest name), [`LossError::OptionOutOfRange`], and what [`Loss::scheduled`] refuses.
+    /// [`LossError::Syntax`]; [`LossError::InText`], with the column, around
+    /// [`LossError::UnknownTerm`] and [`LossError::UnknownOption`] (with the nearest name, or what
+    /// to write for a [word](crate::spec::words) of other libraries) and
+    /// [`LossError::OptionOutOfRange`]; what [`Loss::scheduled`] refuses.
     pub fn parse(text: &str, vocabulary: &Vocabulary) -> Result<Self, LossError> {
         super::grammar::parse(text, vocabulary)
     }

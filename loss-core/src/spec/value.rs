@@ -38,6 +38,32 @@ pub trait OptionValue: Sized {
     fn write(&self) -> Value;
     /// From text; `None` where it is something else.
     fn read(value: &Value) -> Option<Self>;
+    /// How it fails to fit a number of classes; `None`, the default, where it fits any.
+    fn misfit(&self, classes: usize) -> Option<Misfit> {
+        let _ = classes;
+        None
+    }
+}
+
+/// Why the value of an option does not fit the classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misfit {
+    /// It has so many values, which is not one for each class.
+    Count(usize),
+    /// It names this class, which does not exist.
+    Class(usize),
+}
+
+impl Misfit {
+    /// Of one value for each class.
+    pub(crate) fn of_values(values: &[f64], classes: usize) -> Option<Self> {
+        (values.len() != classes).then_some(Self::Count(values.len()))
+    }
+
+    /// Of indices of classes.
+    pub(crate) fn of_indices(indices: &[usize], classes: usize) -> Option<Self> {
+        indices.iter().find(|&&class| class >= classes).map(|&class| Self::Class(class))
+    }
 }
 
 impl OptionValue for f64 {
@@ -92,6 +118,9 @@ impl OptionValue for Option<Vec<f64>> {
             _ => None,
         }
     }
+    fn misfit(&self, classes: usize) -> Option<Misfit> {
+        self.as_deref().and_then(|values| Misfit::of_values(values, classes))
+    }
 }
 
 /// `all`, or class indices.
@@ -110,6 +139,9 @@ impl OptionValue for Option<Vec<usize>> {
             }
             _ => None,
         }
+    }
+    fn misfit(&self, classes: usize) -> Option<Misfit> {
+        self.as_deref().and_then(|only| Misfit::of_indices(only, classes))
     }
 }
 

@@ -1,7 +1,8 @@
 //! The names a text can use.
 
 use super::Value;
-use super::describe::{Describe, OptionDoc, key, list, nearest, read};
+use super::describe::{Describe, OptionDoc, key, list, read};
+use super::near::{self, Meant};
 use crate::term::Term;
 use crate::{LossError, matching, overlap, penalty, unsplit};
 
@@ -93,9 +94,10 @@ impl Vocabulary {
         match self.0.iter().rev().find(|(known, _)| self::key(known) == key) {
             Some((_, reader)) => reader(options),
             None => {
-                let nearest = nearest(name, self.0.iter().map(|(known, _)| known.as_str()));
-                let known = self.0.iter().map(|(known, _)| known.clone()).collect();
-                Err(LossError::UnknownTerm { name: name.to_owned(), nearest, known })
+                let known: Vec<&str> = self.0.iter().map(|(known, _)| known.as_str()).collect();
+                let Meant { nearest, instead } = near::term(name, &known);
+                let known = known.into_iter().map(str::to_owned).collect();
+                Err(LossError::UnknownTerm { name: name.to_owned(), nearest, instead, known })
             }
         }
     }

@@ -4,7 +4,7 @@ use crate::maps::{Derive, View};
 use crate::options::{ClassOptions, Pooling, setters};
 use crate::regions::class_indicator;
 use crate::spec::describe::{Describe, Visitor};
-use crate::spec::value::{OptionValue, Value};
+use crate::spec::value::{Misfit, OptionValue, Value};
 use crate::term::Term;
 use crate::{Activation, AllRegions, LossError, Map, TargetKind, Temperature, Unsplit};
 
@@ -61,6 +61,9 @@ impl OptionValue for Chosen {
             _ => Option::<Vec<usize>>::read(value).map(|classes| classes.map_or(Self::All, Self::Only)),
         }
     }
+    fn misfit(&self, classes: usize) -> Option<Misfit> {
+        if let Self::Only(only) = self { Misfit::of_indices(only, classes) } else { None }
+    }
 }
 
 impl Chosen {
@@ -90,7 +93,7 @@ impl Boundary {
     /// Only these classes.
     ///
     /// # Errors
-    /// [`LossError::OptionOutOfRange`] for an empty or repeating list; [`LossError::ClassIndex`]
+    /// [`LossError::OptionOutOfRange`] for an empty or repeating list; [`LossError::OptionClass`]
     /// when the loss meets its logits.
     pub fn classes(mut self, classes: &[usize]) -> Result<Self, LossError> {
         self.classes = Chosen::Only(classes.to_vec());
@@ -107,7 +110,7 @@ impl Boundary {
     ///
     /// # Errors
     /// [`LossError::OptionOutOfRange`] for weights outside `[0, 1e100]` or all zero;
-    /// [`LossError::ClassCount`] when the loss meets its logits.
+    /// [`LossError::OptionCount`] when the loss meets its logits.
     pub fn class_weights(mut self, weights: &[f64]) -> Result<Self, LossError> {
         self.class_weights = Some(weights.to_vec());
         self.check().map(|()| self)
