@@ -7,6 +7,7 @@ mod error;
 mod eval;
 mod losses;
 mod npy;
+mod npz;
 mod output;
 mod table;
 mod train;
@@ -36,9 +37,9 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    Eval(eval::EvalArgs),
+    // Boxed, as Data and Train: they have the most options.
+    Eval(Box<eval::EvalArgs>),
     Losses(losses::LossesArgs),
-    // Boxed, as the next: they have the most options.
     Data(Box<data::DataArgs>),
     Train(Box<train::TrainArgs>),
     Conformance(conformance::ConformanceArgs),
