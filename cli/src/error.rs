@@ -71,6 +71,14 @@ pub(crate) enum CliError {
         /// What is missing.
         reason: String,
     },
+    /// An array whose numbers or grid cannot be used.
+    #[error("{}: {reason}", shown(.path))]
+    Array {
+        /// The file.
+        path: PathBuf,
+        /// What was found, and the way out.
+        reason: String,
+    },
     /// An option outside its range, which clap cannot know.
     #[error("--{option} {value}: {expected}")]
     Option {

@@ -8,6 +8,7 @@ mod eval;
 mod losses;
 mod metrics;
 mod npy;
+mod npz;
 mod output;
 mod predict;
 mod table;
@@ -40,9 +41,9 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    Eval(eval::EvalArgs),
+    // Boxed, as Data and Train: they have the most options.
+    Eval(Box<eval::EvalArgs>),
     Losses(losses::LossesArgs),
-    // Boxed, as the next: they have the most options.
     Data(Box<data::DataArgs>),
     Train(Box<train::TrainArgs>),
     Metrics(Box<metrics::MetricsArgs>),

@@ -359,10 +359,7 @@ fn refuses_files_that_are_missing_or_damaged() {
         (&whole[..whole.len() - 3], "z.npy: truncated: its header promises 64 bytes of data, it holds 61"),
         (&whole[..20], "z.npy: truncated: it ends within its header"),
         (&[&whole[..], b"!"].concat(), "z.npy: 1 bytes follow its data"),
-        (
-            b"PK\x03\x04",
-            "z.npy: an .npz archive of arrays, not an .npy file; take one out with numpy.save('a.npy', numpy.load('a.npz')[NAME])",
-        ),
+        (b"PK\x03\x04", "z.npy: not a readable .npz archive: its directory is missing or damaged"),
         (b"PAR1", "z.npy: not an .npy file"),
         (b"", "z.npy: not an .npy file"),
         (&npy_by_hand("<f8", "False", "(-1, 2)", &[]), "z.npy: its header cannot be understood"),

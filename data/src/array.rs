@@ -1,7 +1,7 @@
 //! Numbers as a file holds them.
 
 use half::f16;
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{ArrayD, Axis, IxDyn, Slice};
 
 /// An array of one of the types that are kept as they are. All others are widened to the next of
 /// them that holds every value.
@@ -108,7 +108,7 @@ impl Array {
     }
 
     /// Its elements one after the other, in row-major order.
-    pub(crate) fn for_each(&self, mut see: impl FnMut(f64)) {
+    pub fn each(&self, mut see: impl FnMut(f64)) {
         match self {
             Self::F16(a) => a.iter().for_each(|&v| see(v.into())),
             Self::F32(a) => a.iter().for_each(|&v| see(v.into())),
@@ -122,7 +122,7 @@ impl Array {
     }
 
     /// The same numbers in another shape; none where their count is another one.
-    pub(crate) fn reshaped(self, shape: &[usize]) -> Option<Self> {
+    pub fn reshaped(self, shape: &[usize]) -> Option<Self> {
         fn reshape<E: Clone>(a: ArrayD<E>, shape: &[usize]) -> Option<ArrayD<E>> {
             let a = if a.is_standard_layout() { a } else { a.as_standard_layout().into_owned() };
             a.into_shape_with_order(IxDyn(shape)).ok()
@@ -137,6 +137,23 @@ impl Array {
             Self::I32(a) => Self::I32(reshape(a, shape)?),
             Self::I64(a) => Self::I64(reshape(a, shape)?),
         })
+    }
+
+    /// The first entries along an axis.
+    pub(crate) fn first_of(self, axis: Axis, count: usize) -> Self {
+        fn first<E: Clone>(a: ArrayD<E>, axis: Axis, count: usize) -> ArrayD<E> {
+            if a.len_of(axis) <= count { a } else { a.slice_axis(axis, Slice::from(0..count)).into_owned() }
+        }
+        match self {
+            Self::F16(a) => Self::F16(first(a, axis, count)),
+            Self::F32(a) => Self::F32(first(a, axis, count)),
+            Self::F64(a) => Self::F64(first(a, axis, count)),
+            Self::U8(a) => Self::U8(first(a, axis, count)),
+            Self::I16(a) => Self::I16(first(a, axis, count)),
+            Self::U16(a) => Self::U16(first(a, axis, count)),
+            Self::I32(a) => Self::I32(first(a, axis, count)),
+            Self::I64(a) => Self::I64(first(a, axis, count)),
+        }
     }
 
     /// With one axis moved to the front: no number is copied.

@@ -204,7 +204,7 @@ impl Dataset {
                 let raster = read(mask, MASK_MEMBERS, &self.options)?;
                 let [slope, intercept] = raster.header.scaling.unwrap_or([1.0, 0.0]);
                 let mut labels = Vec::with_capacity(raster.values.len());
-                raster.values.for_each(|v| labels.push(i32::from(v * slope + intercept >= *threshold)));
+                raster.values.each(|v| labels.push(i32::from(v * slope + intercept >= *threshold)));
                 Ok(Target::Labels(shaped(mask, labels, &pair.size)?))
             }
             (Coding::Soft(greatest), Masks::One(mask)) => self.soft(pair, mask, *greatest),
@@ -212,7 +212,7 @@ impl Dataset {
                 let raster = read(mask, MASK_MEMBERS, &self.options)?;
                 let mut shares = Vec::with_capacity(raster.values.len());
                 let mut odd = None;
-                raster.values.for_each(|v| {
+                raster.values.each(|v| {
                     if v != 0.0 && v != 1.0 && v != 255.0 {
                         odd.get_or_insert(v);
                     }
@@ -264,7 +264,7 @@ impl Dataset {
         let one = greatest.or(raster.header.greatest).unwrap_or(1.0);
         let mut shares = Vec::with_capacity(raster.values.len());
         let mut odd = None;
-        raster.values.for_each(|v| {
+        raster.values.each(|v| {
             let share = (v * slope + intercept) / one;
             if !(0.0..=1.0).contains(&share) {
                 odd.get_or_insert(v * slope + intercept);

@@ -61,7 +61,7 @@ impl Limits {
             return refuse(stored, format!("which a file of {file} bytes cannot hold"));
         }
         if claimed > u128::from(self.bytes) {
-            return refuse(claimed, format!("more than the {} that are read of one file", self.bytes));
+            return refuse(claimed, format!("more than the {} that are read of one file (--limit)", self.bytes));
         }
         Ok(claimed as u64)
     }

@@ -184,7 +184,7 @@ fn more_than_the_limit_is_refused() {
     let path = folder().join("rgb.png");
     let text = read(&path, &Limits { bytes: 71 }).unwrap_err().to_string();
     assert!(
-        text.ends_with("rgb.png: its header claims 72 bytes of pixels, more than the 71 that are read of one file"),
+        text.ends_with("rgb.png: its header claims 72 bytes of pixels, more than the 71 that are read of one file (--limit)"),
         "{text}"
     );
     assert!(read(&path, &Limits { bytes: 72 }).is_ok());

@@ -1,12 +1,17 @@
-//! The numbers of an evaluation, by any backend and in any float type.
+//! The numbers of an evaluation, by any backend and in any float type. Logits that are of that type
+//! already are read in place.
 
 use burn::tensor::{DType, Device, Element as BurnElement, Int, Tensor, TensorData};
 use half::{bf16, f16};
-use ndarray::ArrayD;
+use ndarray::{ArrayD, ArrayViewD};
+use segloss::backend::Table;
 use segloss::burn::BurnTarget;
 use segloss::ndarray::Element;
 use segloss::{Evaluation, LossError};
+use segloss_data::Array;
 
+use super::arrays::{Floats, Labels};
+use super::pixels::pixels;
 use super::{Backend, Input, TargetArray};
 use crate::error::CliError;
 
@@ -16,6 +21,10 @@ pub(super) struct Output {
     pub(super) evaluation: Evaluation,
     /// The gradient, if it was asked for.
     pub(super) gradient: Option<Gradient>,
+    /// Each term per sample and class, if that was asked for.
+    pub(super) tables: Option<Vec<Option<Table>>>,
+    /// What each pixel contributes to each term, if that was asked for.
+    pub(super) pixels: Option<Vec<Option<ArrayD<f32>>>>,
 }
 
 /// A gradient in a type that .npy has.
@@ -30,6 +39,8 @@ pub(super) enum Gradient {
 pub(super) trait Scalar: Element + BurnElement + Into<f64> {
     /// Rounds to this type.
     fn round(value: f64) -> Self;
+    /// An array that is of this type.
+    fn of(array: &Array) -> Option<ArrayViewD<'_, Self>>;
     /// A gradient of this type, as it is written.
     fn gradient(values: ArrayD<Self>) -> Gradient;
     /// LibTorch's name of it.
@@ -40,6 +51,9 @@ pub(super) trait Scalar: Element + BurnElement + Into<f64> {
 impl Scalar for f32 {
     #[cfg(feature = "tch")]
     const KIND: tch::Kind = tch::Kind::Float;
+    fn of(array: &Array) -> Option<ArrayViewD<'_, Self>> {
+        if let Array::F32(array) = array { Some(array.view()) } else { None }
+    }
     fn round(value: f64) -> Self {
         value as Self
     }
@@ -51,6 +65,9 @@ impl Scalar for f32 {
 impl Scalar for f64 {
     #[cfg(feature = "tch")]
     const KIND: tch::Kind = tch::Kind::Double;
+    fn of(array: &Array) -> Option<ArrayViewD<'_, Self>> {
+        if let Array::F64(array) = array { Some(array.view()) } else { None }
+    }
     fn round(value: f64) -> Self {
         value
     }
@@ -62,6 +79,9 @@ impl Scalar for f64 {
 impl Scalar for f16 {
     #[cfg(feature = "tch")]
     const KIND: tch::Kind = tch::Kind::Half;
+    fn of(array: &Array) -> Option<ArrayViewD<'_, Self>> {
+        if let Array::F16(array) = array { Some(array.view()) } else { None }
+    }
     fn round(value: f64) -> Self {
         Self::from_f64(value)
     }
@@ -73,6 +93,9 @@ impl Scalar for f16 {
 impl Scalar for bf16 {
     #[cfg(feature = "tch")]
     const KIND: tch::Kind = tch::Kind::BFloat16;
+    fn of(_: &Array) -> Option<ArrayViewD<'_, Self>> {
+        None
+    }
     fn round(value: f64) -> Self {
         Self::from_f64(value)
     }
@@ -83,33 +106,52 @@ impl Scalar for bf16 {
 
 /// Evaluates a loss in a type, and its gradient where that is asked for.
 pub(super) fn compute<E: Scalar>(input: &Input) -> Result<Output, CliError> {
-    let logits: ArrayD<E> = input.logits.cast(E::round);
-    match input.backend {
-        Backend::Ndarray => Ok(with_ndarray(input, &logits)?),
-        Backend::Burn => with_burn(input, &logits),
+    let rounded: ArrayD<E>;
+    let logits = match E::of(&input.logits) {
+        Some(logits) => logits,
+        None => {
+            rounded = input.logits.cast(E::round);
+            rounded.view()
+        }
+    };
+    let mut output = match input.backend {
+        Backend::Ndarray => with_ndarray(input, &logits)?,
+        Backend::Burn => with_burn(input, &logits)?,
         #[cfg(feature = "tch")]
-        Backend::Tch => super::libtorch::evaluate(input, &logits),
+        Backend::Tch => super::libtorch::evaluate(input, &logits)?,
         #[cfg(not(feature = "tch"))]
-        Backend::Tch => Err(CliError::without_libtorch()),
+        Backend::Tch => return Err(CliError::without_libtorch()),
+    };
+    if let (true, Some(tables)) = (input.pixels, &output.tables) {
+        output.pixels = Some(pixels(input, &logits, tables)?);
     }
+    Ok(output)
 }
 
-fn with_ndarray<E: Scalar>(input: &Input, logits: &ArrayD<E>) -> Result<Output, LossError> {
+fn with_ndarray<E: Scalar>(input: &Input, logits: &ArrayViewD<'_, E>) -> Result<Output, LossError> {
     use segloss::ndarray::{NdarrayLoss, Target};
     let target = match &input.target {
-        TargetArray::Labels(labels) => Target::labels(labels.view()),
-        TargetArray::Soft(shares) => Target::soft(shares.view()),
+        TargetArray::Labels(Labels::U8(labels)) => Target::labels(labels.view()),
+        TargetArray::Labels(Labels::I32(labels)) => Target::labels(labels.view()),
+        TargetArray::Labels(Labels::I64(labels)) => Target::labels(labels.view()),
+        TargetArray::Soft(Floats::F32(shares)) => Target::soft(shares.view()),
+        TargetArray::Soft(Floats::F64(shares)) => Target::soft(shares.view()),
     };
     let target = match &input.weights {
-        Some(weights) => target.weights(weights.view()),
+        Some(Floats::F32(weights)) => target.weights(weights.view()),
+        Some(Floats::F64(weights)) => target.weights(weights.view()),
         None => target,
     };
     let target = input.spacing.iter().fold(target, |target, spacing| target.spacing(spacing));
-    let target = input.maps.iter().fold(target, |target, (name, map)| target.map(name, map.view()));
+    let target = input.maps.iter().fold(target, |target, (name, map)| match map {
+        Floats::F32(map) => target.map(name, map.view()),
+        Floats::F64(map) => target.map(name, map.view()),
+    });
     let evaluation = input.loss.evaluate(logits.view(), &target)?;
     let gradient =
         if input.gradient { Some(E::gradient(input.loss.value_and_gradient(logits.view(), &target)?.gradient)) } else { None };
-    Ok(Output { evaluation, gradient })
+    let tables = if input.elements { Some(input.loss.elements(logits.view(), &target)?) } else { None };
+    Ok(Output { evaluation, gradient, tables, pixels: None })
 }
 
 /// Calls a function that is generic over a tensor's rank with the rank of a shape.
@@ -149,34 +191,39 @@ macro_rules! with_rank {
     };
 }
 
-fn with_burn<E: Scalar>(input: &Input, logits: &ArrayD<E>) -> Result<Output, CliError> {
+fn with_burn<E: Scalar>(input: &Input, logits: &ArrayViewD<'_, E>) -> Result<Output, CliError> {
     let target = match &input.target {
         TargetArray::Labels(labels) => with_rank!("target", labels.shape(), R => {
-            Ok(BurnTarget::labels::<R>(Tensor::<R, Int>::from_data(data(labels), (&Device::flex(), DType::I64))))
+            Ok(BurnTarget::labels::<R>(Tensor::<R, Int>::from_data(data(&labels.wide().view()), (&Device::flex(), DType::I64))))
         })?,
         TargetArray::Soft(shares) => with_rank!("target", shares.shape(), R => {
-            Ok(BurnTarget::soft::<R>(Tensor::<R>::from_data(data(shares), (&Device::flex(), DType::F64))))
+            Ok(BurnTarget::soft::<R>(Tensor::<R>::from_data(data(&shares.wide().view()), (&Device::flex(), DType::F64))))
         })?,
     };
     let target = match &input.weights {
         None => target,
         Some(weights) => with_rank!("weights", weights.shape(), R => {
-            Ok(target.weights::<R>(Tensor::<R>::from_data(data(weights), (&Device::flex(), DType::F64))))
+            Ok(target.weights::<R>(Tensor::<R>::from_data(data(&weights.wide().view()), (&Device::flex(), DType::F64))))
         })?,
     };
     let mut target = input.spacing.iter().fold(target, |target, spacing| target.spacing(spacing));
     for (name, map) in &input.maps {
         target = with_rank!("map", map.shape(), R => {
-            Ok(target.map::<R>(name, Tensor::<R>::from_data(data(map), (&Device::flex(), DType::F64))))
+            Ok(target.map::<R>(name, Tensor::<R>::from_data(data(&map.wide().view()), (&Device::flex(), DType::F64))))
         })?;
     }
     with_rank!("logits", logits.shape(), R => by_rank::<E, R>(input, logits, &target))
 }
 
-fn by_rank<E: Scalar, const R: usize>(input: &Input, logits: &ArrayD<E>, target: &BurnTarget) -> Result<Output, CliError> {
+fn by_rank<E: Scalar, const R: usize>(
+    input: &Input,
+    logits: &ArrayViewD<'_, E>,
+    target: &BurnTarget,
+) -> Result<Output, CliError> {
     use segloss::burn::BurnLoss;
     let tensor = Tensor::<R>::from_data(data(logits), (&Device::flex().autodiff(), E::dtype()));
     let evaluation = input.loss.evaluate(tensor.clone(), target)?;
+    let tables = if input.elements { Some(input.loss.elements(tensor.clone(), target)?) } else { None };
     let gradient = if input.gradient {
         let tensor = tensor.require_grad();
         let gradients = input.loss.forward(tensor.clone(), target)?.total.backward();
@@ -190,10 +237,10 @@ fn by_rank<E: Scalar, const R: usize>(input: &Input, logits: &ArrayD<E>, target:
     } else {
         None
     };
-    Ok(Output { evaluation, gradient })
+    Ok(Output { evaluation, gradient, tables, pixels: None })
 }
 
 /// An array's elements in row-major order.
-fn data<T: BurnElement>(array: &ArrayD<T>) -> TensorData {
+fn data<T: BurnElement>(array: &ArrayViewD<'_, T>) -> TensorData {
     TensorData::new(array.iter().copied().collect::<Vec<T>>(), array.shape())
 }

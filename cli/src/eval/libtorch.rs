@@ -1,6 +1,6 @@
 //! Evaluation by LibTorch.
 
-use ndarray::ArrayD;
+use ndarray::{ArrayD, ArrayViewD};
 use segloss::LossError;
 use segloss::tch::{TchLoss, TchTarget};
 use tch::{Cuda, Device, Kind, TchError, Tensor};
@@ -16,7 +16,7 @@ impl From<TchError> for CliError {
 }
 
 /// Evaluates a loss, and its gradient where that is asked for.
-pub(super) fn evaluate<E: Scalar>(input: &Input, logits: &ArrayD<E>) -> Result<Output, CliError> {
+pub(super) fn evaluate<E: Scalar>(input: &Input, logits: &ArrayViewD<'_, E>) -> Result<Output, CliError> {
     let device = match input.device {
         DeviceArg::Cpu => Device::Cpu,
         DeviceArg::Cuda(n) => {
@@ -29,21 +29,22 @@ pub(super) fn evaluate<E: Scalar>(input: &Input, logits: &ArrayD<E>) -> Result<O
         }
     };
     let target = match &input.target {
-        TargetArray::Labels(labels) => TchTarget::labels(&tensor(labels, device)?),
-        TargetArray::Soft(shares) => TchTarget::soft(&tensor(shares, device)?),
+        TargetArray::Labels(labels) => TchTarget::labels(&tensor(&labels.wide(), device)?),
+        TargetArray::Soft(shares) => TchTarget::soft(&tensor(&shares.wide(), device)?),
     };
     let target = match &input.weights {
-        Some(weights) => target.weights(&tensor(weights, device)?),
+        Some(weights) => target.weights(&tensor(&weights.wide(), device)?),
         None => target,
     };
     let mut target = input.spacing.iter().fold(target, |target, spacing| target.spacing(spacing));
     for (name, map) in &input.maps {
-        target = target.map(name, &tensor(map, device)?);
+        target = target.map(name, &tensor(&map.wide(), device)?);
     }
     // Exact: the values are those of the type already.
     let values = tensor(&logits.mapv(Into::<f64>::into), device)?.f_to_kind(E::KIND)?;
     input.loss.validate(&values, &target)?;
     let evaluation = input.loss.evaluate(&values, &target)?;
+    let tables = if input.elements { Some(input.loss.elements(&values, &target)?) } else { None };
     let gradient = if input.gradient {
         let leaf = values.f_set_requires_grad(true)?;
         input.loss.forward(&leaf, &target)?.total.f_backward()?;
@@ -54,7 +55,7 @@ pub(super) fn evaluate<E: Scalar>(input: &Input, logits: &ArrayD<E>) -> Result<O
     } else {
         None
     };
-    Ok(Output { evaluation, gradient })
+    Ok(Output { evaluation, gradient, tables, pixels: None })
 }
 
 fn tensor<T: tch::kind::Element + Copy>(array: &ArrayD<T>, device: Device) -> Result<Tensor, TchError> {

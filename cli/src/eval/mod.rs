@@ -1,38 +1,50 @@
 //! `segloss eval`: a loss on arrays from files.
 
+mod arrays;
 mod compute;
+mod elements;
 #[cfg(feature = "tch")]
 mod libtorch;
+mod pixels;
+mod probabilities;
+mod read;
 
 use std::fmt::{Display, Formatter};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use half::{bf16, f16};
-use ndarray::ArrayD;
-use segloss::{Activation, Argument, Detail, Evaluation, Geometry, Loss, LossError, Map, Role, Split, SplitOf, TargetKind};
-use segloss_data::shown;
+use segloss::{Activation, Argument, Evaluation, Loss, LossError, Role, Split, SplitOf};
+use segloss_data::{Array, shown};
 use serde::Serialize;
 
-use self::compute::{Gradient, compute};
+use self::arrays::{ArrayArg, Floats, Labels, lengths, sample};
+use self::compute::{Gradient, Output, compute};
+use self::elements::Elements;
 use crate::error::CliError;
-use crate::npy::{self, Array};
 use crate::output::{self, Console};
 use crate::table::{Table, decimal, fine};
+use crate::{npy, npz};
 
-/// Evaluate a loss on arrays from .npy files, term by term and class by class
+/// Evaluate a loss on arrays from .npy, .npz and NIfTI files, term by term and class by class
 ///
 /// Logits have the shape [N, K, *spatial] and are float16, float32 or float64. The target is either
 /// labels [N, *spatial] of any integer type, or soft targets [N, K, *spatial] of a float type. The
 /// loss is computed in the type of the logits unless --dtype says otherwise: float64 logits in
 /// float64.
+///
+/// FILE.npz:NAME is an array of an archive; one that holds a single array needs no name. NIfTI is one
+/// sample, its axes in the order [Z, Y, X]: labels [X, Y, Z] become [1, Z, Y, X], and logits
+/// [X, Y, Z, K] become [1, K, Z, Y, X]. Beside NIfTI, other arrays may lack the axis of samples.
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 #[command(after_help = "Examples:
   segloss eval --loss ce+dice --logits Z.npy --target Y.npy
   segloss eval --loss 'ce + 0.5 * l1(temperature=10)' --logits Z.npy --target Y.npy --ignore-index 255 --json
   segloss eval --loss focal --activation sigmoid --logits Z.npy --target Y.npy --grad G.npy
+  segloss eval --loss ce --logits case7.npz:probabilities --from probabilities --target case7.nii.gz
+  segloss eval --loss ce+dice --logits Z.npy --target Y.npy --elements E.npz
   segloss eval --loss 'dice + 0.01 * boundary' --logits Z.npy --target Y.npy --spacing 3,0.8,0.8")]
 pub(crate) struct EvalArgs {
     /// The loss, as text or by name (see `segloss losses`)
@@ -40,15 +52,18 @@ pub(crate) struct EvalArgs {
     loss: String,
     /// Array of logits
     #[arg(long, value_name = "Z.npy")]
-    logits: PathBuf,
+    logits: ArrayArg,
     /// Array of labels or soft targets
     #[arg(long, value_name = "Y.npy")]
-    target: PathBuf,
+    target: ArrayArg,
     /// Array of pixel weights >= 0, [N, *spatial]
     #[arg(long, value_name = "W.npy")]
-    weights: Option<PathBuf>,
+    weights: Option<ArrayArg>,
+    /// What the array of logits holds: logits, or probabilities, of which logits are made
+    #[arg(long, value_enum, default_value_t = Given::Logits)]
+    from: Given,
     /// Distance of neighbouring pixels along each spatial axis, for losses of distances [default:
-    /// 1]
+    /// that of a NIfTI file, else 1]
     #[arg(long, value_name = "D,H,W", value_delimiter = ',')]
     spacing: Vec<f64>,
     /// Array that the loss reads under a name, [N, K, *spatial] or [N, 1, *spatial], such as
@@ -75,9 +90,23 @@ pub(crate) struct EvalArgs {
     /// float32)
     #[arg(long, value_name = "G.npy")]
     grad: Option<PathBuf>,
+    /// Also values per sample and class, and with a file, written there as arrays, per pixel
+    #[arg(long, value_name = "E.npz", num_args = 0..=1)]
+    elements: Option<Option<PathBuf>>,
+    /// Most bytes of numbers that are read of one file [default: the file's length, and of
+    /// compressed files 4 GiB]
+    #[arg(long, value_name = "BYTES")]
+    limit: Option<u64>,
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+/// What the array of logits holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Given {
+    Logits,
+    Probabilities,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -120,7 +149,7 @@ impl Display for DeviceArg {
 #[derive(Clone, Debug)]
 struct MapArg {
     name: String,
-    path: PathBuf,
+    array: ArrayArg,
 }
 
 impl FromStr for MapArg {
@@ -128,7 +157,7 @@ impl FromStr for MapArg {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once('=') {
-            Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok(Self { name: name.into(), path: path.into() }),
+            Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok(Self { name: name.into(), array: path.parse()? }),
             _ => Err("expected NAME=FILE".into()),
         }
     }
@@ -154,122 +183,150 @@ struct Input {
     loss: Loss,
     logits: Array,
     target: TargetArray,
-    weights: Option<ArrayD<f64>>,
+    weights: Option<Floats>,
     spacing: Option<Vec<f64>>,
-    maps: Vec<(String, ArrayD<f64>)>,
+    maps: Vec<(String, Floats)>,
     backend: Backend,
     /// Read by LibTorch only.
     #[cfg_attr(not(feature = "tch"), expect(dead_code))]
     device: DeviceArg,
     gradient: bool,
+    /// Whether values per sample and class are wanted.
+    elements: bool,
+    /// Whether values per pixel are.
+    pixels: bool,
+    /// What was read, as it is shown.
+    shown: Shown,
+    /// What was done with the arrays beyond reading them.
+    told: Vec<String>,
+}
+
+/// Names of what was read.
+#[derive(Clone, Default)]
+struct Shown {
+    logits: String,
+    target: String,
+    /// Which file gave the spacing.
+    spacing: Option<String>,
+}
+
+impl Input {
+    /// One sample by itself, for its values alone.
+    fn sample(&self, n: usize) -> Self {
+        Self {
+            loss: self.loss.clone(),
+            logits: sample(&self.logits, n),
+            target: match &self.target {
+                TargetArray::Labels(labels) => TargetArray::Labels(labels.sample(n)),
+                TargetArray::Soft(shares) => TargetArray::Soft(shares.sample(n)),
+            },
+            weights: self.weights.as_ref().map(|weights| weights.sample(n)),
+            spacing: self.spacing.clone(),
+            maps: self.maps.iter().map(|(name, map)| (name.clone(), map.sample(n))).collect(),
+            gradient: false,
+            elements: false,
+            pixels: false,
+            shown: self.shown.clone(),
+            told: Vec::new(),
+            ..*self
+        }
+    }
 }
 
 /// A target in one of the types that all backends read.
 enum TargetArray {
-    Labels(ArrayD<i64>),
-    Soft(ArrayD<f64>),
+    Labels(Labels),
+    Soft(Floats),
+}
+
+impl TargetArray {
+    /// The number at a place in row-major order.
+    fn at(&self, place: usize) -> f64 {
+        match self {
+            Self::Labels(labels) => labels.at(place) as f64,
+            Self::Soft(shares) => shares.at(place),
+        }
+    }
+
+    /// Lengths of its axes.
+    fn shape(&self) -> &[usize] {
+        match self {
+            Self::Labels(labels) => labels.shape(),
+            Self::Soft(shares) => shares.shape(),
+        }
+    }
 }
 
 /// Runs it.
 pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> Result<(), CliError> {
     let input = args.read()?;
-    args.check_grad()?;
+    args.check_outputs()?;
     let dtype = args.dtype.or(&input.logits);
-    let result = match dtype {
-        Dtype::F64 => compute::<f64>(&input),
-        Dtype::F16 => compute::<f16>(&input),
-        Dtype::Bf16 => compute::<bf16>(&input),
-        Dtype::F32 | Dtype::Keep => compute::<f32>(&input),
-    }
-    .map_err(|error| args.beyond(dtype, &input.logits, error))?;
-    if let (Some(path), Some(gradient)) = (&args.grad, &result.gradient) {
+    let run = |input: &Input| match dtype {
+        Dtype::F64 => compute::<f64>(input),
+        Dtype::F16 => compute::<f16>(input),
+        Dtype::Bf16 => compute::<bf16>(input),
+        Dtype::F32 | Dtype::Keep => compute::<f32>(input),
+    };
+    let Output { evaluation, gradient, tables, pixels } =
+        run(&input).map_err(|error| args.beyond(dtype, &input.logits, error))?;
+    let elements = match tables {
+        Some(tables) => {
+            let samples = match input.logits.shape()[0] {
+                1 => vec![evaluation.clone()],
+                samples => {
+                    let alone = (0..samples).map(|n| run(&input.sample(n)).map(|output| output.evaluation));
+                    alone.collect::<Result<_, _>>()?
+                }
+            };
+            Some(Elements { samples, tables, pixels: pixels.unwrap_or_default() })
+        }
+        None => None,
+    };
+    if let (Some(path), Some(gradient)) = (&args.grad, &gradient) {
         match gradient {
             Gradient::F32(gradient) => npy::write(path, gradient.view())?,
             Gradient::F64(gradient) => npy::write(path, gradient.view())?,
         }
     }
-    let text = if args.json { json(&input, dtype, &result.evaluation)? } else { args.text(&input, dtype, &result.evaluation) };
+    if let (Some(Some(path)), Some(elements)) = (&args.elements, &elements) {
+        npz::write(path, &elements.arrays(&evaluation))?;
+    }
+    let text = if args.json {
+        json(&input, dtype, &evaluation, elements.as_ref())?
+    } else {
+        args.text(&input, dtype, &evaluation, elements.as_ref())
+    };
     console.line(&text)
 }
 
 impl EvalArgs {
-    fn read(&self) -> Result<Input, CliError> {
-        let loss: Loss = self.loss.parse()?;
-        if self.backend != Backend::Tch && self.device != DeviceArg::Cpu {
-            let expected = "goes with --backend tch".into();
-            return Err(CliError::Option { option: "device", value: self.device.to_string(), expected });
-        }
-        let loss = match self.activation {
-            Some(ActivationArg::Softmax) => loss.with_activation(Activation::Softmax),
-            Some(ActivationArg::Sigmoid) => loss.with_activation(Activation::Sigmoid),
-            None => loss,
-        };
-        let activation = loss.activation();
-        let loss = self.ignore_index.iter().fold(loss, |loss, &i| loss.with_ignore_index(i));
-        let logits = npy::read(&self.logits)?;
-        if !logits.is_float() {
-            return Err(CliError::WrongDtype {
-                path: self.logits.clone(),
-                what: "logits",
-                expected: "float16, float32 or float64",
-                found: logits.dtype().into(),
-            });
-        }
-        let target = npy::read(&self.target)?;
-        let target = match target.integers() {
-            Some(labels) => TargetArray::Labels(labels),
-            None if target.shape().len() + 1 == logits.shape().len() => {
-                return Err(CliError::WrongDtype {
-                    path: self.target.clone(),
-                    what: "labels [N, *spatial]",
-                    expected: "integers (floats are soft targets [N, K, *spatial])",
-                    found: format!("{} of shape {:?}", target.dtype(), target.shape()),
-                });
+    /// Refuses a place for results where they cannot go, or where an input is.
+    fn check_outputs(&self) -> Result<(), CliError> {
+        let maps = self.map.iter().map(|map| ("map", &map.array.path));
+        let weights = self.weights.iter().map(|weights| ("weights", &weights.path));
+        let inputs = [("logits", &self.logits.path), ("target", &self.target.path)].into_iter().chain(weights).chain(maps);
+        let outputs = [("grad", self.grad.as_ref()), ("elements", self.elements.as_ref().and_then(Option::as_ref))];
+        for (option, path) in outputs {
+            let Some(path) = path else { continue };
+            let same =
+                |other: &PathBuf| path.canonicalize().is_ok_and(|path| other.canonicalize().is_ok_and(|other| path == other));
+            let refuse = |expected| Err(CliError::Option { option, value: shown(path), expected });
+            if let Some((name, _)) = inputs.clone().find(|(_, input)| same(input)) {
+                return refuse(format!("would overwrite the file of --{name}"));
             }
-            None => TargetArray::Soft(target.floats()),
-        };
-        let weights = self.weights.as_deref().map(npy::read).transpose()?.map(|weights| weights.floats());
-        // Before the arrays are handed to a backend, so that every backend says the same.
-        let (kind, shape) = match &target {
-            TargetArray::Labels(labels) => (TargetKind::Labels, labels.shape()),
-            TargetArray::Soft(shares) => (TargetKind::Soft, shares.shape()),
-        };
-        Geometry::new(logits.shape(), (kind, shape), weights.as_ref().map(ArrayD::shape), activation)
-            .map_err(|error| self.locate(error.into()))?;
-        let spacing = (!self.spacing.is_empty()).then(|| self.spacing.clone());
-        if let Some(spacing) = &spacing {
-            Geometry::spacing_fits(logits.shape(), spacing)?;
+            if option == "elements" && !path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npz")) {
+                return refuse("arrays of several names go into a file that ends in .npz".into());
+            }
+            output::check_writable(path)?;
         }
-        let mut maps = Vec::new();
-        for MapArg { name, path } in &self.map {
-            let map = npy::read(path)?.floats();
-            Geometry::map_fits(logits.shape(), map.shape())
-                .map_err(|source| CliError::Refused { path: path.clone(), source: Box::new(source) })?;
-            maps.push((name.clone(), map));
+        match (&self.grad, &self.elements) {
+            (Some(grad), Some(Some(elements))) if grad == elements => {
+                let expected = "is the file of --grad".into();
+                Err(CliError::Option { option: "elements", value: shown(elements), expected })
+            }
+            _ => Ok(()),
         }
-        let program = loss.program(logits.shape()[1], Detail::Total)?;
-        if let Some((name, _)) = maps.iter().find(|(name, _)| program.plan().maps().iter().all(|map| map.name() != name)) {
-            let read: Vec<&str> = program.plan().maps().iter().map(Map::name).collect();
-            let read = if read.is_empty() { "none".to_owned() } else { read.join(", ") };
-            let expected = format!("the loss reads no map of this name; it reads {read}");
-            return Err(CliError::Option { option: "map", value: name.clone(), expected });
-        }
-        let (backend, device, gradient) = (self.backend, self.device, self.grad.is_some());
-        Ok(Input { loss, logits, target, weights, spacing, maps, backend, device, gradient })
-    }
-
-    /// Refuses a place for the gradient where it cannot go, or where an input is.
-    fn check_grad(&self) -> Result<(), CliError> {
-        let Some(grad) = &self.grad else { return Ok(()) };
-        let maps = self.map.iter().map(|map| ("map", Some(&map.path)));
-        let inputs = [("logits", Some(&self.logits)), ("target", Some(&self.target)), ("weights", self.weights.as_ref())];
-        let inputs = inputs.into_iter().chain(maps);
-        let same = |path: &PathBuf| grad.canonicalize().is_ok_and(|grad| path.canonicalize().is_ok_and(|path| path == grad));
-        if let Some((name, _)) = inputs.into_iter().find(|(_, path)| path.is_some_and(same)) {
-            let expected = format!("would overwrite the file of --{name}");
-            return Err(CliError::Option { option: "grad", value: shown(grad), expected });
-        }
-        output::check_writable(grad)
     }
 
     /// Says of a logit that became infinite only by its conversion that it did, and names the file
@@ -280,7 +337,7 @@ impl EvalArgs {
             if let Some(logit) = logit {
                 let expected = format!(
                     "logit {logit:?} at {position:?} of {} is beyond its range; take a wider type",
-                    shown(&self.logits)
+                    shown(&self.logits.path)
                 );
                 return CliError::Option { option: "dtype", value: dtype.name().into(), expected };
             }
@@ -295,11 +352,11 @@ impl EvalArgs {
             LossError::Empty { .. }
             | LossError::LogitsRank { .. }
             | LossError::TooFewClasses { .. }
-            | LossError::NonFiniteLogit { .. } => Some(&self.logits),
-            LossError::LabelOutOfRange { .. } => Some(&self.target),
+            | LossError::NonFiniteLogit { .. } => Some(&self.logits.path),
+            LossError::LabelOutOfRange { .. } => Some(&self.target.path),
             LossError::ShapeMismatch { what, .. } | LossError::ValueOutOfRange { what, .. } => match what {
-                Argument::PixelWeights => self.weights.as_ref(),
-                Argument::Labels | Argument::SoftTargets => Some(&self.target),
+                Argument::PixelWeights => self.weights.as_ref().map(|weights| &weights.path),
+                Argument::Labels | Argument::SoftTargets => Some(&self.target.path),
                 _ => None,
             },
             _ => None,
@@ -310,17 +367,20 @@ impl EvalArgs {
         }
     }
 
-    fn text(&self, input: &Input, dtype: Dtype, evaluation: &Evaluation) -> String {
-        let name = |path: &Path| shown(path);
+    fn text(&self, input: &Input, dtype: Dtype, evaluation: &Evaluation, elements: Option<&Elements>) -> String {
         let mut lines = vec![format!("loss      {}", input.loss)];
         let array = |array: &Array| format!("{} {:?}", array.dtype(), array.shape());
-        lines.push(format!("logits    {}  {}", name(&self.logits), array(&input.logits)));
+        lines.push(format!("logits    {}  {}", input.shown.logits, array(&input.logits)));
         let target = match &input.target {
             TargetArray::Labels(labels) => format!("labels {:?}", labels.shape()),
             TargetArray::Soft(shares) => format!("soft {:?}", shares.shape()),
         };
-        lines.push(format!("target    {}  {target}", name(&self.target)));
+        lines.push(format!("target    {}  {target}", input.shown.target));
         lines.push(format!("computed  by {} in {}, {}", input.backend.name(), dtype.name(), input.loss.activation()));
+        if let (Some(spacing), Some(from)) = (&input.spacing, &input.shown.spacing) {
+            lines.push(format!("spacing   {} of {from}", lengths(spacing)));
+        }
+        lines.extend(input.told.iter().map(|told| format!("note      {told}")));
         lines.push(String::new());
 
         let mut terms = Table::new(["term", "role", "weight", "value", "matching", "size", "constant"]).left(2);
@@ -366,12 +426,18 @@ impl EvalArgs {
             regions.row([region.class.to_string(), percent(region.target), percent(region.predicted), decimal(region.dice)]);
         }
         lines.push(regions.to_string());
+        if let Some(elements) = elements {
+            lines.push(format!("\n{}", elements.text(evaluation, index)));
+        }
         if !evaluation.notes.is_empty() {
             lines.push("\nnotes".into());
             lines.extend(evaluation.notes.iter().map(|note| format!("  {note}")));
         }
         if let Some(path) = &self.grad {
             lines.push(format!("\ngradient written to {}", shown(path)));
+        }
+        if let Some(Some(path)) = &self.elements {
+            lines.push(format!("\nelements written to {}", shown(path)));
         }
         lines.join("\n")
     }
@@ -389,17 +455,26 @@ struct Report<'a> {
     activation: String,
     backend: &'a str,
     dtype: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spacing: Option<&'a [f64]>,
     #[serde(flatten)]
     evaluation: &'a Evaluation,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    elements: Option<elements::Report<'a>>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    data_notes: &'a [String],
 }
 
-fn json(input: &Input, dtype: Dtype, evaluation: &Evaluation) -> Result<String, CliError> {
+fn json(input: &Input, dtype: Dtype, evaluation: &Evaluation, elements: Option<&Elements>) -> Result<String, CliError> {
     let report = Report {
         loss: input.loss.to_string(),
         activation: input.loss.activation().to_string(),
         backend: input.backend.name(),
         dtype: dtype.name(),
+        spacing: input.spacing.as_deref(),
         evaluation,
+        elements: elements.map(|elements| elements.report(evaluation)),
+        data_notes: &input.told,
     };
     serde_json::to_string_pretty(&report).map_err(CliError::json)
 }

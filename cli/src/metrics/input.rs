@@ -7,6 +7,8 @@ use ndarray::{ArrayD, Axis};
 use segloss_data::{LabelFile, Limits, label_files, read_labels, value_text};
 use segloss_metrics::LabelMaps;
 
+use segloss_data::shown;
+
 use super::MetricsArgs;
 use crate::error::CliError;
 
@@ -133,7 +135,7 @@ impl Pair {
     }
 
     fn differ<R>(&self, what: &str, found: String, expected: String, way_out: &str) -> Result<R, CliError> {
-        let reason = format!("{what} {found}, but {} has {expected}; {way_out}", self.target.display());
+        let reason = format!("{what} {found}, but {} has {expected}; {way_out}", shown(&self.target));
         Err(CliError::Unpaired { path: self.prediction.clone(), reason })
     }
 

@@ -2,6 +2,8 @@
 
 use segloss_metrics::{Presence, Summary};
 
+use segloss_data::shown;
+
 use super::MetricsArgs;
 use super::report::{Class, Report, Row};
 use crate::table::{Table, decimal};
@@ -9,8 +11,8 @@ use crate::table::{Table, decimal};
 /// All tables.
 pub(super) fn text(args: &MetricsArgs, report: &Report) -> String {
     let mut lines = vec![
-        format!("prediction  {}", args.prediction.display()),
-        format!("target      {}", args.target.display()),
+        format!("prediction  {}", shown(&args.prediction)),
+        format!("target      {}", shown(&args.target)),
         format!("images      {}{}", report.images.len(), left_out(report.unpaired)),
     ];
     if report.has_distances() {
@@ -43,7 +45,7 @@ fn cell(value: Option<f64>) -> String {
 fn images(report: &Report) -> Table {
     let mut table = Table::bare().left(2);
     let headings = ["image", "class"].map(String::from).into_iter().chain(report.metrics.iter().cloned());
-    table.cells(headings.chain([String::new()]).collect());
+    table.row(headings.chain([String::new()]).collect());
     for image in &report.images {
         for class in &image.classes {
             let values = report.metrics.iter().map(|name| cell(class.scores.get(name).copied().flatten()));
@@ -54,7 +56,7 @@ fn images(report: &Report) -> Table {
                 Presence::Neither => "neither",
             };
             let names = [image.name.clone(), class.class.clone()].into_iter();
-            table.cells(names.chain(values).chain([remark.to_owned()]).collect());
+            table.row(names.chain(values).chain([remark.to_owned()]).collect());
         }
     }
     table

@@ -23,6 +23,7 @@ use crate::train::data::Regions;
 use crate::train::device::DeviceName;
 use crate::train::folder::slices;
 use crate::train::space::grid_of;
+use segloss_data::shown;
 
 /// Use a trained network on images
 ///
@@ -114,12 +115,12 @@ pub(crate) fn run(args: &PredictArgs, console: &mut Console) -> Result<(), CliEr
         console.line(&text)?;
         console.line("")?;
     }
-    let first = written.first().map(|path| path.display().to_string()).unwrap_or_default();
+    let first = written.first().map(|path| shown(path)).unwrap_or_default();
     console.line(&format!(
         "wrote {} file{} in {}, such as {first}",
         written.len(),
         if written.len() == 1 { "" } else { "s" },
-        args.out.display()
+        shown(&args.out)
     ))
 }
 
@@ -147,7 +148,7 @@ fn apart(works: &[Work]) -> Result<(), CliError> {
         if let Some(other) = seen.insert(&work.image.name, path) {
             let reason = format!(
                 "would be written to the same file as {}; predict them one after the other, each with an --out of its own",
-                other.display()
+                shown(other)
             );
             return Err(CliError::Folder { path: path.to_path_buf(), reason });
         }
@@ -173,13 +174,7 @@ fn introduce(
 ) -> Result<(), CliError> {
     let run = &model.run;
     let names = run.class_names.join(", ");
-    console.line(&format!(
-        "model     {}: {}, after epoch {} of {}",
-        args.model.display(),
-        run.loss,
-        model.epoch,
-        run.epochs
-    ))?;
+    console.line(&format!("model     {}: {}, after epoch {} of {}", shown(&args.model), run.loss, model.epoch, run.epochs))?;
     console.line(&format!("classes   {}: {names}", run.classes))?;
     console.line(&format!("images    {}", works.len()))?;
     for (path, images) in args.data.iter().zip(sources) {

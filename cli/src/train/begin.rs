@@ -2,6 +2,7 @@
 
 use burn::tensor::Device;
 use segloss::Loss;
+use segloss_data::shown;
 
 use super::checkpoints::{Checkpoints, Found};
 use super::data::{Dataset, Regions, Truth};
@@ -68,7 +69,7 @@ pub(crate) fn resume(
     device: &Device,
 ) -> Result<Resumed, CliError> {
     let Some(Found { checkpoint, damaged }) = found else {
-        let notes = vec![format!("no checkpoint in {}; the run begins", checkpoints.folder().display())];
+        let notes = vec![format!("no checkpoint in {}; the run begins", shown(checkpoints.folder()))];
         return Ok(Resumed { state: State::new(dataset, settings, device), notes });
     };
     for (name, value) in asked {

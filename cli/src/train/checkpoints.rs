@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use segloss_data::shown;
+
 use super::checkpoint::Checkpoint;
 use crate::error::CliError;
 use crate::output;
@@ -49,7 +51,7 @@ impl Checkpoints {
             let bytes = fs::read(&path).map_err(|error| CliError::io(&path, error))?;
             match Checkpoint::from_bytes(&bytes) {
                 Ok(checkpoint) => return Ok(Some(Found { checkpoint, damaged })),
-                Err(reason) => damaged.push(format!("{} {reason}", path.display())),
+                Err(reason) => damaged.push(format!("{} {reason}", shown(path))),
             }
         }
         if damaged.is_empty() {
@@ -70,7 +72,7 @@ impl Checkpoints {
              remove {} to start over",
             checkpoint.done(),
             checkpoint.epochs,
-            self.folder.display()
+            shown(&self.folder)
         );
         Err(CliError::Folder { path: self.out.clone(), reason })
     }

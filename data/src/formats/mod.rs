@@ -1,11 +1,13 @@
 //! Files of one format each: what a header says, and the numbers behind it.
 
+mod arrays;
 mod foreign;
 mod jpeg;
 mod nifti;
 pub mod npy;
 mod npz;
 mod png;
+mod stream;
 mod tiff;
 
 use std::fmt::{Display, Formatter};
@@ -15,6 +17,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+pub use self::arrays::read_array;
 pub(crate) use self::foreign::{Foreign, annotations, foreign, is_dicom};
 pub use self::nifti::{Place, labels_as_nifti};
 use crate::array::Array;
@@ -184,6 +187,9 @@ pub fn read(path: &Path, limits: &Limits) -> Result<Raster, DataError> {
     read_of(path, Wanted { members: &[] }, limits)
 }
 
+/// What a file is called whose ending says nothing.
+const UNKNOWN: &str = "a file of this ending";
+
 fn format_of(path: &Path) -> Result<Format, DataError> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     if let Some((format, _)) = Format::of_name(&name) {
@@ -191,7 +197,7 @@ fn format_of(path: &Path) -> Result<Format, DataError> {
     }
     Err(match foreign(&name) {
         Some(Foreign { kind, way_out }) => DataError::not_read(path, kind, way_out),
-        None => DataError::not_read(path, "a file of this ending", "PNG, JPEG, TIFF, NIfTI, .npy and .npz are"),
+        None => DataError::not_read(path, UNKNOWN, "PNG, JPEG, TIFF, NIfTI, .npy and .npz are"),
     })
 }
 
@@ -210,8 +216,9 @@ pub(crate) fn header_of(path: &Path, wanted: Wanted<'_>) -> Result<Header, DataE
             npy::header(path, &first, length)
         }
         Format::Npz => {
-            let bytes = whole(path)?;
-            chosen(path, &bytes, wanted)?.header(path, &bytes)
+            let mut archive = npz::Archive::open(path)?;
+            let member = chosen(path, &archive.members, wanted)?;
+            archive.header(&member)
         }
     }
 }
@@ -221,33 +228,27 @@ pub(crate) fn read_of(path: &Path, wanted: Wanted<'_>, limits: &Limits) -> Resul
         Format::Png => png::read(path, limits),
         Format::Jpeg => jpeg::read(path, limits),
         Format::Tiff => tiff::read(path, limits),
-        Format::Nifti => nifti::read(path, limits).map(|(header, values)| Raster { header, values, palette: None }),
-        Format::Npy => {
-            let header = header_of(path, wanted)?;
-            limits.admit(path, &header.size, 1, u64::MAX, 1)?;
-            Ok(Raster { header, values: npy::parse(path, &whole(path)?)?, palette: None })
-        }
+        Format::Nifti => nifti::read(path, limits, false).map(|(header, values)| Raster { header, values, palette: None }),
+        Format::Npy => arrays::npy(path, limits, false),
         Format::Npz => {
-            let bytes = whole(path)?;
-            let member = chosen(path, &bytes, wanted)?;
-            let header = member.header(path, &bytes)?;
-            Ok(Raster { header, values: member.read(path, &bytes, limits)?, palette: None })
+            let mut archive = npz::Archive::open(path)?;
+            let member = chosen(path, &archive.members, wanted)?;
+            let header = archive.header(&member)?;
+            Ok(Raster { header, values: archive.array(&member, limits, false)?, palette: None })
         }
     }
 }
 
 /// The array of an archive that is wanted.
-fn chosen(path: &Path, bytes: &[u8], wanted: Wanted<'_>) -> Result<npz::Member, DataError> {
-    let mut members = npz::members(path, bytes)?;
-    let by_name = wanted.members.iter().find_map(|name| members.iter().position(|m| m.name.eq_ignore_ascii_case(name)));
-    match by_name {
-        Some(at) => Ok(members.swap_remove(at)),
-        None if members.len() == 1 => Ok(members.swap_remove(0)),
-        None => {
-            let names: Vec<String> = members.iter().take(8).map(|m| crate::error::plain(&m.name)).collect();
-            let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-            let reason =
-                format!("which of its arrays is meant is not known ({names}); name them image and mask, or save one alone");
+fn chosen(path: &Path, members: &[npz::Member], wanted: Wanted<'_>) -> Result<npz::Member, DataError> {
+    let by_name = wanted.members.iter().find_map(|name| members.iter().find(|m| m.name.eq_ignore_ascii_case(name)));
+    match (by_name, members) {
+        (Some(member), _) | (None, [member]) => Ok(member.clone()),
+        _ => {
+            let reason = format!(
+                "which of its arrays is meant is not known ({}); name them image and mask, or save one alone",
+                arrays::names(members)
+            );
             Err(DataError::values(path, reason))
         }
     }
@@ -255,7 +256,7 @@ fn chosen(path: &Path, bytes: &[u8], wanted: Wanted<'_>) -> Result<npz::Member, 
 
 /// Names of the arrays of an archive.
 pub(crate) fn names_in(path: &Path) -> Result<Vec<String>, DataError> {
-    Ok(npz::members(path, &whole(path)?)?.into_iter().map(|m| m.name).collect())
+    Ok(npz::Archive::open(path)?.members.into_iter().map(|m| m.name).collect())
 }
 
 /// All bytes of a file.

@@ -10,10 +10,9 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
-use half::f16;
-use ndarray::{ArrayD, IxDyn};
 
 pub use self::write::{Place, labels_as_nifti};
+use super::stream::{Numbers, Stored};
 use super::{Format, Header};
 use crate::array::Array;
 use crate::error::DataError;
@@ -21,6 +20,13 @@ use crate::limits::{DEFLATE, Limits};
 
 /// What says that an image and its header are two files.
 const PAIR: &str = "nibabel.save(nibabel.load('a.hdr'), 'a.nii.gz') makes one file of both";
+
+/// NIfTI's types of colour, a byte for each channel.
+const RGB: i16 = 128;
+const RGBA: i16 = 2304;
+
+/// The most bytes behind the data of a compressed file.
+const MOST_BEHIND: u64 = 1 << 20;
 
 /// What a header says.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,26 +60,25 @@ pub(super) fn header(path: &Path) -> Result<Header, DataError> {
     facts.header(path)
 }
 
-/// Reads a file from its bytes, which may be compressed.
-pub(super) fn read(path: &Path, limits: &Limits) -> Result<(Header, Array), DataError> {
+/// Reads a file, which may be compressed; integers, if asked for, in the smallest type that holds
+/// them.
+pub(super) fn read(path: &Path, limits: &Limits, narrow: bool) -> Result<(Header, Array), DataError> {
     let (mut file, length, zipped) = open(path)?;
     let (facts, head) = facts(path, &mut file)?;
     let taken = head.len() as u64;
-    let size = facts.admit(path, limits, length, zipped)?;
+    facts.admit(path, limits, length, zipped)?;
     let damaged = |error: std::io::Error| DataError::damaged(path, Format::Nifti, error.to_string());
     let skip = facts.start.checked_sub(taken).ok_or_else(|| refuse(path, "its data begins within its header"))?;
-    let skipped = std::io::copy(&mut file.by_ref().take(skip), &mut std::io::sink()).map_err(damaged)?;
-    let mut data = Vec::new();
-    // It grows with what is there, not with what is claimed.
-    file.by_ref().take(size).read_to_end(&mut data).map_err(damaged)?;
-    if skipped < skip || (data.len() as u64) < size {
-        return Err(DataError::Truncated { path: path.to_path_buf(), expected: size, found: data.len() as u64 });
-    }
+    std::io::copy(&mut file.by_ref().take(skip), &mut std::io::sink()).map_err(damaged)?;
+    let array =
+        facts.array(&mut Numbers { path, from: &mut file, big: facts.big, there: !zipped, narrow, damaged: &damaged })?;
     if zipped {
         // The checksum stands at the end.
-        std::io::copy(&mut file.take(Limits::default().bytes), &mut std::io::sink()).map_err(damaged)?;
+        let more = std::io::copy(&mut file.take(MOST_BEHIND + 1), &mut std::io::sink()).map_err(damaged)?;
+        if more > MOST_BEHIND {
+            return Err(refuse(path, "more than 1 MiB follows its data"));
+        }
     }
-    let array = facts.array(path, &data)?;
     Ok((facts.header(path)?, array))
 }
 
@@ -218,22 +223,20 @@ impl Facts {
         self
     }
 
-    /// Its type's name and the bytes of an element.
-    fn dtype(&self, path: &Path) -> Result<(&'static str, usize), DataError> {
+    /// The type of its numbers.
+    fn stored(&self, path: &Path) -> Result<Stored, DataError> {
         Ok(match self.kind {
-            2 => ("uint8", 1),
-            4 => ("int16", 2),
-            8 => ("int32", 4),
-            16 => ("float32", 4),
-            64 => ("float64", 8),
-            128 => ("rgb24", 3),
-            256 => ("int8", 1),
-            512 => ("uint16", 2),
-            768 => ("uint32", 4),
-            1024 => ("int64", 8),
-            1280 => ("uint64", 8),
-            2304 => ("rgba32", 4),
-            16384 => ("float16", 2),
+            2 | RGB | RGBA => Stored::U8,
+            4 => Stored::I16,
+            8 => Stored::I32,
+            16 => Stored::F32,
+            64 => Stored::F64,
+            256 => Stored::I8,
+            512 => Stored::U16,
+            768 => Stored::U32,
+            1024 => Stored::I64,
+            1280 => Stored::U64,
+            16384 => Stored::F16,
             kind => {
                 let name = match kind {
                     1 => "bits",
@@ -251,8 +254,17 @@ impl Facts {
         })
     }
 
+    /// Numbers of a voxel: more than one of colour.
+    fn numbers(&self) -> usize {
+        match self.kind {
+            RGB => 3,
+            RGBA => 4,
+            _ => 1,
+        }
+    }
+
     fn admit(&self, path: &Path, limits: &Limits, length: u64, zipped: bool) -> Result<u64, DataError> {
-        let (_, element) = self.dtype(path)?;
+        let element = self.stored(path)?.bytes() * self.numbers();
         if !zipped {
             let claimed = self.axes.iter().fold(element as u128, |n, &axis| n.saturating_mul(axis as u128));
             let found = length.saturating_sub(self.start);
@@ -283,10 +295,14 @@ impl Facts {
     }
 
     fn header(&self, path: &Path) -> Result<Header, DataError> {
-        let (dtype, _) = self.dtype(path)?;
+        let dtype = match self.kind {
+            RGB => "rgb24",
+            RGBA => "rgba32",
+            _ => self.stored(path)?.name(),
+        };
         let (size, mut channels) = self.layout(path)?;
         let mut header = Header::new(Format::Nifti, dtype);
-        if matches!(self.kind, 128 | 2304) {
+        if self.numbers() > 1 {
             if channels > 1 {
                 return Err(DataError::not_read(
                     path,
@@ -294,7 +310,7 @@ impl Facts {
                     "save each point in time as a file of its own",
                 ));
             }
-            (channels, header.colour, header.alpha) = (3, true, self.kind == 2304);
+            (channels, header.colour, header.alpha) = (3, true, self.kind == RGBA);
         }
         let spacing = self.spacing.map(|spacing| spacing.iter().rev().copied().collect::<Vec<_>>());
         header.spacing = spacing.map(|spacing| spacing[3 - size.len().min(3)..].to_vec());
@@ -304,57 +320,19 @@ impl Facts {
     }
 
     /// The voxels [C, *space], as they stand in the file.
-    fn array(&self, path: &Path, data: &[u8]) -> Result<Array, DataError> {
-        let big = self.big;
+    fn array(&self, numbers: &mut Numbers<'_>) -> Result<Array, DataError> {
+        let path = numbers.path;
         let (space, channels) = self.layout(path)?;
-        let shape = [&[channels], &space[..]].concat();
-        Ok(match self.kind {
-            2 => Array::U8(elements(path, data, &shape, big, u8::from_le_bytes)?),
-            4 => Array::I16(elements(path, data, &shape, big, i16::from_le_bytes)?),
-            8 => Array::I32(elements(path, data, &shape, big, i32::from_le_bytes)?),
-            16 => Array::F32(elements(path, data, &shape, big, f32::from_le_bytes)?),
-            64 => Array::F64(elements(path, data, &shape, big, f64::from_le_bytes)?),
-            256 => Array::I16(elements(path, data, &shape, big, |b| i8::from_le_bytes(b).into())?),
-            512 => Array::U16(elements(path, data, &shape, big, u16::from_le_bytes)?),
-            768 => Array::I64(elements(path, data, &shape, big, |b| u32::from_le_bytes(b).into())?),
-            1024 => Array::I64(elements(path, data, &shape, big, i64::from_le_bytes)?),
-            1280 => {
-                let wide = elements(path, data, &shape, big, u64::from_le_bytes)?;
-                if wide.iter().any(|&number| i64::try_from(number).is_err()) {
-                    return Err(DataError::values(path, "a voxel is 2^63 or more, which no reader of images means"));
-                }
-                Array::I64(wide.mapv(|number| number as i64))
-            }
-            16384 => Array::F16(elements(path, data, &shape, big, f16::from_le_bytes)?),
-            // Colour is voxel by voxel.
-            _ => {
-                let bytes = self.dtype(path)?.1;
-                let shape = [&space[..], &[bytes]].concat();
-                let array = elements(path, data, &shape, false, u8::from_le_bytes)?;
-                let axis = ndarray::Axis(space.len());
-                let colours = array.slice_axis(axis, ndarray::Slice::from(0..3)).into_owned();
-                Array::U8(colours).front(space.len())
-            }
-        })
-    }
-}
-
-fn elements<E: Clone, const B: usize>(
-    path: &Path,
-    data: &[u8],
-    shape: &[usize],
-    big: bool,
-    decode: impl Fn([u8; B]) -> E,
-) -> Result<ArrayD<E>, DataError> {
-    let element = |&(mut bytes): &[u8; B]| {
-        if big {
-            bytes.reverse();
+        let stored = self.stored(path)?;
+        // The file's fastest axis comes first in its header, and last in ours: the bytes stay in
+        // place.
+        if self.numbers() == 1 {
+            return numbers.array(stored, &[&[channels], &space[..]].concat(), false);
         }
-        decode(bytes)
-    };
-    // The file's fastest axis comes first in its header, and last in ours: the bytes stay in place.
-    let values = data.as_chunks::<B>().0.iter().map(element).collect();
-    ArrayD::from_shape_vec(IxDyn(shape), values).map_err(|error| refuse(path, &error.to_string()))
+        // Colour is voxel by voxel.
+        let colours = numbers.array(stored, &[&space[..], &[self.numbers()]].concat(), false)?;
+        Ok(colours.first_of(ndarray::Axis(space.len()), 3).front(space.len()))
+    }
 }
 
 /// The columns of the rotation that a quaternion stands for, by the NIfTI standard.

@@ -4,12 +4,11 @@
 //! against the file before anything is allocated), half precision and bfloat16 must be understood,
 //! as must what Python 2 wrote, and every refusal should say what was found.
 
+use std::io::Read;
 use std::path::Path;
 
-use half::{bf16, f16};
-use ndarray::{ArrayD, IxDyn, ShapeBuilder};
-
 use super::Format;
+use super::stream::{Numbers, Stored};
 use crate::array::Array;
 use crate::error::DataError;
 
@@ -29,14 +28,61 @@ pub(super) struct Header {
 /// The most bytes that a header takes, with what stands before it.
 pub(super) const ALL_HEADERS: usize = LONGEST_HEADER + 12;
 
+/// How an array is read off a stream.
+pub(super) struct Reading<'a> {
+    /// The file, for errors.
+    pub(super) path: &'a Path,
+    /// Bytes of the stream, where that is known.
+    pub(super) length: Option<u64>,
+    /// Whether integers are kept in the smallest type that holds them.
+    pub(super) narrow: bool,
+    /// Refuses sizes that cannot be.
+    pub(super) admit: &'a dyn Fn(&Header) -> Result<(), DataError>,
+    /// Says what a failing stream means.
+    pub(super) damaged: &'a dyn Fn(std::io::Error) -> DataError,
+}
+
 /// An array of the bytes of a file.
 ///
 /// # Errors
 /// Not an `.npy` file, a header that is not understood, more or fewer bytes than it promises, or a
 /// type that is no number.
-pub fn parse(path: &Path, bytes: &[u8]) -> Result<Array, DataError> {
-    let header = Header::parse(path, bytes)?;
-    header.array(path, bytes.get(header.start..).unwrap_or_default())
+pub fn parse(path: &Path, mut bytes: &[u8]) -> Result<Array, DataError> {
+    let damaged = |error| DataError::io(path, error);
+    let length = Some(bytes.len() as u64);
+    Reading { path, length, narrow: false, admit: &|_| Ok(()), damaged: &damaged }.array(&mut bytes).map(|(_, array)| array)
+}
+
+impl Reading<'_> {
+    /// The array of a stream from its header on.
+    pub(super) fn array(&self, from: &mut dyn Read) -> Result<(Header, Array), DataError> {
+        let (path, damaged) = (self.path, self.damaged);
+        let mut first = Vec::new();
+        from.take(ALL_HEADERS as u64).read_to_end(&mut first).map_err(damaged)?;
+        let header = Header::parse(path, &first)?;
+        let stored = header.check(path)?;
+        let too_large = || DataError::values(path, "its shape is too large");
+        let expected = header.bytes().ok_or_else(too_large)?;
+        if let Some(length) = self.length {
+            let found = length.saturating_sub(header.start as u64);
+            if found < expected {
+                return Err(DataError::Truncated { path: path.to_path_buf(), expected, found });
+            }
+            if found > expected {
+                return Err(DataError::values(path, format!("{} bytes follow its data", found - expected)));
+            }
+        }
+        (self.admit)(&header)?;
+        let mut from = first.get(header.start..).unwrap_or_default().chain(from);
+        let (there, big) = (self.length.is_some(), header.descriptor.starts_with('>'));
+        let mut numbers = Numbers { path, from: &mut from, big, there, narrow: self.narrow, damaged };
+        let array = numbers.array(stored, &header.shape, header.fortran)?;
+        // What stands behind it is no part of an array, and the end of a stream has its checksum.
+        if std::io::copy(&mut from.take(1), &mut std::io::sink()).map_err(damaged)? > 0 {
+            return Err(DataError::values(path, "bytes follow its data"));
+        }
+        Ok((header, array))
+    }
 }
 
 impl Header {
@@ -94,113 +140,48 @@ impl Header {
         Some(Self { descriptor: descriptor.into(), fortran, shape, start: 0 })
     }
 
-    /// Name of the type, as numpy calls it, and its bytes; none of what is no number.
-    pub(super) fn dtype(&self) -> Option<(&'static str, usize)> {
-        let (_, kind) = self.descriptor.split_at_checked(1).unwrap_or_default();
-        Some(match kind {
-            "f2" => ("float16", 2),
-            "V2" => ("bfloat16", 2),
-            "f4" => ("float32", 4),
-            "f8" => ("float64", 8),
-            "b1" => ("bool", 1),
-            "u1" => ("uint8", 1),
-            "i1" => ("int8", 1),
-            "i2" => ("int16", 2),
-            "u2" => ("uint16", 2),
-            "i4" => ("int32", 4),
-            "u4" => ("uint32", 4),
-            "i8" => ("int64", 8),
-            "u8" => ("uint64", 8),
+    /// The type of its elements; none of what is no number.
+    fn stored(&self) -> Option<Stored> {
+        Some(match self.descriptor.get(1..)? {
+            "f2" => Stored::F16,
+            // What ml_dtypes calls bfloat16, numpy writes as two bytes without a meaning.
+            "V2" => Stored::BF16,
+            "f4" => Stored::F32,
+            "f8" => Stored::F64,
+            "b1" => Stored::Bool,
+            "u1" => Stored::U8,
+            "i1" => Stored::I8,
+            "i2" => Stored::I16,
+            "u2" => Stored::U16,
+            "i4" => Stored::I32,
+            "u4" => Stored::U32,
+            "i8" => Stored::I64,
+            "u8" => Stored::U64,
             _ => return None,
         })
     }
 
     /// Bytes of data that the header promises.
     pub(super) fn bytes(&self) -> Option<u64> {
-        let (_, element) = self.dtype()?;
+        let element = self.stored()?.bytes();
         self.shape.iter().try_fold(element as u64, |n, &axis| n.checked_mul(axis as u64))
     }
 
-    /// Bytes of the whole file.
-    pub(super) fn file_bytes(&self) -> Option<u64> {
-        self.bytes()?.checked_add(self.start as u64)
-    }
-
     /// Says of a type that is no number that it is none.
-    pub(super) fn check(&self, path: &Path) -> Result<(&'static str, usize), DataError> {
-        self.dtype().ok_or_else(|| DataError::WrongType {
+    pub(super) fn check(&self, path: &Path) -> Result<Stored, DataError> {
+        self.stored().ok_or_else(|| DataError::WrongType {
             path: path.to_path_buf(),
             what: "elements",
             expected: "real numbers or integers",
             found: format!("dtype '{}'", crate::error::plain(&self.descriptor)),
         })
     }
-
-    fn array(&self, path: &Path, data: &[u8]) -> Result<Array, DataError> {
-        self.check(path)?;
-        let (order, kind) = self.descriptor.split_at_checked(1).unwrap_or_default();
-        let big = order == ">";
-        Ok(match kind {
-            "f2" => Array::F16(self.elements(path, data, big, f16::from_le_bytes)?),
-            // What ml_dtypes calls bfloat16, numpy writes as two bytes without a meaning.
-            "V2" => Array::F32(self.elements(path, data, big, |b| bf16::from_le_bytes(b).to_f32())?),
-            "f4" => Array::F32(self.elements(path, data, big, f32::from_le_bytes)?),
-            "f8" => Array::F64(self.elements(path, data, big, f64::from_le_bytes)?),
-            "b1" | "u1" => Array::U8(self.elements(path, data, big, u8::from_le_bytes)?),
-            "i1" => Array::I16(self.elements(path, data, big, |b| i8::from_le_bytes(b).into())?),
-            "i2" => Array::I16(self.elements(path, data, big, i16::from_le_bytes)?),
-            "u2" => Array::U16(self.elements(path, data, big, u16::from_le_bytes)?),
-            "i4" => Array::I32(self.elements(path, data, big, i32::from_le_bytes)?),
-            "u4" => Array::I64(self.elements(path, data, big, |b| u32::from_le_bytes(b).into())?),
-            "i8" => Array::I64(self.elements(path, data, big, i64::from_le_bytes)?),
-            _ => {
-                let wide = self.elements(path, data, big, u64::from_le_bytes)?;
-                if let Some(&found) = wide.iter().find(|&&number| i64::try_from(number).is_err()) {
-                    return Err(DataError::WrongType {
-                        path: path.to_path_buf(),
-                        what: "elements",
-                        expected: "numbers below 2^63",
-                        found: found.to_string(),
-                    });
-                }
-                Array::I64(wide.mapv(|number| number as i64))
-            }
-        })
-    }
-
-    fn elements<E: Clone, const B: usize>(
-        &self,
-        path: &Path,
-        data: &[u8],
-        big_endian: bool,
-        decode: impl Fn([u8; B]) -> E,
-    ) -> Result<ArrayD<E>, DataError> {
-        let refuse = |reason: String| DataError::values(path, reason);
-        let length =
-            self.bytes().and_then(|n| usize::try_from(n).ok()).ok_or_else(|| refuse("its shape is too large".into()))?;
-        if data.len() < length {
-            let (expected, found) = (length as u64, data.len() as u64);
-            return Err(DataError::Truncated { path: path.to_path_buf(), expected, found });
-        }
-        if data.len() > length {
-            return Err(refuse(format!("{} bytes follow its data", data.len() - length)));
-        }
-        let (chunks, _) = data.as_chunks::<B>();
-        let element = |&(mut bytes): &[u8; B]| {
-            if big_endian {
-                bytes.reverse();
-            }
-            decode(bytes)
-        };
-        let shape = IxDyn(&self.shape).set_f(self.fortran);
-        ArrayD::from_shape_vec(shape, chunks.iter().map(element).collect()).map_err(|error| refuse(error.to_string()))
-    }
 }
 
 /// Reads the header of a file's first bytes for a listing.
 pub(super) fn header(path: &Path, first: &[u8], length: u64) -> Result<super::Header, DataError> {
     let header = Header::parse(path, first)?;
-    let (dtype, _) = header.check(path)?;
+    let dtype = header.check(path)?.name();
     let promised = header.bytes().ok_or_else(|| DataError::values(path, "its shape is too large"))?;
     let found = length.saturating_sub(header.start as u64);
     if found < promised {

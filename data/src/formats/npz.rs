@@ -3,9 +3,11 @@
 //! Read here rather than by a library because it is little (stored or deflated members, their sizes
 //! in the directory at the end), and because sizes are checked before memory is taken.
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
+use flate2::CrcReader;
 use flate2::read::DeflateDecoder;
 
 use super::{Format, npy};
@@ -14,7 +16,7 @@ use crate::error::DataError;
 use crate::limits::{DEFLATE, Limits};
 
 /// Most members of an archive: far more than anybody keeps in one.
-const MOST_MEMBERS: usize = 1 << 16;
+const MOST_MEMBERS: u64 = 1 << 16;
 
 /// A member of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +24,7 @@ pub(super) struct Member {
     /// Its name, without `.npy`.
     pub(super) name: String,
     method: u16,
+    checksum: u32,
     compressed: u64,
     size: u64,
     at: u64,
@@ -39,39 +42,92 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(bytes.get(at..at.checked_add(8)?)?.try_into().ok()?))
 }
 
-/// Names and places of the arrays, in the order of the archive's directory.
-pub(super) fn members(path: &Path, bytes: &[u8]) -> Result<Vec<Member>, DataError> {
-    let refuse = |reason: &str| DataError::damaged(path, Format::Npz, reason);
-    if !bytes.starts_with(b"PK") {
-        return Err(refuse("it is no archive"));
-    }
-    directory(bytes).ok_or_else(|| refuse("its directory is missing or damaged"))
+/// Bytes at most behind an archive's directory: its last record, with a comment of at most 65535
+/// bytes, and the record and locator of an archive beyond 4 GiB.
+const END: u64 = 22 + 65535 + 76;
+
+/// An archive, read where it is needed.
+pub(super) struct Archive<'a, R> {
+    path: &'a Path,
+    from: R,
+    length: u64,
+    /// The arrays, in the order of the directory.
+    pub(super) members: Vec<Member>,
 }
 
-fn directory(bytes: &[u8]) -> Option<Vec<Member>> {
-    // The end of the directory is the last record, with a comment of at most 65535 bytes.
-    let first = bytes.len().saturating_sub(22 + 65535);
-    let end = (first..=bytes.len().checked_sub(22)?).rev().find(|&at| bytes.get(at..at + 4) == Some(b"PK\x05\x06"))?;
-    let mut count = u64::from(u16_at(bytes, end + 10)?);
-    let mut at = u64::from(u32_at(bytes, end + 16)?);
+impl<'a> Archive<'a, File> {
+    /// Opens a file.
+    pub(super) fn open(path: &'a Path) -> Result<Self, DataError> {
+        Self::new(path, File::open(path).map_err(|error| DataError::io(path, error))?)
+    }
+}
+
+impl<'a, R: Read + Seek> Archive<'a, R> {
+    /// Reads the directory.
+    pub(super) fn new(path: &'a Path, mut from: R) -> Result<Self, DataError> {
+        let refuse = |reason: &str| DataError::damaged(path, Format::Npz, reason);
+        let fail = |error| DataError::io(path, error);
+        let length = from.seek(SeekFrom::End(0)).map_err(fail)?;
+        let mut archive = Self { path, from, length, members: Vec::new() };
+        if !archive.part(0, 2)?.starts_with(b"PK") {
+            return Err(refuse("it is no archive"));
+        }
+        archive.members = archive.directory()?.ok_or_else(|| refuse("its directory is missing or damaged"))?;
+        Ok(archive)
+    }
+
+    /// Some of its bytes; fewer where it ends before.
+    fn part(&mut self, at: u64, length: u64) -> Result<Vec<u8>, DataError> {
+        let mut bytes = Vec::new();
+        self.from
+            .seek(SeekFrom::Start(at))
+            .and_then(|_| (&mut self.from).take(length).read_to_end(&mut bytes))
+            .map_err(|error| DataError::io(self.path, error))?;
+        Ok(bytes)
+    }
+
+    fn directory(&mut self) -> Result<Option<Vec<Member>>, DataError> {
+        let start = self.length.saturating_sub(END);
+        let tail = self.part(start, END)?;
+        let Some((at, count)) = place(&tail, |record| {
+            let record = usize::try_from(record.checked_sub(start)?).ok()?;
+            tail.get(record..)
+        }) else {
+            return Ok(None);
+        };
+        if count > MOST_MEMBERS || at > self.length {
+            return Ok(None);
+        }
+        // Not more than are there, of 65535 bytes of name, extra fields and comment each.
+        let bytes = self.part(at, self.length - at)?;
+        Ok(entries(&bytes, count))
+    }
+}
+
+/// Where a directory begins, and of how many members, by the end of an archive.
+fn place<'t>(tail: &'t [u8], record_at: impl Fn(u64) -> Option<&'t [u8]>) -> Option<(u64, u64)> {
+    let first = tail.len().saturating_sub(22 + 65535);
+    let end = (first..=tail.len().checked_sub(22)?).rev().find(|&at| tail.get(at..at + 4) == Some(b"PK\x05\x06"))?;
     // An archive beyond 4 GiB has its numbers in a record before that.
-    if let Some(locator) = end.checked_sub(20).filter(|&at| bytes.get(at..at + 4) == Some(b"PK\x06\x07")) {
-        let record = usize::try_from(u64_at(bytes, locator + 8)?).ok()?;
-        if bytes.get(record..record.checked_add(4)?)? == b"PK\x06\x06" {
-            count = u64_at(bytes, record.checked_add(32)?)?;
-            at = u64_at(bytes, record.checked_add(48)?)?;
+    if let Some(locator) = end.checked_sub(20).filter(|&at| tail.get(at..at + 4) == Some(b"PK\x06\x07")) {
+        let record = record_at(u64_at(tail, locator + 8)?)?;
+        if record.starts_with(b"PK\x06\x06") {
+            return Some((u64_at(record, 48)?, u64_at(record, 32)?));
         }
     }
-    if count > MOST_MEMBERS as u64 {
-        return None;
-    }
-    let mut at = usize::try_from(at).ok()?;
+    Some((u32_at(tail, end + 16)?.into(), u16_at(tail, end + 10)?.into()))
+}
+
+/// The members of a directory.
+fn entries(bytes: &[u8], count: u64) -> Option<Vec<Member>> {
+    let mut at = 0usize;
     let mut members = Vec::new();
     for _ in 0..count {
         if bytes.get(at..at.checked_add(4)?)? != b"PK\x01\x02" {
             return None;
         }
         let method = u16_at(bytes, at + 10)?;
+        let checksum = u32_at(bytes, at + 16)?;
         let mut compressed = u64::from(u32_at(bytes, at + 20)?);
         let mut size = u64::from(u32_at(bytes, at + 24)?);
         let [name, extra, comment] = [28, 30, 32].map(|offset| u16_at(bytes, at + offset).map(usize::from));
@@ -95,53 +151,65 @@ fn directory(bytes: &[u8]) -> Option<Vec<Member>> {
         }
         at = at + 46 + name + extra + comment;
         let name = text.strip_suffix(".npy").map(str::to_owned);
-        members.extend(name.map(|name| Member { name, method, compressed, size, at: place }));
+        members.extend(name.map(|name| Member { name, method, checksum, compressed, size, at: place }));
     }
     Some(members)
 }
 
-impl Member {
-    /// Its bytes, of which `most` are wanted.
-    fn open<'a>(&self, path: &Path, bytes: &'a [u8], most: u64) -> Result<Box<dyn Read + 'a>, DataError> {
+impl<R: Read + Seek> Archive<'_, R> {
+    /// A member's bytes from the first on.
+    fn bytes(&mut self, member: &Member) -> Result<Box<dyn Read + '_>, DataError> {
+        let path = self.path;
         let refuse = |reason: String| DataError::damaged(path, Format::Npz, reason);
-        let data = || {
-            let at = usize::try_from(self.at).ok()?;
-            if bytes.get(at..at.checked_add(4)?)? != b"PK\x03\x04" {
-                return None;
-            }
-            let [name, extra] = [26, 28].map(|offset| u16_at(bytes, at + offset).map(usize::from));
-            let start = at + 30 + name? + extra?;
-            bytes.get(start..start.checked_add(usize::try_from(self.compressed).ok()?)?)
+        let outside = || refuse(format!("member {} lies outside of it", crate::error::plain(&member.name)));
+        let local = self.part(member.at, 30)?;
+        let lengths = [26, 28].map(|offset| u16_at(&local, offset));
+        let ([Some(name), Some(extra)], true) = (lengths, local.starts_with(b"PK\x03\x04")) else {
+            return Err(outside());
         };
-        let data = data().ok_or_else(|| refuse(format!("member {} lies outside of it", crate::error::plain(&self.name))))?;
-        match self.method {
-            0 => Ok(Box::new(data.take(most))),
-            8 => Ok(Box::new(DeflateDecoder::new(data).take(most))),
+        let start = member.at + 30 + u64::from(name) + u64::from(extra);
+        if start.checked_add(member.compressed).is_none_or(|end| end > self.length) {
+            return Err(outside());
+        }
+        self.from.seek(SeekFrom::Start(start)).map_err(|error| DataError::io(path, error))?;
+        let data = (&mut self.from).take(member.compressed);
+        match member.method {
+            0 => Ok(Box::new(data)),
+            8 => Ok(Box::new(DeflateDecoder::new(data))),
             method => Err(refuse(format!("compression method {method} is not numpy's; save it with numpy.savez_compressed"))),
         }
     }
 
-    /// What the member's header says.
-    pub(super) fn header(&self, path: &Path, bytes: &[u8]) -> Result<super::Header, DataError> {
+    /// What a member's header says.
+    pub(super) fn header(&mut self, member: &Member) -> Result<super::Header, DataError> {
+        let path = self.path;
         let mut first = Vec::new();
-        let read = self.open(path, bytes, npy::ALL_HEADERS as u64)?.read_to_end(&mut first);
+        let read = self.bytes(member)?.take(npy::ALL_HEADERS as u64).read_to_end(&mut first);
         read.map_err(|error| DataError::damaged(path, Format::Npz, error.to_string()))?;
-        let header = npy::header(path, &first, self.size)?;
-        Ok(super::Header { format: Format::Npz, member: Some(self.name.clone()), ..header })
+        let header = npy::header(path, &first, member.size)?;
+        Ok(super::Header { format: Format::Npz, member: Some(member.name.clone()), ..header })
     }
 
-    /// The member as an array.
-    pub(super) fn read(&self, path: &Path, bytes: &[u8], limits: &Limits) -> Result<Array, DataError> {
-        let mut first = Vec::new();
+    /// A member as an array; integers, if asked for, in the smallest type that holds them.
+    pub(super) fn array(&mut self, member: &Member, limits: &Limits, narrow: bool) -> Result<Array, DataError> {
+        let path = self.path;
         let damaged = |error: std::io::Error| DataError::damaged(path, Format::Npz, error.to_string());
-        self.open(path, bytes, npy::ALL_HEADERS as u64)?.read_to_end(&mut first).map_err(damaged)?;
-        let header = npy::Header::parse(path, &first)?;
-        let (_, element) = header.check(path)?;
-        limits.admit(path, &header.shape, element, self.compressed, DEFLATE)?;
-        // One byte more than is promised shows whether there are more.
-        let whole = header.file_bytes().unwrap_or(u64::MAX).saturating_add(1);
-        let mut all = Vec::new();
-        self.open(path, bytes, whole)?.read_to_end(&mut all).map_err(damaged)?;
-        npy::parse(path, &all)
+        let shrinkage = if member.method == 0 { 1 } else { DEFLATE };
+        let admit = |header: &npy::Header| {
+            let element = header.check(path)?.bytes();
+            limits.admit(path, &header.shape, element, member.compressed, shrinkage).map(|_| ())
+        };
+        // Stored bytes are there; of compressed ones nobody knows how many there are.
+        let length = (member.method == 0).then_some(member.compressed);
+        let mut checked = CrcReader::new(self.bytes(member)?);
+        let array = npy::Reading { path, length, narrow, admit: &admit, damaged: &damaged }.array(&mut checked)?.1;
+        if checked.crc().sum() != member.checksum {
+            return Err(DataError::damaged(
+                path,
+                Format::Npz,
+                format!("the checksum of {} is wrong", crate::error::plain(&member.name)),
+            ));
+        }
+        Ok(array)
     }
 }

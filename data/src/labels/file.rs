@@ -38,7 +38,7 @@ pub fn read_labels(path: &Path, threshold: Option<f64>, limits: &Limits) -> Resu
     match threshold {
         Some(threshold) => {
             let [slope, intercept] = header.scaling.unwrap_or([1.0, 0.0]);
-            raster.values.for_each(|value| labels.push(i64::from(value * slope + intercept >= threshold)));
+            raster.values.each(|value| labels.push(i64::from(value * slope + intercept >= threshold)));
         }
         None => {
             if let Some(value) = each_whole(path, &raster, |value| labels.push(value))? {

@@ -53,7 +53,7 @@ pub(super) fn each_whole(path: &Path, raster: &Raster, mut see: impl FnMut(i64))
         Array::I32(a) if !scaled => a.iter().for_each(|&v| see(v.into())),
         array => {
             let mut odd = None;
-            array.for_each(|v| {
+            array.each(|v| {
                 let value = v * slope + intercept;
                 let whole = value.round();
                 if (value - whole).abs() > 1e-6 || value.is_nan() || whole.abs() >= COLOURS as f64 {
