@@ -3,6 +3,8 @@
 mod support;
 
 use ndarray::{Array3, Array4, Axis};
+use segloss_data::Limits;
+use segloss_data::formats::{Place, labels_as_nifti, read};
 use support::{Folder, utf8};
 
 /// Bright squares on dark: what a network learns in seconds.
@@ -172,4 +174,38 @@ fn refuses_what_is_no_model_and_files_in_each_other_s_way() {
     let error = utf8(output.stderr);
     let way_out = "error: --device cuda: this segloss was built without it; cargo install segloss-cli --features cuda makes one with it\n";
     assert_eq!(error, way_out);
+}
+
+#[test]
+fn volumes_on_their_own_grid() {
+    let folder = Folder::new();
+    for (i, (name, thick)) in [("a", 2.0), ("b", 2.0), ("c", 1.0), ("d", 1.0)].into_iter().enumerate() {
+        let size = [(16.0 / thick) as usize, 20, 18 + i];
+        let inside =
+            |d: usize, h: usize, w: usize| (4..12).contains(&((d as f64 * thick) as usize)) && h > 8 && (3..12).contains(&w);
+        for (kind, values) in [("images", [20, 200]), ("labels", [0, 1])] {
+            let array =
+                Array4::from_shape_fn([1, size[0], size[1], size[2]], |(_, d, h, w)| values[usize::from(inside(d, h, w))]);
+            let bytes = labels_as_nifti(array.view(), Place::Spaced([thick, 1.0, 1.5])).unwrap();
+            folder.bytes(&format!("data/{kind}/{name}.nii.gz"), &bytes);
+        }
+    }
+    let args = ["train", "--data", "data", "--epochs", "1", "--steps", "4", "--batch", "2", "--patch", "16", "--width", "4"];
+    folder.printed(&[&args[..], &["--out", "run"]].concat());
+    let text = folder.printed(&["predict", "--model", "run", "--data", "data/images", "--out", "o", "--probabilities"]);
+    assert!(text.ends_with("\nwrote 8 files in o, such as o/a.nii.gz\n"), "{text}");
+    // What the training wrote of the image that it validated with, to the byte.
+    let bytes = |name: &str| std::fs::read(folder.path(name)).unwrap();
+    assert_eq!(bytes("o/d.nii.gz"), bytes("run/predictions/d.nii.gz"));
+    let found = read(&folder.path("o/a.nii.gz"), &Limits::default()).unwrap();
+    assert_eq!((&found.header.size[..], found.header.spacing.as_deref()), (&[8, 20, 18][..], Some(&[2.0, 1.0, 1.5][..])));
+    let p: Array4<f32> = ndarray_npy::read_npy(folder.path("o/a.npy")).unwrap();
+    assert_eq!(p.shape(), [2, 8, 20, 18]);
+    let text = folder.printed(&["predict", "--model", "run", "--data", "data", "--out", "all"]);
+    assert!(text.contains("\nCompared with the masks of 4 images, all pixels together\n"), "{text}");
+    folder.picture("flat.png", [20, 18], |_, x| x as u8);
+    folder.refuses(
+        &["predict", "--model", "run", "--data", "flat.png", "--out", "new"],
+        "flat.png: is a picture of 18x20, but the model was trained on volumes; take a model that was trained on pictures",
+    );
 }

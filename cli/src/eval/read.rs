@@ -87,7 +87,7 @@ impl EvalArgs {
             map.completed(Place::Channels, space, &mut told)?;
             let map = map.values;
             Geometry::map_fits(logits.shape(), map.shape())
-                .map_err(|source| CliError::Refused { path: array.path.clone(), source })?;
+                .map_err(|source| CliError::Refused { path: array.path.clone(), source: Box::new(source) })?;
             maps.push((name.clone(), Floats::of(map)));
         }
         let program = loss.program(logits.shape()[1], Detail::Total)?;

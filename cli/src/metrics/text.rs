@@ -45,7 +45,7 @@ fn cell(value: Option<f64>) -> String {
 fn images(report: &Report) -> Table {
     let mut table = Table::bare().left(2);
     let headings = ["image", "class"].map(String::from).into_iter().chain(report.metrics.iter().cloned());
-    table.row(headings.chain([String::new()]).collect());
+    table.row(headings.chain([String::new()]).collect::<Vec<_>>());
     for image in &report.images {
         for class in &image.classes {
             let values = report.metrics.iter().map(|name| cell(class.scores.get(name).copied().flatten()));
@@ -56,7 +56,7 @@ fn images(report: &Report) -> Table {
                 Presence::Neither => "neither",
             };
             let names = [image.name.clone(), class.class.clone()].into_iter();
-            table.row(names.chain(values).chain([remark.to_owned()]).collect());
+            table.row(names.chain(values).chain([remark.to_owned()]).collect::<Vec<_>>());
         }
     }
     table

@@ -51,7 +51,7 @@ impl Checkpoints {
             let bytes = fs::read(&path).map_err(|error| CliError::io(&path, error))?;
             match Checkpoint::from_bytes(&bytes) {
                 Ok(checkpoint) => return Ok(Some(Found { checkpoint, damaged })),
-                Err(reason) => damaged.push(format!("{} {reason}", shown(path))),
+                Err(reason) => damaged.push(format!("{} {reason}", shown(&path))),
             }
         }
         if damaged.is_empty() {
