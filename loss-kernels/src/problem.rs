@@ -3,70 +3,13 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use loss_core::backend::{Pixels, derive_with};
+use loss_core::backend::{Pixels, derive_with, ignored_classes};
 use loss_core::{Activation, Geometry, LossError, Map, Plan, TargetKind};
 use num_traits::{ToPrimitive, Zero};
 use rayon::prelude::*;
 
-use crate::Element;
 use crate::prefetch::Ahead;
-
-/// Class indices, `[N, S]`.
-#[derive(Clone, Copy, Debug)]
-pub enum Labels<'a> {
-    /// Bytes.
-    U8(&'a [u8]),
-    /// 32-bit integers.
-    I32(&'a [i32]),
-    /// 64-bit integers.
-    I64(&'a [i64]),
-}
-
-/// Soft targets or pixel weights.
-#[derive(Clone, Copy, Debug)]
-pub enum Shares<'a> {
-    /// Single precision.
-    F32(&'a [f32]),
-    /// Double precision.
-    F64(&'a [f64]),
-}
-
-impl Labels<'_> {
-    #[inline]
-    fn at(&self, index: usize) -> i64 {
-        match self {
-            Self::U8(v) => i64::from(v[index]),
-            Self::I32(v) => i64::from(v[index]),
-            Self::I64(v) => v[index],
-        }
-    }
-}
-
-impl Shares<'_> {
-    fn len(&self) -> usize {
-        match self {
-            Self::F32(v) => v.len(),
-            Self::F64(v) => v.len(),
-        }
-    }
-
-    #[inline]
-    pub(crate) fn at(&self, index: usize) -> f64 {
-        match self {
-            Self::F32(v) => f64::from(v[index]),
-            Self::F64(v) => v[index],
-        }
-    }
-}
-
-/// What the logits are compared with.
-#[derive(Clone, Copy, Debug)]
-pub enum Target<'a> {
-    /// `[N, S]`
-    Labels(Labels<'a>),
-    /// `[N, K, S]`
-    Soft(Shares<'a>),
-}
+use crate::{Element, Shares, Target};
 
 /// A target that fits logits of a shape, row-major.
 #[derive(Clone, Debug)]
@@ -76,6 +19,8 @@ pub struct Problem<'a> {
     pub(crate) target: Target<'a>,
     pub(crate) weights: Option<Shares<'a>>,
     pub(crate) ignore: &'a [i64],
+    /// Whether the classes exclude each other, so that a pixel's shares add up to 1.
+    pub(crate) exclusive: bool,
     spacing: Option<&'a [f64]>,
     pub(crate) maps: Vec<NamedMap<'a>>,
 }
@@ -119,18 +64,15 @@ pub struct DerivedMap {
 impl<'a> Problem<'a> {
     /// Notes that the target of the pixels from one on will be needed.
     pub(crate) fn ahead(&self, first: usize, ahead: &mut Ahead) {
-        match self.target {
-            Target::Labels(Labels::U8(labels)) => ahead.add(&labels[first..]),
-            Target::Labels(Labels::I32(labels)) => ahead.add(&labels[first..]),
-            Target::Labels(Labels::I64(labels)) => ahead.add(&labels[first..]),
-            Target::Soft(_) => {}
+        if let Target::Labels(labels) = &self.target {
+            labels.ahead(first, ahead);
         }
     }
 
     /// Checks that all fits.
     ///
-    /// `logits`, `target` and `weights` come with their shapes: `[N, K, *spatial]`, `[N, *spatial]`
-    /// (soft: as the logits), `[N, *spatial]`.
+    /// `logits`, `target` and `weights` come with their shapes: `[N, K, *spatial]`, what the target's
+    /// [`TargetKind`] allows, `[N, *spatial]` or `[N, 1, *spatial]`.
     ///
     /// # Errors
     /// Those of [`Geometry::new`], and [`LossError::Length`] where a slice is not as long as its
@@ -142,14 +84,10 @@ impl<'a> Problem<'a> {
         ignore: &'a [i64],
         activation: Activation,
     ) -> Result<Self, LossError> {
-        let (kind, length) = match target {
-            Target::Labels(Labels::U8(v)) => (TargetKind::Labels, v.len()),
-            Target::Labels(Labels::I32(v)) => (TargetKind::Labels, v.len()),
-            Target::Labels(Labels::I64(v)) => (TargetKind::Labels, v.len()),
-            Target::Soft(shares) => (TargetKind::Soft, shares.len()),
-        };
-        let geometry = Geometry::new(logits, (kind, target_shape), weights.map(|(_, shape)| shape), activation)?;
-        slice_fits("target", target_shape, length)?;
+        let target = target.beside(logits, target_shape);
+        let geometry =
+            Geometry::new(logits, (target.kind(), target_shape), weights.map(|(_, shape)| shape), activation)?;
+        slice_fits("target", target_shape, target.len())?;
         if let Some((weights, shape)) = weights {
             slice_fits("pixel weights", shape, weights.len())?;
         }
@@ -159,6 +97,7 @@ impl<'a> Problem<'a> {
             target,
             weights: weights.map(|(w, _)| w),
             ignore,
+            exclusive: activation == Activation::Softmax,
             spacing: None,
             maps: Vec::new(),
         })
@@ -234,6 +173,11 @@ impl<'a> Problem<'a> {
         self.geometry
     }
 
+    /// Ignored labels that are classes.
+    pub(crate) fn ignored_classes(&self) -> impl Iterator<Item = usize> {
+        ignored_classes(self.ignore, self.geometry.classes)
+    }
+
     pub(crate) fn logits_fit(&self, length: usize) -> Result<(), LossError> {
         slice_fits("logits", &self.shape, length)
     }
@@ -268,26 +212,29 @@ impl<E: Element> Pixels for Numbers<'_, E> {
     }
 
     fn kind(&self) -> TargetKind {
-        match self.problem.target {
-            Target::Labels(_) => TargetKind::Labels,
-            Target::Soft(_) => TargetKind::Soft,
-        }
+        self.problem.target.kind()
     }
 
     fn weight(&self, n: usize, s: usize) -> f64 {
         let at = n * self.problem.geometry.pixels + s;
-        match &self.problem.target {
-            Target::Labels(labels) if self.problem.ignore.contains(&labels.at(at)) => 0.0,
-            _ => self.problem.weights.as_ref().map_or(1.0, |weights| weights.at(at)),
-        }
+        let ignored = match &self.problem.target {
+            Target::Labels(labels) => labels.at(at).is_some_and(|label| self.problem.ignore.contains(&label)),
+            Target::OneHot(_) => self.problem.ignored_classes().any(|k| self.share(n, k, s) == 1.0),
+            Target::Soft(_) => false,
+        };
+        if ignored { 0.0 } else { self.problem.weights.as_ref().map_or(1.0, |weights| weights.at(at)) }
     }
 
     fn share(&self, n: usize, k: usize, s: usize) -> f64 {
         let Geometry { classes, pixels, .. } = self.problem.geometry;
+        let at = (n * classes + k) * pixels + s;
         match &self.problem.target {
             // A single channel is the class 1.
-            Target::Labels(labels) => f64::from(u8::from(labels.at(n * pixels + s) == (k + usize::from(classes == 1)) as i64)),
-            Target::Soft(shares) => shares.at((n * classes + k) * pixels + s),
+            Target::Labels(labels) => {
+                f64::from(u8::from(labels.at(n * pixels + s) == Some((k + usize::from(classes == 1)) as i64)))
+            }
+            Target::OneHot(labels) => f64::from(u8::from(labels.at(at) == Some(1))),
+            Target::Soft(shares) => shares.at(at),
         }
     }
 

@@ -23,7 +23,8 @@ use crate::table::{Table, decimal, fine};
 /// Evaluate a loss on arrays from .npy files, term by term and class by class
 ///
 /// Logits have the shape [N, K, *spatial] and are float16, float32 or float64. The target is either
-/// labels [N, *spatial] of any integer type, or soft targets [N, K, *spatial] of a float type. The
+/// labels [N, *spatial] or [N, 1, *spatial] of any integer type or bool, or one-hot integers [N, K,
+/// *spatial], or soft targets [N, K, *spatial] of a float type, which under softmax add up to 1. The
 /// loss is computed in the type of the logits unless --dtype says otherwise: float64 logits in
 /// float64.
 #[derive(Args, Debug)]
@@ -40,10 +41,10 @@ pub(crate) struct EvalArgs {
     /// Array of logits
     #[arg(long, value_name = "Z.npy")]
     logits: PathBuf,
-    /// Array of labels or soft targets
+    /// Array of labels, one-hot integers or soft targets
     #[arg(long, value_name = "Y.npy")]
     target: PathBuf,
-    /// Array of pixel weights >= 0, [N, *spatial]
+    /// Array of pixel weights >= 0, [N, *spatial] or [N, 1, *spatial]
     #[arg(long, value_name = "W.npy")]
     weights: Option<PathBuf>,
     /// Distance of neighbouring pixels along each spatial axis, for losses of distances [default:
@@ -169,6 +170,16 @@ enum TargetArray {
     Soft(ArrayD<f64>),
 }
 
+impl TargetArray {
+    /// What it is beside logits of a shape, and its own shape.
+    fn beside(&self, logits: &[usize]) -> (TargetKind, &[usize]) {
+        match self {
+            Self::Labels(labels) => (TargetKind::of_integers(logits, labels.shape()), labels.shape()),
+            Self::Soft(shares) => (TargetKind::Soft, shares.shape()),
+        }
+    }
+}
+
 /// Runs it.
 pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> Result<(), CliError> {
     let input = args.read()?;
@@ -217,7 +228,8 @@ impl EvalArgs {
         let target = npy::read(&self.target)?;
         let target = match target.integers() {
             Some(labels) => TargetArray::Labels(labels),
-            None if target.shape().len() + 1 == logits.shape().len() => {
+            // Of one channel these are shares without their axis.
+            None if target.shape().len() + 1 == logits.shape().len() && logits.shape()[1] != 1 => {
                 return Err(CliError::WrongDtype {
                     path: self.target.clone(),
                     what: "labels [N, *spatial]",
@@ -229,11 +241,7 @@ impl EvalArgs {
         };
         let weights = self.weights.as_deref().map(npy::read).transpose()?.map(|weights| weights.floats());
         // Before the arrays are handed to a backend, so that every backend says the same.
-        let (kind, shape) = match &target {
-            TargetArray::Labels(labels) => (TargetKind::Labels, labels.shape()),
-            TargetArray::Soft(shares) => (TargetKind::Soft, shares.shape()),
-        };
-        Geometry::new(logits.shape(), (kind, shape), weights.as_ref().map(ArrayD::shape), activation)
+        Geometry::new(logits.shape(), target.beside(logits.shape()), weights.as_ref().map(ArrayD::shape), activation)
             .map_err(|error| self.locate(error.into()))?;
         let spacing = (!self.spacing.is_empty()).then(|| self.spacing.clone());
         if let Some(spacing) = &spacing {
@@ -292,10 +300,10 @@ impl EvalArgs {
             | LossError::LogitsRank { .. }
             | LossError::TooFewClasses { .. }
             | LossError::NonFiniteLogit { .. } => Some(&self.logits),
-            LossError::LabelOutOfRange { .. } => Some(&self.target),
+            LossError::LabelOutOfRange { .. } | LossError::SharesSum { .. } => Some(&self.target),
             LossError::ShapeMismatch { what, .. } | LossError::ValueOutOfRange { what, .. } => match what {
                 Argument::PixelWeights => self.weights.as_ref(),
-                Argument::Labels | Argument::SoftTargets => Some(&self.target),
+                Argument::Labels | Argument::OneHot | Argument::SoftTargets => Some(&self.target),
                 _ => None,
             },
             _ => None,
@@ -311,11 +319,13 @@ impl EvalArgs {
         let mut lines = vec![format!("loss      {}", input.loss)];
         let array = |array: &Array| format!("{} {:?}", array.dtype(), array.shape());
         lines.push(format!("logits    {}  {}", name(&self.logits), array(&input.logits)));
-        let target = match &input.target {
-            TargetArray::Labels(labels) => format!("labels {:?}", labels.shape()),
-            TargetArray::Soft(shares) => format!("soft {:?}", shares.shape()),
+        let (kind, shape) = input.target.beside(input.logits.shape());
+        let kind = match kind {
+            TargetKind::Labels => "labels",
+            TargetKind::OneHot => "one-hot",
+            TargetKind::Soft => "soft",
         };
-        lines.push(format!("target    {}  {target}", name(&self.target)));
+        lines.push(format!("target    {}  {kind} {shape:?}", name(&self.target)));
         lines.push(format!("computed  by {} in {}, {}", input.backend.name(), dtype.name(), input.loss.activation()));
         lines.push(String::new());
 
