@@ -19,8 +19,7 @@ use burn::backend::{BackendTensor, DispatchTensorKind, flex::FlexTensor};
 
 /// What the kernels read as it is.
 const FLOATS: [DType; 4] = [DType::F64, DType::F32, DType::F16, DType::BF16];
-const INTEGERS: [DType; 8] =
-    [DType::U8, DType::I8, DType::U16, DType::I16, DType::U32, DType::I32, DType::U64, DType::I64];
+const INTEGERS: [DType; 8] = [DType::U8, DType::I8, DType::U16, DType::I16, DType::U32, DType::I32, DType::U64, DType::I64];
 
 /// A tensor in host memory, row-major.
 #[derive(Clone, Debug)]

@@ -231,11 +231,7 @@ impl BurnTarget {
     /// # Errors
     /// Refuses logits of a type that their device does not compute in, a target on another device,
     /// and shapes that do not fit.
-    pub(crate) fn beside<const D: usize>(
-        &self,
-        logits: &Tensor<D>,
-        loss: &Loss,
-    ) -> Result<(Self, Geometry), LossError> {
+    pub(crate) fn beside<const D: usize>(&self, logits: &Tensor<D>, loss: &Loss) -> Result<(Self, Geometry), LossError> {
         let (kind, geometry) = self.geometry(logits, loss.activation())?;
         let Geometry { samples, classes, pixels } = geometry;
         let mut target = self.clone();

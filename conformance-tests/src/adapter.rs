@@ -232,7 +232,15 @@ impl Input {
     pub fn problem(&self, activation: oracle::Activation, ignore: Vec<i64>) -> oracle::Problem {
         let [samples, classes, pixels] = self.lengths();
         let spatial = self.shape.iter().skip(2).copied().collect();
-        let Self { logits, target, weights, prior, spacing, maps, .. } = self.clone();
+        let Self { logits, weights, prior, spacing, maps, .. } = self.clone();
+        let target = match &self.target {
+            // One-hot integers are the labels that they say.
+            oracle::Target::Labels(hot) if classes > 1 && self.target_shape() == self.shape => {
+                let of = |i: usize| (0..classes).find(|k| hot[(i / pixels * classes + k) * pixels + i % pixels] == 1);
+                oracle::Target::Labels((0..samples * pixels).map(|i| of(i).map_or(-1, |k| k as i64)).collect())
+            }
+            target => target.clone(),
+        };
         oracle::Problem { samples, classes, pixels, spatial, activation, logits, target, ignore, weights, prior, spacing, maps }
     }
 

@@ -85,8 +85,7 @@ impl<'a> Problem<'a> {
         activation: Activation,
     ) -> Result<Self, LossError> {
         let target = target.beside(logits, target_shape);
-        let geometry =
-            Geometry::new(logits, (target.kind(), target_shape), weights.map(|(_, shape)| shape), activation)?;
+        let geometry = Geometry::new(logits, (target.kind(), target_shape), weights.map(|(_, shape)| shape), activation)?;
         slice_fits("target", target_shape, target.len())?;
         if let Some((weights, shape)) = weights {
             slice_fits("pixel weights", shape, weights.len())?;

@@ -164,9 +164,7 @@ fn target(input: &Input, device: &Device) -> Result<BurnTarget, LossError> {
     let shape = input.target_shape();
     let wide = if backend_burn::supports(device, DType::F64) { DType::F64 } else { DType::F32 };
     let mut target = match &input.target {
-        oracle::Target::Labels(labels) => {
-            by_rank!(shape.len(), D => Ok(self::labels::<D>(input, &shape, labels, device)))?
-        }
+        oracle::Target::Labels(labels) => by_rank!(shape.len(), D => Ok(self::labels::<D>(input, &shape, labels, device)))?,
         oracle::Target::Soft(shares) => {
             let dtype = share(input.shares).unwrap_or(wide);
             by_rank!(shape.len(), D => Ok(BurnTarget::soft(tensor::<D>(&shape, shares, dtype, input.strided, device))))?

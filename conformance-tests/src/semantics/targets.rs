@@ -148,7 +148,8 @@ fn unsigned_overflow(adapter: &dyn Adapter) -> Result<(), String> {
             }
             // It is of no class, and counts.
             Ok(out) if !adapter.checks_values() => {
-                let ignored = { let mut i = plain.clone(); i.labels = Labels::I64; labels(&mut i)?[5] = -1; i };
+                let mut ignored = Input { labels: Labels::I64, ..plain.clone() };
+                labels(&mut ignored)?[5] = -1;
                 if out.total.to_bits() == run(adapter, &ignoring, &ignored, Dtype::F32)?.total.to_bits() {
                     return Err(format!("{number} of {kind:?} is taken for an ignored label"));
                 }
@@ -198,7 +199,8 @@ fn ignored_one_hot(adapter: &dyn Adapter) -> Result<(), String> {
             let mut plain = input(&[2, 3, 10], 72);
             let at: Vec<usize> = labels(&mut plain)?.iter().enumerate().filter(|(_, l)| **l == class).map(|(i, _)| i).collect();
             for pixel in at.into_iter().map(|i| (i / 10, i % 10)) {
-                (0..3).for_each(|k| plain.logits[logit_at(&plain.clone(), pixel, k)] = f64::NAN);
+                let channels = [0, 1, 2].map(|k| logit_at(&plain, pixel, k));
+                channels.into_iter().for_each(|at| plain.logits[at] = f64::NAN);
             }
             let loss = loss(MIXED)?.with_activation(activation).with_ignore_index(class).with_ignore_index(255);
             if ignored_classes(loss.ignored(), 3).count() != 1 {
