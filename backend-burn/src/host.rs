@@ -17,6 +17,10 @@ use crate::target::{NamedMap, Values};
 #[cfg(feature = "flex")]
 use burn::backend::{BackendTensor, DispatchTensorKind, flex::FlexTensor};
 
+/// What the kernels read as it is.
+const FLOATS: [DType; 4] = [DType::F64, DType::F32, DType::F16, DType::BF16];
+const INTEGERS: [DType; 8] = [DType::U8, DType::I8, DType::U16, DType::I16, DType::U32, DType::I32, DType::U64, DType::I64];
+
 /// A tensor in host memory, row-major.
 #[derive(Clone, Debug)]
 pub(crate) enum Host {
@@ -40,7 +44,7 @@ impl Host {
     }
 
     fn floats<const D: usize>(tensor: &Tensor<D>) -> Result<Self, LossError> {
-        Self::of(tensor, &[DType::F32, DType::F64], DType::F32)
+        Self::of(tensor, &FLOATS, DType::F32)
     }
 
     fn as_slice<E: Element + Pod>(&self) -> Option<&[E]> {
@@ -63,14 +67,11 @@ impl Host {
 
 impl Memory for Host {
     fn labels(&self) -> Result<Labels<'_>, LossError> {
-        let bytes = self.as_slice().map(Labels::U8);
-        let labels = bytes.or_else(|| self.as_slice().map(Labels::I32)).or_else(|| self.as_slice().map(Labels::I64));
-        labels.ok_or_else(|| self.unreadable())
+        loss_kernels::labels_of!(self, U8, I8, U16, I16, U32, I32, U64, I64).ok_or_else(|| self.unreadable())
     }
 
     fn shares(&self) -> Result<Shares<'_>, LossError> {
-        let single = self.as_slice().map(Shares::F32);
-        single.or_else(|| self.as_slice().map(Shares::F64)).ok_or_else(|| self.unreadable())
+        loss_kernels::shares_of!(self).ok_or_else(|| self.unreadable())
     }
 }
 
@@ -78,7 +79,8 @@ impl BurnTarget {
     /// In host memory. Waits for a device.
     fn on_host(&self, loss: &Loss, logits: &[usize]) -> Result<HostTarget<Host>, LossError> {
         let values = match &self.values {
-            Values::Labels(labels) => Host::of(labels, &[DType::U8, DType::I32, DType::I64], DType::I64)?,
+            Values::Labels(labels) => Host::of(labels, &INTEGERS, DType::I64)?,
+            Values::OneHot(labels) => Host::of(labels, &INTEGERS, DType::I64)?,
             Values::Soft(shares) => Host::floats(shares)?,
         };
         let weights = self.weights.as_ref().map(Host::floats).transpose()?;
@@ -106,7 +108,8 @@ impl BurnTarget {
     }
 }
 
-/// Logits and target of a call in host memory.
+/// Logits and target of a call in host memory. The target is one that lies beside these logits
+/// ([`BurnTarget::beside`]).
 pub(crate) struct OnHost {
     logits: Host,
     pub(crate) target: HostTarget<Host>,
@@ -115,9 +118,8 @@ pub(crate) struct OnHost {
 impl OnHost {
     /// Waits for a device.
     pub(crate) fn new<const D: usize>(loss: &Loss, logits: &Tensor<D>, target: &BurnTarget) -> Result<Self, LossError> {
-        let types = [DType::F64, DType::F32, DType::F16, DType::BF16];
         let target = target.on_host(loss, &logits.dims())?;
-        Ok(Self { logits: Host::of(&logits.clone().without_autodiff(), &types, DType::F32)?, target })
+        Ok(Self { logits: Host::floats(&logits.clone().without_autodiff())?, target })
     }
 
     /// The statistics of a plan.

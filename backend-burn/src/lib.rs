@@ -40,4 +40,4 @@ mod target;
 pub use device::supports;
 pub use loss::BurnLoss;
 pub use loss_core::backend::Path;
-pub use target::BurnTarget;
+pub use target::{BurnTarget, LabelTensor};

@@ -1,6 +1,5 @@
 //! What a loss can do with Burn tensors.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use burn::tensor::{DType, Tensor};
@@ -20,9 +19,10 @@ use crate::{BurnTarget, operations};
 /// Logits have the shape `[N, K, *spatial]` and a type that [`supports`](crate::supports) knows of
 /// their device; half precision is computed in `f32`. Results are `f64` for `f64` logits, else
 /// `f32`. Every method returns a [`LossError`] for shapes, types and devices that do not fit. On
-/// the CPU labels and logits are checked too; elsewhere `forward` does not wait for the device: a
-/// NaN logit makes the total NaN, and labels outside the classes count as none of them, unless
-/// [`BurnLoss::validate`] is called.
+/// the CPU target and logits are checked too; elsewhere `forward` does not wait for the device: a
+/// NaN logit makes the total NaN, labels outside the classes count as none of them, and soft
+/// targets beyond `[0, 1]` as 0 or 1, whatever they add up to, unless [`BurnLoss::validate`] is
+/// called.
 ///
 /// [`Path::Fused`] are kernels, on the CPU (Flex) and on devices that CubeCL compiles for;
 /// [`Path::Operations`] is differentiated by Burn, on any device.
@@ -69,7 +69,7 @@ pub trait BurnLoss {
     /// range. Waits for the device.
     ///
     /// # Errors
-    /// [`LossError::LabelOutOfRange`], [`LossError::ValueOutOfRange`],
+    /// [`LossError::LabelOutOfRange`], [`LossError::ValueOutOfRange`], [`LossError::SharesSum`],
     /// [`LossError::NonFiniteLogit`], with positions.
     fn validate<const D: usize>(&self, logits: Tensor<D>, target: &BurnTarget) -> Result<(), LossError>;
 }
@@ -93,7 +93,7 @@ impl BurnLoss for Loss {
     }
 
     fn path<const D: usize>(&self, logits: &Tensor<D>, target: &BurnTarget) -> Result<Path, LossError> {
-        let geometry = target.geometry(logits, self.activation())?;
+        let (_, geometry) = target.beside(logits, self)?;
         let program = self.program(geometry.classes, Detail::Terms)?;
         Ok(if kernel(logits, program.plan()).is_ok() { Path::Fused } else { Path::Operations })
     }
@@ -110,8 +110,8 @@ impl BurnLoss for Loss {
     }
 
     fn validate<const D: usize>(&self, logits: Tensor<D>, target: &BurnTarget) -> Result<(), LossError> {
-        target.geometry(&logits, self.activation())?;
-        OnHost::new(self, &logits, target)?.validate()
+        let (target, _) = target.beside(&logits, self)?;
+        OnHost::new(self, &logits, &target)?.validate()
     }
 }
 
@@ -119,23 +119,21 @@ impl BurnLoss for Loss {
 struct Call<'a, const D: usize> {
     loss: &'a Loss,
     logits: &'a Tensor<D>,
-    /// With the maps that the program derives.
-    target: Cow<'a, BurnTarget>,
+    /// As it is read beside the logits, with the maps that the program derives.
+    target: BurnTarget,
     program: Arc<Program>,
     inputs: Inputs,
 }
 
 impl<'a, const D: usize> Call<'a, D> {
-    fn new(loss: &'a Loss, logits: &'a Tensor<D>, target: &'a BurnTarget, detail: Detail) -> Result<Self, LossError> {
-        let geometry = target.geometry(logits, loss.activation())?;
+    fn new(loss: &'a Loss, logits: &'a Tensor<D>, target: &BurnTarget, detail: Detail) -> Result<Self, LossError> {
+        let (mut target, geometry) = target.beside(logits, loss)?;
         let program = loss.program(geometry.classes, detail)?;
         let there = target.maps.iter().map(|map| map.name.as_str());
-        let target = if program.plan().underived(there).next().is_some() {
-            let derived = OnHost::new(loss, logits, target)?.derive(program.plan())?;
-            Cow::Owned(target.clone().with_derived(derived, logits))
-        } else {
-            Cow::Borrowed(target)
-        };
+        if program.plan().underived(there).next().is_some() {
+            let derived = OnHost::new(loss, logits, &target)?.derive(program.plan())?;
+            target = target.with_derived(derived, logits);
+        }
         let inputs = loss.inputs(geometry.samples, target.prior.clone());
         Ok(Self { loss, logits, target, program, inputs })
     }
@@ -185,13 +183,14 @@ fn facts<const D: usize>(loss: &Loss, logits: &Tensor<D>, target: &BurnTarget) -
         DType::BF16 => Precision::Bf16,
         _ => Precision::F32,
     };
-    let valid = target.weights.is_some().then(|| target.valid_pixels(loss, &logits.dims())).transpose()?;
-    let facts = Facts::new(precision, target.geometry(logits, loss.activation())?, target.kind(), loss.ignored());
+    let (beside, geometry) = target.beside(logits, loss)?;
+    let valid = beside.weights.is_some().then(|| beside.valid_pixels(loss, &logits.dims())).transpose()?;
+    let facts = Facts::new(precision, geometry, beside.kind(), loss.ignored());
     Ok(facts.with_valid(valid).with_given(target.maps.iter().map(|map| map.name.as_str()), target.spacing.is_some()))
 }
 
-/// The statistics of a plan on the host, off the tape, on the path that `forward` takes. Waits for
-/// the device.
+/// The statistics of a plan on the host, off the tape, on the path that `forward` takes, with a
+/// target that lies beside these logits. Waits for the device.
 pub(crate) fn tables<const D: usize>(
     loss: &Loss,
     logits: &Tensor<D>,

@@ -46,13 +46,13 @@ impl RegionCounts {
     /// # Errors
     /// As [`BurnLoss::evaluate`](crate::BurnLoss::evaluate).
     pub fn new<const D: usize>(loss: &Loss, logits: &Tensor<D>, target: &BurnTarget) -> Result<Self, LossError> {
-        let geometry = target.geometry(logits, loss.activation())?;
+        let (target, geometry) = target.beside(logits, loss)?;
         // So high a temperature that a probability is 0 or 1: the same sums count pixels.
         let hard = Probability::new(loss.activation(), Temperature::new(1e6)?, Side::Region);
         let wanted =
             [Statistic::VALID_SIZE, Statistic::TARGET_SIZE, Statistic::predicted_size(hard), Statistic::intersection(hard)];
         let plan = Plan::new(geometry.classes, wanted)?;
-        let tables = tables(loss, logits, target, &plan)?;
+        let tables = tables(loss, logits, &target, &plan)?;
         let [valid, target, predicted, both] = tables.as_slice() else { return Ok(Self::default()) };
         Ok(Self {
             valid: valid.values().iter().sum(),

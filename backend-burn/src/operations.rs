@@ -106,6 +106,19 @@ fn at_least<const D: usize>(x: Tensor<D>, y: Tensor<D>) -> Tensor<D> {
     x.mask_where(lower, y)
 }
 
+/// Labels in a type with a sign. One that is too large for it becomes a label that is neither a
+/// class nor ignored, and no other number.
+fn integers(labels: Tensor<2, Int>, int: DType, ignore: &[i64]) -> Tensor<2, Int> {
+    let may_wrap = labels.dtype() == DType::U64 || (labels.dtype() == DType::U32 && int == DType::I32);
+    let labels = labels.cast(int);
+    if !may_wrap {
+        return labels;
+    }
+    let nothing = (i64::from(i32::MIN)..0).find(|label| !ignore.contains(label)).unwrap_or(-1);
+    let wrapped = labels.clone().lower_elem(0);
+    labels.mask_fill(wrapped, nothing)
+}
+
 /// Logits and target, ready to be summed.
 struct Pixels {
     /// `[N, K, S]`, 0 at pixels that are not valid.
@@ -133,7 +146,7 @@ impl Pixels {
             Values::Labels(labels) => {
                 // Wide enough for every label that can be ignored.
                 let int = if device.supports_dtype(DType::I64) { DType::I64 } else { DType::I32 };
-                let labels: Tensor<3, Int> = labels.clone().cast(int).unsqueeze_dim(1);
+                let labels: Tensor<3, Int> = integers(labels.clone(), int, ignore).unsqueeze_dim(1);
                 for &label in ignore {
                     weight = weight.mask_fill(labels.clone().equal_elem(label), 0.0);
                 }
@@ -142,7 +155,9 @@ impl Pixels {
                 let range: Tensor<3, Int> = range.reshape([1, classes, 1]).expand([samples, classes, pixels]);
                 labels.expand([samples, classes, pixels]).equal(range).float().cast(compute)
             }
-            Values::Soft(shares) => shares.clone().cast(compute),
+            Values::OneHot(one_hot) => one_hot.clone().float().cast(compute),
+            // Beyond what rounding does, `validate` says so.
+            Values::Soft(shares) => shares.clone().cast(compute).clamp(0.0, 1.0),
         };
         let unweighted = weight.clone().equal_elem(0.0);
         let invalid = unweighted.clone().expand([samples, classes, pixels]);

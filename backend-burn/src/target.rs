@@ -1,23 +1,38 @@
 //! Targets from Burn tensors.
 
 use burn::tensor::kind::Basic;
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
+use loss_core::backend::ignored_classes;
 use loss_core::expr::Table;
-use loss_core::{Activation, Geometry, LossError, Map, TargetKind};
+use loss_core::{Activation, Geometry, Loss, LossError, Map, TargetKind};
 use loss_kernels::DerivedMap;
 
 use crate::device;
 
-/// What logits are compared with: labels or soft targets, and on request pixel weights and a prior.
-/// No gradient flows into it.
+/// What logits are compared with: labels, one-hot integers or soft targets, and on request pixel
+/// weights and a prior. No gradient flows into it.
+///
+/// Labels and weights are taken as they come, with a channel axis of length 1 or without, and
+/// labels as integers of any type or as booleans:
 ///
 /// ```
-/// use backend_burn::BurnTarget;
+/// use backend_burn::{BurnLoss, BurnTarget};
 /// use burn::tensor::{Device, Int, Tensor};
 /// let device = Device::flex();
-/// let labels = Tensor::<3, Int>::zeros([2, 8, 8], &device);
-/// let weights = Tensor::<3>::ones([2, 8, 8], &device);
-/// let target = BurnTarget::labels(labels).weights(weights);
+/// let loss: loss_core::Loss = "ce + dice".parse()?;
+/// let logits = Tensor::<3>::from_data([[[2.0, 0.5], [0.0, 1.5]]], &device);   // [N, K, S]
+/// let total = |target: &BurnTarget| loss.evaluate(logits.clone(), target).map(|value| value.total);
+/// let labels = Tensor::<2, Int>::from_data([[0, 1]], &device);
+/// let weights = Tensor::<2>::from_data([[1.0, 0.5]], &device);
+/// let value = total(&BurnTarget::labels(labels.clone()).weights(weights.clone()))?;
+/// // With a channel axis, [N, 1, S], and as booleans.
+/// let labels = labels.equal_elem(1).unsqueeze_dim::<3>(1);
+/// let weights = weights.unsqueeze_dim::<3>(1);
+/// assert_eq!(total(&BurnTarget::labels(labels).weights(weights.clone()))?, value);
+/// // One-hot integers, of the logits' shape.
+/// let one_hot = Tensor::<3, Int>::from_data([[[1, 0], [0, 1]]], &device);
+/// assert!((total(&BurnTarget::labels(one_hot).weights(weights))? - value).abs() < 1e-6);
+/// # Ok::<(), loss_core::LossError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct BurnTarget {
@@ -43,11 +58,39 @@ pub(crate) struct NamedMap {
 /// With the spatial axes flattened.
 #[derive(Clone, Debug)]
 pub(crate) enum Values {
-    /// `[N, S]`
+    /// `[N, S]`; before the logits are known also one-hot `[N, K·S]`.
     Labels(Tensor<2, Int>),
+    /// `[N, K, S]`
+    OneHot(Tensor<3, Int>),
     /// `[N, K, S]`
     Soft(Tensor<3>),
 }
+
+/// A tensor that labels can be given in: of integers, of any type, or of booleans. Sealed.
+pub trait LabelTensor<const D: usize>: sealed::Integers<D> {}
+
+mod sealed {
+    use super::{Bool, Int, Tensor};
+
+    pub trait Integers<const D: usize> {
+        fn integers(self) -> Tensor<D, Int>;
+    }
+
+    impl<const D: usize> Integers<D> for Tensor<D, Int> {
+        fn integers(self) -> Tensor<D, Int> {
+            self
+        }
+    }
+
+    impl<const D: usize> Integers<D> for Tensor<D, Bool> {
+        fn integers(self) -> Tensor<D, Int> {
+            self.int()
+        }
+    }
+}
+
+impl<const D: usize> LabelTensor<D> for Tensor<D, Int> {}
+impl<const D: usize> LabelTensor<D> for Tensor<D, Bool> {}
 
 /// Lengths of the leading axes, and the product of the others.
 fn flattened<const R: usize>(shape: &[usize]) -> [usize; R] {
@@ -70,9 +113,18 @@ pub(crate) fn flatten<const D: usize>(logits: Tensor<D>) -> Tensor<3> {
 }
 
 impl BurnTarget {
-    /// Class indices, `[N, *spatial]`, of any integer type.
+    /// Class indices, `[N, *spatial]` or `[N, 1, *spatial]`.
+    ///
+    /// Those of the logits' shape, `[N, K, *spatial]` of K > 1, are read as one-hot: 0 and 1, and in
+    /// a softmax loss one 1 for each pixel. An ignored label that is a class leaves out its pixels
+    /// there too. With one channel, integers are labels 0 and 1.
+    ///
+    /// Others make a call on the CPU, and elsewhere [`BurnLoss::validate`](crate::BurnLoss::validate),
+    /// give [`LossError::LabelOutOfRange`], [`LossError::ValueOutOfRange`] or
+    /// [`LossError::SharesSum`]; a shape that does not fit, any call [`LossError::ShapeMismatch`].
     #[must_use]
-    pub fn labels<const L: usize>(labels: Tensor<L, Int>) -> Self {
+    pub fn labels<const L: usize>(labels: impl LabelTensor<L>) -> Self {
+        let labels = labels.integers();
         let shape = labels.dims().to_vec();
         let values = Values::Labels(reshaped(labels.without_autodiff()));
         Self::new(values, shape)
@@ -82,8 +134,15 @@ impl BurnTarget {
         Self { values, shape, weights: None, weights_shape: Vec::new(), prior: None, spacing: None, maps: Vec::new() }
     }
 
-    /// Shares of every class in `[0, 1]`, `[N, K, *spatial]`. To ignore a pixel, give it the weight
-    /// 0.
+    /// Shares of every class in `[0, 1]`, `[N, K, *spatial]`; of one class also `[N, *spatial]`. To
+    /// ignore a pixel, give it the weight 0.
+    ///
+    /// In a softmax loss those of a pixel add up to 1, to within 1e-3 (1e-2 where they are of half
+    /// precision); as far they may be from `[0, 1]`, and are then read as 0 or 1. Others make
+    /// a call on the CPU, and elsewhere
+    /// [`BurnLoss::validate`](crate::BurnLoss::validate), give [`LossError::SharesSum`] or [`LossError::ValueOutOfRange`]. It is the activation of
+    /// the loss that counts, and not one that a term has of its own: it says whether the classes
+    /// exclude each other.
     #[must_use]
     pub fn soft<const D: usize>(shares: Tensor<D>) -> Self {
         let shape = shares.dims().to_vec();
@@ -91,7 +150,7 @@ impl BurnTarget {
         Self::new(values, shape)
     }
 
-    /// Weights ≥ 0 of the pixels, `[N, *spatial]`.
+    /// Weights ≥ 0 of the pixels, `[N, *spatial]` or `[N, 1, *spatial]`.
     #[must_use]
     pub fn weights<const L: usize>(self, weights: Tensor<L>) -> Self {
         let weights_shape = weights.dims().to_vec();
@@ -153,6 +212,7 @@ impl BurnTarget {
     pub(crate) fn kind(&self) -> TargetKind {
         match self.values {
             Values::Labels(_) => TargetKind::Labels,
+            Values::OneHot(_) => TargetKind::OneHot,
             Values::Soft(_) => TargetKind::Soft,
         }
     }
@@ -165,9 +225,38 @@ impl BurnTarget {
         self.weights.as_ref().map(|_| self.weights_shape.as_slice())
     }
 
+    /// As it is read beside logits, with the axes that [`Values`] names. Pixels that are one-hot of
+    /// an ignored class have the weight 0.
+    ///
+    /// # Errors
     /// Refuses logits of a type that their device does not compute in, a target on another device,
     /// and shapes that do not fit.
-    pub(crate) fn geometry<const D: usize>(&self, logits: &Tensor<D>, activation: Activation) -> Result<Geometry, LossError> {
+    pub(crate) fn beside<const D: usize>(&self, logits: &Tensor<D>, loss: &Loss) -> Result<(Self, Geometry), LossError> {
+        let (kind, geometry) = self.geometry(logits, loss.activation())?;
+        let Geometry { samples, classes, pixels } = geometry;
+        let mut target = self.clone();
+        match (&self.values, kind) {
+            (Values::Labels(labels), TargetKind::OneHot) => {
+                let one_hot = labels.clone().reshape([samples, classes, pixels]);
+                for class in ignored_classes(loss.ignored(), classes) {
+                    let ignored = one_hot.clone().slice([0..samples, class..class + 1, 0..pixels]).equal_elem(1);
+                    let weights = target.weights.unwrap_or_else(|| Tensor::ones([samples, pixels], &one_hot.device()));
+                    target.weights = Some(weights.mask_fill(ignored.reshape([samples, pixels]), 0.0));
+                }
+                target.weights_shape = vec![samples, pixels];
+                target.values = Values::OneHot(one_hot);
+            }
+            (Values::Soft(shares), _) => target.values = Values::Soft(shares.clone().reshape([samples, classes, pixels])),
+            (Values::Labels(_) | Values::OneHot(_), _) => {}
+        }
+        Ok((target, geometry))
+    }
+
+    fn geometry<const D: usize>(
+        &self,
+        logits: &Tensor<D>,
+        activation: Activation,
+    ) -> Result<(TargetKind, Geometry), LossError> {
         let device = logits.clone().without_autodiff().device();
         device::check(&device, logits.dtype())?;
         let beside = |what, other: Device| {
@@ -177,6 +266,7 @@ impl BurnTarget {
         };
         match &self.values {
             Values::Labels(labels) => beside("labels", labels.device())?,
+            Values::OneHot(labels) => beside("labels", labels.device())?,
             Values::Soft(shares) => beside("soft targets", shares.device())?,
         }
         self.weights.as_ref().map_or(Ok(()), |weights| beside("pixel weights", weights.device()))?;
@@ -187,6 +277,10 @@ impl BurnTarget {
             beside("map", map.values.device())?;
             Geometry::map_fits(&logits.dims(), &map.shape)?;
         }
-        Geometry::new(&logits.dims(), (self.kind(), &self.shape), self.weights_shape(), activation)
+        let kind = match self.kind() {
+            TargetKind::Labels => TargetKind::of_integers(&logits.dims(), &self.shape),
+            kind => kind,
+        };
+        Ok((kind, Geometry::new(&logits.dims(), (kind, &self.shape), self.weights_shape(), activation)?))
     }
 }

@@ -61,13 +61,16 @@ fn validate_names_what_is_wrong() {
     let error = loss.validate(logits(|z| z[8 + 3] = f64::INFINITY), &labels(|_| {})).unwrap_err();
     assert!(matches!(&error, LossError::NonFiniteLogit { position, .. } if *position == [0, 1, 3]), "{error}");
     let soft = |value: f64| {
-        let mut shares = vec![0.25; 48];
-        shares[20] = value;
+        let mut shares = vec![1.0 / 3.0; 48];
+        // Of the pixel 4 only class 2.
+        (shares[4], shares[12], shares[20]) = (0.0, 0.0, value);
         BurnTarget::soft(Tensor::<3>::from_data(TensorData::new(shares, SHAPE), (&Device::flex(), DType::F64)))
     };
     loss.validate(logits(|_| {}), &soft(1.0)).unwrap();
     let error = loss.validate(logits(|_| {}), &soft(1.5)).unwrap_err();
     assert!(matches!(&error, LossError::ValueOutOfRange { position, .. } if *position == [0, 2, 4]), "{error}");
+    let error = loss.validate(logits(|_| {}), &soft(0.5)).unwrap_err();
+    assert!(matches!(&error, LossError::SharesSum { sum: 0.5, position, .. } if *position == [0, 4]), "{error}");
     let weights = |value: f64| {
         let mut weights = vec![1.0; 16];
         weights[11] = value;

@@ -4,13 +4,14 @@ use std::borrow::Cow;
 
 use loss_core::expr::Table;
 use loss_core::{Activation, Loss, LossError};
-use loss_kernels::{Cpu, Element, Labels, Problem, Shares};
+use loss_kernels::{Cpu, Element, Labels, Problem, Shares, bf16, f16};
 use ndarray::{ArrayView, ArrayView2, Dimension};
 
-/// An integer type that labels can have: `u8`, `i32` or `i64`. Sealed.
+/// A type that labels can have: any integer of 8 to 64 bits, or `bool`. Sealed.
 pub trait Label: sealed::Label {}
 
-/// A float type that soft targets and pixel weights can have: `f32` or `f64`. Sealed.
+/// A float type that soft targets, pixel weights and maps can have: `f32`, `f64`, `f16` or `bf16`.
+/// Sealed.
 pub trait Share: sealed::Share {}
 
 mod sealed {
@@ -25,45 +26,51 @@ mod sealed {
     }
 }
 
-/// Row-major values, borrowed where the view was contiguous.
-#[derive(Clone, Debug)]
-pub enum Integers<'a> {
-    U8(Cow<'a, [u8]>),
-    I32(Cow<'a, [i32]>),
-    I64(Cow<'a, [i64]>),
-}
+/// Types of numbers, and what the kernels call them.
+macro_rules! types {
+    ($($trait:ident, $kind:ident, $reads:ident, $method:ident { $($type:ty, $variant:ident, $read:path;)* })*) => {$(
+        /// Row-major values, borrowed where the view was contiguous.
+        #[derive(Clone, Debug)]
+        pub enum $kind<'a> {
+            $($variant(Cow<'a, [$type]>),)*
+        }
 
-#[derive(Clone, Debug)]
-pub enum Floats<'a> {
-    F32(Cow<'a, [f32]>),
-    F64(Cow<'a, [f64]>),
-}
-
-macro_rules! seal {
-    ($($trait:ident, $type:ty, $kind:ident, $variant:ident;)*) => {$(
-        impl sealed::$trait for $type {
-            fn own(values: Cow<'_, [Self]>) -> $kind<'_> {
-                $kind::$variant(values)
+        impl $kind<'_> {
+            fn $method(&self) -> $reads<'_> {
+                match self {
+                    $(Self::$variant(values) => $read(values),)*
+                }
             }
         }
-        impl $trait for $type {}
+
+        $(
+            impl sealed::$trait for $type {
+                fn own(values: Cow<'_, [Self]>) -> $kind<'_> {
+                    $kind::$variant(values)
+                }
+            }
+            impl $trait for $type {}
+        )*
     )*};
 }
 
-seal! {
-    Label, u8, Integers, U8;
-    Label, i32, Integers, I32;
-    Label, i64, Integers, I64;
-    Share, f32, Floats, F32;
-    Share, f64, Floats, F64;
-}
-
-impl Floats<'_> {
-    fn shares(&self) -> Shares<'_> {
-        match self {
-            Self::F32(values) => Shares::F32(values),
-            Self::F64(values) => Shares::F64(values),
-        }
+types! {
+    Label, Integers, Labels, labels {
+        bool, Bool, Labels::of_bools;
+        u8, U8, Labels::U8;
+        i8, I8, Labels::I8;
+        u16, U16, Labels::U16;
+        i16, I16, Labels::I16;
+        u32, U32, Labels::U32;
+        i32, I32, Labels::I32;
+        u64, U64, Labels::U64;
+        i64, I64, Labels::I64;
+    }
+    Share, Floats, Shares, shares {
+        f32, F32, Shares::F32;
+        f64, F64, Shares::F64;
+        f16, F16, Shares::F16;
+        bf16, Bf16, Shares::Bf16;
     }
 }
 
@@ -73,13 +80,32 @@ enum Values<'a> {
     Soft(Floats<'a>),
 }
 
-/// What logits are compared with: labels or soft targets, and on request pixel weights and a prior.
+/// What logits are compared with: labels, one-hot integers or soft targets, and on request pixel
+/// weights and a prior.
+///
+/// Labels and weights are taken as they come, with a channel axis of length 1 or without, and
+/// labels of any integer type or `bool`:
 ///
 /// ```
-/// use backend_ndarray::Target;
+/// use backend_ndarray::{NdarrayLoss, Target};
 /// use ndarray::array;
-/// let (labels, weights) = (array![[0i32, 1]], array![[1.0f32, 0.5]]);
+/// let loss: loss_core::Loss = "ce + dice".parse()?;
+/// let logits = array![[[2.0f32, 0.5], [0.0, 1.5]]]; // [N, K, S]: one sample, two classes, two pixels
+/// let (labels, weights) = (array![[0i64, 1]], array![[1.0f32, 0.5]]);
+/// let value = loss.value(logits.view(), &Target::labels(labels.view()).weights(weights.view()))?;
+/// // With a channel axis, [N, 1, S].
+/// let (labels, weights) = (array![[[false, true]]], array![[[1.0f32, 0.5]]]);
 /// let target = Target::labels(labels.view()).weights(weights.view());
+/// assert_eq!(loss.value(logits.view(), &target)?, value);
+/// // One-hot integers, of the logits' shape.
+/// let one_hot = array![[[1u8, 0], [0, 1]]];
+/// let target = Target::labels(one_hot.view()).weights(weights.view());
+/// assert!((loss.value(logits.view(), &target)? - value).abs() < 1e-6);
+/// // Shares that do not add up to 1: here the class axis is the last one.
+/// let shares = array![[[0.9f32, 0.1], [0.3, 0.7]]];
+/// let error = loss.value(logits.view(), &Target::soft(shares.view())).unwrap_err();
+/// assert!(error.to_string().starts_with("soft targets at the pixel [0, 0] add up to 1.2 over the classes"));
+/// # Ok::<(), loss_core::LossError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Target<'a> {
@@ -97,14 +123,27 @@ pub(crate) fn row_major<'a, T: Copy, D: Dimension>(view: &ArrayView<'a, T, D>) -
 }
 
 impl<'a> Target<'a> {
-    /// Class indices, `[N, *spatial]`.
+    /// Class indices, `[N, *spatial]` or `[N, 1, *spatial]`.
+    ///
+    /// Those of the logits' shape, `[N, K, *spatial]` of K > 1, are read as one-hot: 0 and 1, and in
+    /// a softmax loss one 1 for each pixel. An ignored label that is a class leaves out its pixels
+    /// there too. With one channel, integers are labels 0 and 1.
+    ///
+    /// Others make a call give [`LossError::LabelOutOfRange`], [`LossError::ValueOutOfRange`],
+    /// [`LossError::SharesSum`] or [`LossError::ShapeMismatch`].
     #[must_use]
     pub fn labels<L: Label, D: Dimension>(labels: ArrayView<'a, L, D>) -> Self {
         Self::new(Values::Labels(L::own(row_major(&labels))), labels.shape())
     }
 
-    /// Shares of every class in `[0, 1]`, `[N, K, *spatial]`. To ignore a pixel, give it the weight
-    /// 0.
+    /// Shares of every class in `[0, 1]`, `[N, K, *spatial]`; of one class also `[N, *spatial]`. To
+    /// ignore a pixel, give it the weight 0.
+    ///
+    /// In a softmax loss those of a pixel add up to 1, to within 1e-3 (1e-2 where they are of half
+    /// precision); as far they may be from `[0, 1]`, and are then read as 0 or 1. Others make
+    /// a call give [`LossError::SharesSum`] or [`LossError::ValueOutOfRange`]. It is the activation of
+    /// the loss that counts, and not one that a term has of its own: it says whether the classes
+    /// exclude each other.
     #[must_use]
     pub fn soft<S: Share, D: Dimension>(shares: ArrayView<'a, S, D>) -> Self {
         Self::new(Values::Soft(S::own(row_major(&shares))), shares.shape())
@@ -114,7 +153,7 @@ impl<'a> Target<'a> {
         Self { values, shape: shape.to_vec(), weights: None, prior: None, spacing: None, maps: Vec::new() }
     }
 
-    /// Weights ≥ 0 of the pixels, `[N, *spatial]`.
+    /// Weights ≥ 0 of the pixels, `[N, *spatial]` or `[N, 1, *spatial]`.
     #[must_use]
     pub fn weights<S: Share, D: Dimension>(self, weights: ArrayView<'a, S, D>) -> Self {
         let shape = weights.shape().to_vec();
@@ -168,9 +207,7 @@ impl<'a> Target<'a> {
 
     fn problem<'s>(&'s self, logits: &[usize], ignore: &'s [i64], activation: Activation) -> Result<Problem<'s>, LossError> {
         let target = match &self.values {
-            Values::Labels(Integers::U8(values)) => loss_kernels::Target::Labels(Labels::U8(values)),
-            Values::Labels(Integers::I32(values)) => loss_kernels::Target::Labels(Labels::I32(values)),
-            Values::Labels(Integers::I64(values)) => loss_kernels::Target::Labels(Labels::I64(values)),
+            Values::Labels(values) => loss_kernels::Target::Labels(values.labels()),
             Values::Soft(values) => loss_kernels::Target::Soft(values.shares()),
         };
         let weights = self.weights.as_ref().map(|(values, shape)| (values.shares(), shape.as_slice()));

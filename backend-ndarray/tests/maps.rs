@@ -3,7 +3,7 @@
 use backend_ndarray::{NdarrayLoss, NdarrayStatistics, NdarrayWhole, Target};
 use loss_core::expr::{Expr, PixelFunction, Regions, Scalar};
 use loss_core::{Activation, AllRegions, Argument, Loss, LossError, Map, Side, Temperature, Unsplit, unsplit};
-use ndarray::{Array2, Array3, s};
+use ndarray::{Array2, Array3, Axis, s};
 
 const PIXELS: usize = 700;
 
@@ -86,10 +86,18 @@ impl Case {
             map: Array3::from_shape_fn((2, channels, PIXELS), |(n, k, s)| 4.0 * number(13 * n + 5 * k + 7 * s) - 2.0),
             activation,
         };
+        let mut shares = case.shares.clone();
+        if activation == Activation::Softmax {
+            for mut pixel in shares.lanes_mut(Axis(1)) {
+                let sum = pixel.sum();
+                pixel.mapv_inplace(|share| share / sum);
+            }
+        }
         // Two decimals of a binary number each: the same in f32.
         Self {
             logits: case.logits.mapv(|z| (z * 64.0).round() / 64.0),
             map: case.map.mapv(|m| (m * 64.0).round() / 64.0),
+            shares,
             ..case
         }
     }

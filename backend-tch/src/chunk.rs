@@ -2,6 +2,8 @@
 
 use std::cell::OnceCell;
 
+use loss_core::Activation;
+use loss_core::backend::{HALF_SHARE_SLACK, SHARE_SLACK};
 use tch::{Kind, TchError, Tensor};
 
 use crate::target::{Checked, TchTarget, Values};
@@ -108,7 +110,7 @@ impl Chunk {
         let mut invalid = weight.as_ref().map(|weight| weight.f_eq(0.0)).transpose()?;
         let labels = match &target.values {
             Values::Labels(labels) => Some(place.flat(labels, None)?.f_to_kind(Kind::Int64)?),
-            Values::Soft(_) => None,
+            Values::OneHot(_) | Values::Soft(_) => None,
         };
         for &label in labels.iter().flat_map(|_| ignore) {
             let Some(labels) = &labels else { break };
@@ -136,7 +138,10 @@ impl Chunk {
             (None, None) => None,
         };
         let target = match (&target.values, labels) {
-            (Values::Soft(shares), _) => Shares::Soft(valid(place.flat(shares, Some(classes))?.f_to_kind(kind)?)?),
+            // Beyond what rounding does, `validate` says so.
+            (Values::OneHot(shares) | Values::Soft(shares), _) => {
+                Shares::Soft(valid(place.flat(shares, Some(classes))?.f_to_kind(kind)?.f_clamp(0.0, 1.0)?)?)
+            }
             (Values::Labels(_), Some(labels)) => {
                 // A single channel is the class 1; its background has no channel of its own.
                 let class = if classes == 1 { labels.f_sub_scalar(1)? } else { labels };
@@ -230,10 +235,17 @@ pub(crate) fn misfits(target: &TchTarget, checked: &Checked, ignore: &[i64], pla
             }
             wrong
         }
-        Values::Soft(shares) => {
+        Values::OneHot(shares) | Values::Soft(shares) => {
             let shares = place.flat(shares, Some(classes))?;
-            let shares = if shares.f_is_floating_point()? { shares } else { shares.f_to_kind(Kind::Float)? };
-            let wrong = outside(&shares, 0.0, 1.0)?;
+            let half = matches!(shares.f_kind()?, Kind::Half | Kind::BFloat16);
+            let slack = if half { HALF_SHARE_SLACK } else { SHARE_SLACK };
+            // Wide enough that its own rounding is far below that.
+            let shares = shares.f_to_kind(checked.compute())?;
+            let mut wrong = outside(&shares, -slack, 1.0 + slack)?;
+            if checked.activation == Activation::Softmax {
+                let sums = shares.f_clamp(0.0, 1.0)?.f_sum_dim_intlist([1i64].as_slice(), true, None)?;
+                wrong = wrong.f_logical_or(&outside(&sums, 1.0 - slack, 1.0 + slack)?)?;
+            }
             match &weights {
                 Some(weights) => wrong.f_masked_fill(&weights.f_eq(0.0)?, false as i64)?,
                 None => wrong,

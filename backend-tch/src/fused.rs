@@ -30,10 +30,14 @@ impl HostLogits {
     }
 }
 
-/// A target in host memory: in place where layout and type allow it, else copied.
+/// A target in host memory, as it is read beside logits: in place where layout and type allow it,
+/// else copied.
 pub(crate) fn on_host(target: &TchTarget, checked: &Checked, loss: &Loss) -> Result<HostTarget<Host>, LossError> {
     let values = match &target.values {
-        Values::Labels(labels) => readable(labels, &[Kind::Uint8, Kind::Bool, Kind::Int, Kind::Int64], Kind::Int64)?,
+        Values::Labels(labels) | Values::OneHot(labels) => {
+            let kinds = [Kind::Uint8, Kind::Bool, Kind::Int8, Kind::Int16, Kind::Int, Kind::Int64];
+            readable(labels, &kinds, Kind::Int64)?
+        }
         Values::Soft(shares) => floats(shares)?,
     };
     let map = |((name, map), shape): (&(String, Tensor), &Vec<usize>)| Ok((name.clone(), floats(map)?, shape.clone()));
@@ -42,7 +46,7 @@ pub(crate) fn on_host(target: &TchTarget, checked: &Checked, loss: &Loss) -> Res
         kind: target.kind(),
         values,
         shape: checked.target.clone(),
-        weights: target.weights.as_ref().map(floats).transpose()?.zip(checked.weights.clone()),
+        weights: target.weights.as_ref().map(floats).transpose()?.map(|weights| (weights, checked.pixels())),
         maps: target.maps.iter().zip(&checked.maps).map(map).collect::<Result<_, LossError>>()?,
         spacing: target.spacing.clone(),
         ignore: loss.ignored().to_vec(),
@@ -52,14 +56,11 @@ pub(crate) fn on_host(target: &TchTarget, checked: &Checked, loss: &Loss) -> Res
 
 impl Memory for Host {
     fn labels(&self) -> Result<Labels<'_>, LossError> {
-        let bytes = self.as_slice().map(Labels::U8);
-        let labels = bytes.or_else(|| self.as_slice().map(Labels::I32)).or_else(|| self.as_slice().map(Labels::I64));
-        labels.ok_or_else(|| unreadable("labels", self))
+        loss_kernels::labels_of!(self, U8, I8, I16, I32, I64).ok_or_else(|| unreadable("labels", self))
     }
 
     fn shares(&self) -> Result<Shares<'_>, LossError> {
-        let single = self.as_slice().map(Shares::F32);
-        single.or_else(|| self.as_slice().map(Shares::F64)).ok_or_else(|| unreadable("target", self))
+        loss_kernels::shares_of!(self).ok_or_else(|| unreadable("target", self))
     }
 }
 
@@ -70,7 +71,7 @@ fn readable(tensor: &Tensor, kinds: &[Kind], otherwise: Kind) -> Result<Host, Lo
 }
 
 fn floats(tensor: &Tensor) -> Result<Host, LossError> {
-    readable(tensor, &[Kind::Float, Kind::Double], Kind::Float)
+    readable(tensor, &[Kind::Float, Kind::Double, Kind::Half, Kind::BFloat16], Kind::Float)
 }
 
 fn unreadable(what: &'static str, tensor: &Host) -> LossError {

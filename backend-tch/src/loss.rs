@@ -24,9 +24,10 @@ use crate::{cuda, operations};
 /// that term alone. Where the logits need no gradient, or inside `tch::no_grad`, the total has none
 /// either, and its cost is saved.
 ///
-/// **Labels and logits** are checked on the CPU. Elsewhere `forward` does not wait for the device:
-/// a logit that is not finite makes the total NaN, and labels outside the classes count as none of
-/// them, unless [`TchLoss::validate`] is called.
+/// **Target and logits** are checked on the CPU. Elsewhere `forward` does not wait for the device:
+/// a logit that is not finite makes the total NaN, labels outside the classes count as none of
+/// them, and soft targets beyond `[0, 1]` as 0 or 1, whatever they add up to, unless
+/// [`TchLoss::validate`] is called.
 ///
 /// [`Path::Fused`] are the passes on the tensors' own memory: on the CPU, and on CUDA where its
 /// driver and NVRTC are found. [`Path::Operations`] takes any device and any strides.
@@ -73,7 +74,7 @@ pub trait TchLoss {
     /// out of range. Waits for the device.
     ///
     /// # Errors
-    /// [`LossError::LabelOutOfRange`], [`LossError::ValueOutOfRange`],
+    /// [`LossError::LabelOutOfRange`], [`LossError::ValueOutOfRange`], [`LossError::SharesSum`],
     /// [`LossError::NonFiniteLogit`], with positions.
     fn validate(&self, logits: &Tensor, target: &TchTarget) -> Result<(), LossError>;
 }
@@ -118,7 +119,7 @@ impl TchLoss for Loss {
 
     fn validate(&self, logits: &Tensor, target: &TchTarget) -> Result<(), LossError> {
         let checked = Checked::new(logits, target, self.activation())?;
-        validate(self, logits, target, &checked)
+        validate(self, logits, &target.beside(&checked, self)?, &checked)
     }
 }
 
@@ -130,12 +131,13 @@ fn facts(loss: &Loss, target: &TchTarget, checked: &Checked) -> Result<Facts, Lo
         Kind::BFloat16 => Precision::Bf16,
         _ => Precision::F32,
     };
+    let beside = target.beside(checked, loss)?;
     let count = || {
-        let without_maps = TchTarget { maps: Vec::new(), ..target.shallow_clone() };
+        let without_maps = TchTarget { maps: Vec::new(), ..beside.shallow_clone() };
         Ok::<_, LossError>(fused::on_host(&without_maps, checked, loss)?.problem()?.valid_pixels())
     };
-    let valid = target.weights.is_some().then(count).transpose()?;
-    let facts = Facts::new(precision, checked.geometry, target.kind(), loss.ignored()).with_valid(valid);
+    let valid = beside.weights.is_some().then(count).transpose()?;
+    let facts = Facts::new(precision, checked.geometry, beside.kind(), loss.ignored()).with_valid(valid);
     Ok(facts.with_given(target.maps.iter().map(|(name, _)| name.as_str()), target.spacing.is_some()))
 }
 
@@ -167,7 +169,7 @@ fn compiler(device: Device) -> Result<Option<Arc<cuda::Compiler>>, LossError> {
 pub(crate) struct Call<'a> {
     pub(crate) loss: &'a Loss,
     pub(crate) logits: &'a Tensor,
-    /// With the maps that the program derives.
+    /// As it is read beside the logits, with the maps that the program derives.
     pub(crate) target: TchTarget,
     pub(crate) checked: Checked,
     pub(crate) program: Arc<Program>,
@@ -184,7 +186,7 @@ impl<'a> Call<'a> {
     ) -> Result<Self, LossError> {
         let program = loss.program(checked.geometry.classes, detail)?;
         let inputs = loss.inputs(checked.geometry.samples, target.prior.clone());
-        let mut target = target.shallow_clone();
+        let mut target = target.beside(&checked, loss)?;
         if program.plan().underived(target.maps.iter().map(|(name, _)| name.as_str())).next().is_some() {
             let host = fused::on_host(&target, &checked, loss)?;
             let derived = fused::derive(&HostLogits::of(logits, &checked)?, &host.problem()?, program.plan())?;

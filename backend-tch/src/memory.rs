@@ -34,6 +34,8 @@ element! {
     bf16: BFloat16;
     i64: Int64;
     i32: Int;
+    i16: Int16;
+    i8: Int8;
     u8: Uint8 | Bool;
 }
 

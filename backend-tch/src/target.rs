@@ -1,21 +1,34 @@
 //! Targets from LibTorch tensors, and what is asked of every tensor before any work.
 
+use loss_core::backend::ignored_classes;
 use loss_core::expr::Table;
-use loss_core::{Activation, Geometry, LossError, TargetKind};
+use loss_core::{Activation, Geometry, Loss, LossError, TargetKind};
 use loss_kernels::DerivedMap;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 use crate::error::During;
 
-/// What logits are compared with: labels or soft targets, and on request pixel weights and a prior.
-/// No gradient flows into it. It shares the memory of the tensors it is made of.
+/// What logits are compared with: labels, one-hot integers or soft targets, and on request pixel
+/// weights and a prior. No gradient flows into it. It shares the memory of the tensors it is made
+/// of.
+///
+/// Labels and weights are taken as they come, with a channel axis of length 1 or without:
 ///
 /// ```
-/// use backend_tch::TchTarget;
-/// use tch::{Device, Kind, Tensor};
-/// let labels = Tensor::zeros([2, 8, 8], (Kind::Uint8, Device::Cpu));
-/// let weights = Tensor::ones([2, 8, 8], (Kind::Float, Device::Cpu));
-/// let target = TchTarget::labels(&labels).weights(&weights);
+/// use backend_tch::{TchLoss, TchTarget};
+/// use tch::{Kind, Tensor};
+/// let loss: loss_core::Loss = "ce + dice".parse()?;
+/// let logits = Tensor::from_slice(&[2f32, 0.5, 0.0, 1.5]).reshape([1, 2, 2]);   // [N, K, S]
+/// let total = |target: &TchTarget| loss.evaluate(&logits, target).map(|value| value.total);
+/// let (labels, weights) = (Tensor::from_slice2(&[[0i64, 1]]), Tensor::from_slice2(&[[1f32, 0.5]]));
+/// let value = total(&TchTarget::labels(&labels).weights(&weights))?;
+/// // With a channel axis, [N, 1, S], and as booleans.
+/// let (labels, weights) = (labels.to_kind(Kind::Bool).unsqueeze(1), weights.unsqueeze(1));
+/// assert_eq!(total(&TchTarget::labels(&labels).weights(&weights))?, value);
+/// // One-hot integers, of the logits' shape.
+/// let one_hot = Tensor::from_slice(&[1i64, 0, 0, 1]).reshape([1, 2, 2]);
+/// assert!((total(&TchTarget::labels(&one_hot).weights(&weights))? - value).abs() < 1e-6);
+/// # Ok::<(), loss_core::LossError>(())
 /// ```
 #[derive(Debug)]
 pub struct TchTarget {
@@ -28,21 +41,39 @@ pub struct TchTarget {
 
 #[derive(Debug)]
 pub(crate) enum Values {
-    /// `[N, *spatial]`
+    /// `[N, *spatial]`; before the logits are known also with a channel axis, or one-hot.
     Labels(Tensor),
+    /// `[N, K, *spatial]`
+    OneHot(Tensor),
     /// `[N, K, *spatial]`
     Soft(Tensor),
 }
 
 impl TchTarget {
-    /// Class indices, `[N, *spatial]`, of any integer type or `Bool`.
+    /// Class indices, `[N, *spatial]` or `[N, 1, *spatial]`, of any integer type that tch has, or
+    /// `Bool`.
+    ///
+    /// Those of the logits' shape, `[N, K, *spatial]` of K > 1, are read as one-hot: 0 and 1, and in
+    /// a softmax loss one 1 for each pixel. An ignored label that is a class leaves out its pixels
+    /// there too. With one channel, integers are labels 0 and 1.
+    ///
+    /// Others make a call on the CPU, and elsewhere [`TchLoss::validate`](crate::TchLoss::validate),
+    /// give [`LossError::LabelOutOfRange`], [`LossError::ValueOutOfRange`] or
+    /// [`LossError::SharesSum`]; a shape that does not fit, any call [`LossError::ShapeMismatch`].
     #[must_use]
     pub fn labels(labels: &Tensor) -> Self {
         Self::new(Values::Labels(labels.shallow_clone()))
     }
 
-    /// Shares of every class in `[0, 1]`, `[N, K, *spatial]`, of any real type. To ignore a pixel,
-    /// give it the weight 0.
+    /// Shares of every class in `[0, 1]`, `[N, K, *spatial]`; of one class also `[N, *spatial]`; of
+    /// any real type. To ignore a pixel, give it the weight 0.
+    ///
+    /// In a softmax loss those of a pixel add up to 1, to within 1e-3 (1e-2 where they are of half
+    /// precision); as far they may be from `[0, 1]`, and are then read as 0 or 1. Others make
+    /// a call on the CPU, and elsewhere
+    /// [`TchLoss::validate`](crate::TchLoss::validate), give [`LossError::SharesSum`] or [`LossError::ValueOutOfRange`]. It is the activation of
+    /// the loss that counts, and not one that a term has of its own: it says whether the classes
+    /// exclude each other.
     #[must_use]
     pub fn soft(shares: &Tensor) -> Self {
         Self::new(Values::Soft(shares.shallow_clone()))
@@ -52,7 +83,7 @@ impl TchTarget {
         Self { values, weights: None, prior: None, spacing: None, maps: Vec::new() }
     }
 
-    /// Weights ≥ 0 of the pixels, `[N, *spatial]`, of any real type.
+    /// Weights ≥ 0 of the pixels, `[N, *spatial]` or `[N, 1, *spatial]`, of any real type.
     #[must_use]
     pub fn weights(self, weights: &Tensor) -> Self {
         Self { weights: Some(weights.shallow_clone()), ..self }
@@ -94,6 +125,7 @@ impl TchTarget {
     pub(crate) fn shallow_clone(&self) -> Self {
         let values = match &self.values {
             Values::Labels(labels) => Values::Labels(labels.shallow_clone()),
+            Values::OneHot(labels) => Values::OneHot(labels.shallow_clone()),
             Values::Soft(shares) => Values::Soft(shares.shallow_clone()),
         };
         Self {
@@ -103,6 +135,36 @@ impl TchTarget {
             spacing: self.spacing.clone(),
             maps: self.maps.iter().map(|(name, map)| (name.clone(), map.shallow_clone())).collect(),
         }
+    }
+
+    /// As it is read beside logits, with the axes that [`Values`] names. Pixels that are one-hot of
+    /// an ignored class have the weight 0.
+    pub(crate) fn beside(&self, checked: &Checked, loss: &Loss) -> Result<Self, LossError> {
+        let (rank, classes) = (checked.logits.len(), checked.geometry.classes);
+        let without_channel = |tensor: &Tensor| {
+            if tensor.dim() == rank { tensor.f_squeeze_dim(1) } else { Ok(tensor.shallow_clone()) }
+        };
+        let read = || -> Result<Self, TchError> {
+            let mut target = self.shallow_clone();
+            target.weights = self.weights.as_ref().map(without_channel).transpose()?;
+            target.values = match (&self.values, checked.target_kind) {
+                (Values::Labels(one_hot) | Values::OneHot(one_hot), TargetKind::OneHot) => {
+                    for class in ignored_classes(loss.ignored(), classes) {
+                        let ignored = one_hot.f_select(1, class as i64)?.f_eq(1)?;
+                        let weights = target.weights.take();
+                        let weights =
+                            weights.map_or_else(|| Tensor::f_ones(ignored.size(), (Kind::Float, checked.device)), Ok)?;
+                        target.weights = Some(weights.f_masked_fill(&ignored, 0.0)?);
+                    }
+                    Values::OneHot(one_hot.shallow_clone())
+                }
+                (Values::Labels(labels) | Values::OneHot(labels), _) => Values::Labels(without_channel(labels)?),
+                (Values::Soft(shares), _) if shares.dim() < rank => Values::Soft(shares.f_unsqueeze(1)?),
+                (Values::Soft(shares), _) => Values::Soft(shares.shallow_clone()),
+            };
+            Ok(target)
+        };
+        read().during("reading a target")
     }
 
     /// Takes maps that were derived, brought to the logits' device, and returns their shapes.
@@ -121,6 +183,7 @@ impl TchTarget {
     pub(crate) fn kind(&self) -> TargetKind {
         match self.values {
             Values::Labels(_) => TargetKind::Labels,
+            Values::OneHot(_) => TargetKind::OneHot,
             Values::Soft(_) => TargetKind::Soft,
         }
     }
@@ -132,16 +195,18 @@ pub(crate) struct Checked {
     pub(crate) geometry: Geometry,
     /// Shape of the logits.
     pub(crate) logits: Vec<usize>,
+    /// What the target is beside them.
+    pub(crate) target_kind: TargetKind,
     /// Shape of the target.
     pub(crate) target: Vec<usize>,
-    /// Shape of the weights.
-    pub(crate) weights: Option<Vec<usize>>,
     /// Shapes of the maps.
     pub(crate) maps: Vec<Vec<usize>>,
     /// Type of the logits.
     pub(crate) kind: Kind,
     /// Where all of it lies.
     pub(crate) device: Device,
+    /// The loss's activation.
+    pub(crate) activation: Activation,
 }
 
 impl Checked {
@@ -162,7 +227,9 @@ impl Checked {
             Ok(shape)
         };
         let target_shape = match &target.values {
-            Values::Labels(labels) => beside("labels", labels, &[INTEGERS], "an integer type or Bool")?,
+            Values::Labels(labels) | Values::OneHot(labels) => {
+                beside("labels", labels, &[INTEGERS], "an integer type or Bool")?
+            }
             Values::Soft(shares) => beside("soft targets", shares, &[FLOATS, INTEGERS], "a real type")?,
         };
         let weights = target.weights.as_ref();
@@ -171,8 +238,17 @@ impl Checked {
         let maps = target.maps.iter().map(map).collect::<Result<Vec<_>, _>>()?;
         maps.iter().try_for_each(|map| Geometry::map_fits(&shape, map))?;
         target.spacing.as_ref().map_or(Ok(()), |spacing| Geometry::spacing_fits(&shape, spacing))?;
-        let geometry = Geometry::new(&shape, (target.kind(), &target_shape), weights.as_deref(), activation)?;
-        Ok(Self { geometry, logits: shape, target: target_shape, weights, maps, kind, device })
+        let target_kind = match target.kind() {
+            TargetKind::Labels => TargetKind::of_integers(&shape, &target_shape),
+            kind => kind,
+        };
+        let geometry = Geometry::new(&shape, (target_kind, &target_shape), weights.as_deref(), activation)?;
+        Ok(Self { geometry, logits: shape, target_kind, target: target_shape, maps, kind, device, activation })
+    }
+
+    /// `[N, *spatial]`
+    pub(crate) fn pixels(&self) -> Vec<usize> {
+        self.logits.iter().enumerate().filter(|(axis, _)| *axis != 1).map(|(_, &length)| length).collect()
     }
 
     /// The type that logits are computed in, and that results have.

@@ -136,7 +136,9 @@ fn scene(shape: &[i64], channels: [i64; 2], soft: bool, validity: Validity) -> S
     let unweighted = if validity == Validity::Weighted { weights.eq(0.0) } else { ignored.zeros_like() };
     let invalid = ignored.logical_or(&unweighted).unsqueeze(1);
     let holed = |values: Tensor| values.masked_fill(&invalid, f64::NAN);
-    let target = if soft { TchTarget::soft(&holed((numbers(shape, 5.0) + 1.0) / 2.0)) } else { TchTarget::labels(&labels) };
+    let shares = (numbers(shape, 5.0) + 1.0) / 2.0;
+    let shares = if classes > 1 { shares.softmax(1, Kind::Double) } else { shares };
+    let target = if soft { TchTarget::soft(&holed(shares)) } else { TchTarget::labels(&labels) };
     let target = if validity == Validity::Weighted { target.weights(&weights) } else { target };
     let maps = [0, 1].map(|i| holed(numbers(&of(channels[i]), 11.0 + i as f64) * 2.0));
     let target = target.map("a", &maps[0]).map("unread", &maps[1].full_like(f64::NAN)).map("b", &maps[1]);

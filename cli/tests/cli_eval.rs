@@ -126,6 +126,50 @@ fn one_sigmoid_channel() {
 }
 
 #[test]
+fn targets_as_they_come() {
+    let folder = quarters();
+    folder.array("w.npy", &arr2(&[[1.0f32, 0.5, 2.0, 0.25]]));
+    let weighted = ["--weights", "w.npy"];
+    let wanted: Vec<f64> =
+        [&[][..], &weighted].iter().map(|more| number(&eval(&folder, "ce + dice", more), "/total")).collect();
+    folder.array("w.npy", &arr3(&[[[1.0f32, 0.5, 2.0, 0.25]]]));
+    for &backend in BACKENDS {
+        let check = |kind: &str| {
+            for (more, wanted) in [&[][..], &weighted].iter().zip(&wanted) {
+                let more = [&["--backend", backend], *more].concat();
+                close(number(&eval(&folder, "ce + dice", &more), "/total"), *wanted, 1e-12);
+                let text = folder.printed(&[FILES, &["--loss", "ce"], &more].concat());
+                assert!(text.contains(&format!("y.npy  {kind}")), "{text}");
+            }
+        };
+        folder.array("y.npy", &arr3(&[[[0i64, 1, 1, 0]]]));
+        check("labels [1, 1, 4]");
+        folder.array("y.npy", &arr3(&[[[1i64, 0, 0, 1], [0, 1, 1, 0]]]));
+        check("one-hot [1, 2, 4]");
+        folder.array("y.npy", &arr3(&[[[true, false, false, true], [false, true, true, false]]]));
+        check("one-hot [1, 2, 4]");
+        // Out by rounding, in f32.
+        folder.array("y.npy", &arr3(&[[[1.0000001f32, 0.0, 0.0, 1.0], [0.0, 0.9999999, 1.0, 0.0]]]));
+        let soft = number(&eval(&folder, "ce + dice", &["--backend", backend]), "/total");
+        close(soft, wanted[0], 1e-6);
+        folder.array("y.npy", &arr3(&[[[255u8, 0, 0, 255], [0, 255, 255, 0]]]));
+        let line = "y.npy: one-hot target 255 at [0, 0, 0] is outside 0 and 1, as which integers of the logits' shape are read: \
+                    for class indices leave out the class axis, for shares use floats, and to leave out a pixel give it the \
+                    weight 0";
+        refused(&folder, "ce", &["--backend", backend], line);
+        // The class axis last.
+        folder.array("z.npy", &arr3(&[[[0.0; 2]; 2]]));
+        folder.array("y.npy", &arr3(&[[[0.25, 0.75], [0.5, 0.5]]]));
+        let line = "y.npy: soft targets at the pixel [0, 0] add up to 0.75 over the classes, where a softmax loss needs 1: move \
+                    the class axis to the second place, [N, K, *spatial], if it is at another; divide them by their sum; or, \
+                    where classes overlap, use activation=sigmoid";
+        refused(&folder, "ce", &["--backend", backend], line);
+        let again = quarters();
+        std::fs::copy(again.path("z.npy"), folder.path("z.npy")).unwrap();
+    }
+}
+
+#[test]
 fn every_type_is_computed_in_what_was_asked_for() {
     let folder = quarters();
     // 0.1 is a different number in each type, and the loss log(1 + e^z) shows which one was used.

@@ -64,13 +64,59 @@ impl Display for Dtype {
 /// Type of labels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Labels {
+    /// Booleans: of labels 0 and 1.
+    Bool,
     /// Bytes.
     U8,
+    /// Bytes with a sign.
+    I8,
+    /// 16-bit integers without a sign.
+    U16,
+    /// 16-bit integers.
+    I16,
+    /// 32-bit integers without a sign.
+    U32,
     /// 32-bit integers.
     I32,
+    /// 64-bit integers without a sign, of the bits that an input's labels have.
+    U64,
     /// 64-bit integers.
     #[default]
     I64,
+}
+
+impl Labels {
+    /// All of them.
+    pub const ALL: [Self; 9] =
+        [Self::Bool, Self::U8, Self::I8, Self::U16, Self::I16, Self::U32, Self::I32, Self::U64, Self::I64];
+
+    /// The number that an input's label is in this type.
+    #[must_use]
+    pub fn number(self, label: i64) -> i128 {
+        match self {
+            Self::Bool => i128::from(label != 0),
+            Self::U8 => i128::from(label as u8),
+            Self::I8 => i128::from(label as i8),
+            Self::U16 => i128::from(label as u16),
+            Self::I16 => i128::from(label as i16),
+            Self::U32 => i128::from(label as u32),
+            Self::I32 => i128::from(label as i32),
+            Self::U64 => i128::from(label as u64),
+            Self::I64 => i128::from(label),
+        }
+    }
+}
+
+/// Type of soft targets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shares {
+    /// The widest that a backend reads.
+    #[default]
+    Wide,
+    /// IEEE half precision.
+    F16,
+    /// Brain float.
+    Bf16,
 }
 
 /// Factors of pixels and classes that come with the target.
@@ -98,8 +144,12 @@ pub struct Input {
     pub target_shape: Option<Vec<usize>>,
     /// Type of the labels.
     pub labels: Labels,
+    /// Type of the soft targets.
+    pub shares: Shares,
     /// Pixel weights `[N, *spatial]`.
     pub weights: Option<Vec<f64>>,
+    /// Shape of the weights, where it is another.
+    pub weights_shape: Option<Vec<usize>>,
     /// Proportions `[N, K]` for penalties that are given theirs.
     pub prior: Option<Vec<f64>>,
     /// Distance of neighbouring pixels along each spatial axis; by default 1.
@@ -139,6 +189,12 @@ impl Input {
         self.target_shape.clone().unwrap_or(fitting)
     }
 
+    /// Shape that the weights are handed over with.
+    #[must_use]
+    pub fn weights_shape(&self) -> Vec<usize> {
+        self.weights_shape.clone().unwrap_or_else(|| self.pixel_shape())
+    }
+
     /// N, K, S.
     #[must_use]
     pub fn lengths(&self) -> [usize; 3] {
@@ -157,7 +213,7 @@ impl Input {
             oracle::Target::Labels(labels) => ("labels", labels.len()),
             oracle::Target::Soft(shares) => ("soft targets", shares.len()),
         };
-        let weights = self.weights.as_ref().map(|weights| ("pixel weights", weights.len(), self.pixel_shape()));
+        let weights = self.weights.as_ref().map(|weights| ("pixel weights", weights.len(), self.weights_shape()));
         let prior = self.prior.as_ref().map(|prior| ("prior", prior.len(), vec![samples, classes]));
         let maps = self.maps.iter().map(|map| ("map", map.values.len(), self.map_shape(map)));
         let logits = ("logits", self.logits.len(), self.shape.clone());
@@ -176,7 +232,15 @@ impl Input {
     pub fn problem(&self, activation: oracle::Activation, ignore: Vec<i64>) -> oracle::Problem {
         let [samples, classes, pixels] = self.lengths();
         let spatial = self.shape.iter().skip(2).copied().collect();
-        let Self { logits, target, weights, prior, spacing, maps, .. } = self.clone();
+        let Self { logits, weights, prior, spacing, maps, .. } = self.clone();
+        let target = match &self.target {
+            // One-hot integers are the labels that they say.
+            oracle::Target::Labels(hot) if classes > 1 && self.target_shape() == self.shape => {
+                let of = |i: usize| (0..classes).find(|k| hot[(i / pixels * classes + k) * pixels + i % pixels] == 1);
+                oracle::Target::Labels((0..samples * pixels).map(|i| of(i).map_or(-1, |k| k as i64)).collect())
+            }
+            target => target.clone(),
+        };
         oracle::Problem { samples, classes, pixels, spatial, activation, logits, target, ignore, weights, prior, spacing, maps }
     }
 
@@ -216,6 +280,18 @@ pub trait Adapter: Sync {
     /// Whether it reads logits of this type.
     fn supports(&self, dtype: Dtype) -> bool {
         let _ = dtype;
+        true
+    }
+
+    /// Whether it reads labels of this type.
+    fn reads_labels(&self, labels: Labels) -> bool {
+        let _ = labels;
+        true
+    }
+
+    /// Whether it reads soft targets of this type.
+    fn reads_shares(&self, shares: Shares) -> bool {
+        let _ = shares;
         true
     }
 

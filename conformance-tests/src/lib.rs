@@ -38,7 +38,7 @@ pub mod suite;
 pub mod tolerance;
 mod work;
 
-pub use adapter::{Adapter, Dtype, Input, InputMap, Labels, Output, parts_of};
+pub use adapter::{Adapter, Dtype, Input, InputMap, Labels, Output, Shares, parts_of};
 pub use check::Check;
 
 use std::process::ExitCode;

@@ -3,18 +3,18 @@
 
 pub(crate) mod maps;
 pub(crate) mod notes;
+pub(crate) mod targets;
 
 use loss_core::{Activation, LossError, PRESETS};
 
 use crate::check::{Check, close, labels, logit_at, loss, pixels, refused, run, same, slack, widest};
 use crate::inputs::{input, numbers};
 use crate::oracle::Target;
-use crate::{Adapter, Dtype, Input, Labels};
+use crate::{Adapter, Dtype, Input};
 
 /// All rows.
 pub const CHECKS: &[Check] = &[
     ("any_number_of_spatial_axes_is_the_same_sum", any_number_of_spatial_axes),
-    ("label_types_do_not_matter", label_types),
     ("strides_do_not_matter", strides),
     ("ignored_pixels_have_no_influence_even_when_nan", ignored_pixels),
     ("several_labels_can_be_ignored", several_ignored_labels),
@@ -54,18 +54,6 @@ fn any_number_of_spatial_axes(adapter: &dyn Adapter) -> Result<(), String> {
     let none = input(&[4, 3], 2);
     let one = Input { shape: vec![4, 3, 1], ..none.clone() };
     same("no spatial axis", &run(adapter, &loss(MIXED)?, &none, Dtype::F32)?, &run(adapter, &loss(MIXED)?, &one, Dtype::F32)?)
-}
-
-fn label_types(adapter: &dyn Adapter) -> Result<(), String> {
-    let wide = input(&[2, 3, 4, 3], 3);
-    let loss = loss(MIXED)?.with_ignore_index(255);
-    let mut wide = Input { labels: Labels::I64, ..wide };
-    labels(&mut wide)?[3] = 255;
-    let want = run(adapter, &loss, &wide, Dtype::F32)?;
-    for kind in [Labels::U8, Labels::I32] {
-        same(&format!("{kind:?}"), &run(adapter, &loss, &Input { labels: kind, ..wide.clone() }, Dtype::F32)?, &want)?;
-    }
-    Ok(())
 }
 
 fn strides(adapter: &dyn Adapter) -> Result<(), String> {

@@ -149,10 +149,17 @@ const FAULTS: &[(&str, Faulty, &str)] = &[
     ),
     ("pixel weights not looked at", asks(|loss, input| (loss, Input { weights: None, ..input })), "CE/softmax/weights/f64"),
     (
-        "soft targets rounded",
+        "soft targets made hard",
         asks(|loss, mut input| {
+            let [_, classes, pixels] = input.lengths();
             if let Target::Soft(shares) = &mut input.target {
-                shares.iter_mut().for_each(|share| *share = share.round());
+                for sample in shares.chunks_mut(classes * pixels) {
+                    for s in 0..pixels {
+                        let top = (0..classes)
+                            .fold(0, |top, k| if sample[k * pixels + s] > sample[top * pixels + s] { k } else { top });
+                        (0..classes).for_each(|k| sample[k * pixels + s] = f64::from(u8::from(k == top)));
+                    }
+                }
             }
             (loss, input)
         }),

@@ -5,11 +5,14 @@ use crate::LossError;
 pub use crate::activation::Side;
 pub use crate::expr::{Algebra, HostAlgebra, Op, PixelFunction, PixelStep, Table};
 pub use crate::facts::{Facts, Precision};
-pub use crate::geometry::{Geometry, TargetKind};
+pub use crate::geometry::Geometry;
 pub use crate::maps::{FillSample, Pixels, View, derive, derive_with};
 pub use crate::plan::Plan;
 pub use crate::program::{Detail, Inputs, Program};
 pub use crate::statistics::Statistic;
+pub use crate::target::{
+    HALF_SHARE_SLACK, LABEL_RANGE, ONE_HOT_RANGE, SHARE_RANGE, SHARE_SLACK, TargetKind, ignored_classes, shares_within,
+};
 
 /// How a loss is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,6 +12,8 @@ use crate::plain::plain;
 pub enum Argument {
     /// Class indices.
     Labels,
+    /// Integers 0 and 1 for every class.
+    OneHot,
     /// Shares of every class.
     SoftTargets,
     /// Weights of the pixels.
@@ -31,6 +33,7 @@ impl Argument {
     fn names(self) -> [&'static str; 2] {
         match self {
             Self::Labels => ["labels", "label"],
+            Self::OneHot => ["one-hot targets", "one-hot target"],
             Self::SoftTargets => ["soft targets", "soft target"],
             Self::PixelWeights => ["pixel weights", "pixel weight"],
             Self::Prior => ["given priors", "given prior"],
@@ -134,7 +137,7 @@ pub enum LossError {
         label: i64,
         /// Number of labels allowed.
         classes: usize,
-        /// Index into the target.
+        /// Sample and pixel, `[n, *spatial]`: a channel axis is not counted.
         position: Vec<usize>,
     },
     /// A soft target, a pixel weight or a given prior outside its range.
@@ -146,7 +149,23 @@ pub enum LossError {
         value: f64,
         /// The range, in words.
         expected: &'static str,
-        /// Index into that array.
+        /// Index into that array; of labels and weights without a channel axis.
+        position: Vec<usize>,
+    },
+    /// Shares of a valid pixel that do not add up to 1 in a softmax loss, whose classes exclude each
+    /// other.
+    #[error(
+        "{what} at the pixel {position:?} add up to {} over the classes, where a softmax loss needs 1: move the class axis to \
+         the second place, [N, K, *spatial], if it is at another; divide them by their sum; or, where classes overlap, use \
+         activation=sigmoid",
+        number((.sum * 1e6).round() / 1e6)
+    )]
+    SharesSum {
+        /// Soft targets, or one-hot.
+        what: Argument,
+        /// Their sum.
+        sum: f64,
+        /// Sample and pixel, `[n, *spatial]`.
         position: Vec<usize>,
     },
     /// NaN or infinity among the logits of a valid pixel.

@@ -1,16 +1,8 @@
 //! Whether logits, target and weights fit each other: checked once, before any work, the same for
 //! every backend.
 
-use crate::{Activation, Argument, LossError};
-
-/// What a target is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TargetKind {
-    /// Class indices, `[N, *spatial]`.
-    Labels,
-    /// A share of every class in `[0, 1]`, `[N, K, *spatial]`.
-    Soft,
-}
+use crate::target::{is_of_pixels, without_classes};
+use crate::{Activation, Argument, LossError, TargetKind};
 
 /// Samples, classes and pixels of logits `[N, K, *spatial]`, whatever their number of spatial axes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +16,8 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// Checks shapes and the activation, and returns the three lengths.
+    /// Checks shapes and the activation, and returns the three lengths. Which shapes a target may
+    /// have, its [`TargetKind`] says; pixel weights are `[N, *spatial]` or `[N, 1, *spatial]`.
     ///
     /// # Errors
     /// [`LossError::LogitsRank`], [`LossError::Empty`], [`LossError::TooFewClasses`],
@@ -39,13 +32,12 @@ impl Geometry {
         let [samples, classes, spatial @ ..] = logits else {
             return Err(LossError::LogitsRank { shape: logits.to_vec() });
         };
-        let without_classes: Vec<usize> = std::iter::once(*samples).chain(spatial.iter().copied()).collect();
         let (kind, target) = target;
-        let expected = if kind == TargetKind::Labels { without_classes.as_slice() } else { logits };
-        let what = if kind == TargetKind::Labels { Argument::Labels } else { Argument::SoftTargets };
-        fits(what, logits, expected, target)?;
-        if let Some(weights) = weights {
-            fits(Argument::PixelWeights, logits, &without_classes, weights)?;
+        if !kind.fits(logits, target) {
+            return Err(mismatch(kind.argument(), logits, &kind.shape(logits), target));
+        }
+        if let Some(weights) = weights.filter(|weights| !is_of_pixels(logits, weights)) {
+            return Err(mismatch(Argument::PixelWeights, logits, &without_classes(logits), weights));
         }
         if logits.contains(&0) {
             return Err(LossError::Empty { what: "logits", shape: logits.to_vec() });
@@ -72,7 +64,7 @@ impl Geometry {
         if map.len() == logits.len() && map.len() > 1 && (0..map.len()).all(axis_fits) {
             return Ok(());
         }
-        fits(Argument::Map, logits, logits, map)
+        Err(mismatch(Argument::Map, logits, logits, map))
     }
 
     /// Checks that there is a spacing for every spatial axis of logits, each in `[1e-18, 1e18]`.
@@ -117,9 +109,6 @@ impl Geometry {
 /// on any grid that an address space can hold.
 pub(crate) const SPACINGS: std::ops::RangeInclusive<f64> = 1e-18..=1e18;
 
-fn fits(what: Argument, logits: &[usize], expected: &[usize], got: &[usize]) -> Result<(), LossError> {
-    if expected == got {
-        return Ok(());
-    }
-    Err(LossError::ShapeMismatch { what, logits: logits.to_vec(), expected: expected.to_vec(), got: got.to_vec() })
+fn mismatch(what: Argument, logits: &[usize], expected: &[usize], got: &[usize]) -> LossError {
+    LossError::ShapeMismatch { what, logits: logits.to_vec(), expected: expected.to_vec(), got: got.to_vec() }
 }

@@ -168,11 +168,11 @@ pub trait Pixels: Sync {
     fn shape(&self) -> &[usize];
     /// Distance of neighbouring pixels along each spatial axis, where it was given.
     fn spacing(&self) -> Option<&[f64]>;
-    /// Labels, or shares of every class.
+    /// Labels, one-hot, or shares of every class.
     fn kind(&self) -> TargetKind;
     /// w; 0 where the pixel is ignored.
     fn weight(&self, n: usize, s: usize) -> f64;
-    /// y: for labels 1 where the pixel is of the class, else 0.
+    /// y: for labels and one-hot 1 where the pixel is of the class, else 0.
     fn share(&self, n: usize, k: usize, s: usize) -> f64;
     /// The logit.
     fn logit(&self, n: usize, k: usize, s: usize) -> f64;
@@ -221,7 +221,7 @@ impl<'a> View<'a> {
         self.pixels.spacing().map_or_else(|| vec![1.0; self.spatial().len()], <[f64]>::to_vec)
     }
 
-    /// Labels, or shares of every class.
+    /// Labels, one-hot, or shares of every class.
     #[must_use]
     pub fn kind(&self) -> TargetKind {
         self.pixels.kind()

@@ -5,6 +5,7 @@
 
 mod load;
 mod probabilities;
+mod target;
 
 use loss_core::{Activation, LossError, Over, Plan, Side};
 use pulp::Simd;
@@ -31,7 +32,7 @@ pub(crate) struct Span {
 pub(crate) struct Needs {
     pub(crate) softmax: bool,
     pub(crate) sigmoid: bool,
-    /// Soft targets.
+    /// Soft targets, or one-hot.
     pub(crate) soft: bool,
 }
 
@@ -75,6 +76,8 @@ pub(crate) struct Block<C> {
     weighted: usize,
     /// One column of labels as class bits, or y per class for soft targets.
     target: Columns<C>,
+    /// Σ y over the classes, soft targets only.
+    total: Columns<C>,
     /// w; 0 where the pixel is not valid.
     pub(crate) weight: Columns<C>,
     /// z per class, sigmoid only; 0 where the pixel is not valid.
@@ -114,6 +117,7 @@ impl<C: Real> Block<C> {
             unweighted: false,
             weighted: 0,
             target: columns(if needs.soft { classes } else { 1 }),
+            total: only(needs.soft, 1),
             weight: columns(1),
             logits: only(needs.sigmoid, classes),
             depth: only(needs.softmax, classes),
@@ -129,9 +133,10 @@ impl<C: Real> Block<C> {
         }
     }
 
-    fn each(&mut self) -> [&mut Columns<C>; 11] {
+    fn each(&mut self) -> [&mut Columns<C>; 12] {
         [
             &mut self.target,
+            &mut self.total,
             &mut self.weight,
             &mut self.logits,
             &mut self.depth,

@@ -51,6 +51,7 @@ impl<T: Memory> HostTarget<T> {
     pub fn problem(&self) -> Result<Problem<'_>, LossError> {
         let target = match self.kind {
             TargetKind::Labels => Target::Labels(self.values.labels()?),
+            TargetKind::OneHot => Target::OneHot(self.values.labels()?),
             TargetKind::Soft => Target::Soft(self.values.shares()?),
         };
         let weights = match &self.weights {

@@ -33,6 +33,7 @@ mod simd;
 mod slopes;
 mod statistics;
 mod sums;
+mod target;
 mod upstream;
 
 pub use backend::Cpu;
@@ -42,5 +43,6 @@ pub use host::{HostTarget, Memory};
 pub use instructions::{INSTRUCTIONS_VARIABLE, Instructions};
 pub use memory::Gradient;
 pub use pass::{logit_gradient, statistics, statistics_and_gradient, validate};
-pub use problem::{DerivedMap, Labels, Problem, Shares, Target};
+pub use problem::{DerivedMap, Problem};
 pub use real::Real;
+pub use target::{Labels, Shares, Target};

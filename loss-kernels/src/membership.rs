@@ -93,12 +93,15 @@ pub(crate) trait Label: Copy {
     fn low(self) -> u32;
     /// Writes labels as class bits; the bits of all labels, or-ed.
     fn convert<C: Real>(labels: &[Self], classes: &mut [C]) -> u64;
-    fn wide(self) -> i64;
+    /// `None` beyond `i64`.
+    fn wide(self) -> Option<i64>;
+    /// The nearest number.
+    fn number(self) -> f64;
 
     /// Whether it is a class of 0..count.
     #[inline(always)]
     fn is_below(self, count: usize) -> bool {
-        usize::try_from(self.wide()).is_ok_and(|label| label < count)
+        self.wide().and_then(|label| usize::try_from(label).ok()).is_some_and(|label| label < count)
     }
 }
 
@@ -167,8 +170,12 @@ macro_rules! label {
                 any.into()
             }
             #[inline(always)]
-            fn wide(self) -> i64 {
-                i64::from(self)
+            fn wide(self) -> Option<i64> {
+                i64::try_from(self).ok()
+            }
+            #[inline(always)]
+            fn number(self) -> f64 {
+                self as f64
             }
         }
     )*};
@@ -176,7 +183,12 @@ macro_rules! label {
 
 label! {
     u8, u8;
+    i8, u8;
+    u16, u16;
+    i16, u16;
+    u32, u32;
     i32, u32;
+    u64, u64;
     i64, u64;
 }
 
@@ -191,7 +203,7 @@ mod tests {
         groups.extend(labels.iter().map(|&a| vec![a]));
         groups.extend(labels.iter().flat_map(|&a| labels.iter().map(move |&b| vec![a, b])));
         for group in groups {
-            let wide: Vec<i64> = group.iter().map(|label| label.wide()).collect();
+            let wide: Vec<i64> = group.iter().filter_map(|label| label.wide()).collect();
             let mut numbers = vec![0.0f32; group.len()];
             let seen = Seen::of(&group, &mut numbers);
             assert!(numbers.iter().zip(&group).all(|(number, label)| number.to_bits() == label.low()));
@@ -218,7 +230,21 @@ mod tests {
         let odd = [-1, -64, i64::from(i32::MAX), i64::from(i32::MIN), 1 << 32, (1 << 32) + 1, i64::MAX, i64::MIN];
         let all: Vec<i64> = ends.iter().chain(&odd).copied().collect();
         check::<u8>(&all);
+        check::<i8>(&all);
+        check::<u16>(&all);
+        check::<i16>(&all);
+        check::<u32>(&all);
         check::<i32>(&all);
+        check::<u64>(&all);
         check::<i64>(&all);
+    }
+
+    #[test]
+    fn a_label_beyond_the_signed_types_is_no_class_and_no_other_number() {
+        for label in [u64::MAX, 1 << 63, (1 << 63) + 1] {
+            let seen = Seen::of(&[1, label], &mut [0.0f32; 2]);
+            assert!(!seen.are_below(256, &[1, label]) && !label.is_below(256) && label.wide().is_none());
+            assert_eq!(label.number(), label as f64);
+        }
     }
 }

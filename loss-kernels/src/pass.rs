@@ -12,7 +12,7 @@ use crate::groups::Groups;
 use crate::instructions::Instructions;
 use crate::memory::{Gradient, Output, Part};
 use crate::prefetch::Ahead;
-use crate::problem::Target;
+use crate::target::Target;
 use crate::upstream::Handed;
 use crate::{Element, Problem, Real};
 
@@ -25,8 +25,8 @@ const SMALL: usize = 1 << 16;
 /// Returns one table per statistic, in the plan's order: `[N, K]`, or `[N, 1]` for the valid size.
 ///
 /// # Errors
-/// [`LossError::LabelOutOfRange`], [`LossError::ValueOutOfRange`] and [`LossError::NonFiniteLogit`]
-/// with the position of the first offender; [`LossError::Length`] where the logits are not as long
+/// [`LossError::LabelOutOfRange`], [`LossError::ValueOutOfRange`], [`LossError::SharesSum`] and
+/// [`LossError::NonFiniteLogit`] with the position of the first offender; [`LossError::Length`] where the logits are not as long
 /// as the problem says, [`LossError::PlanClasses`] where the plan is for another number of classes.
 pub fn statistics<E: Element>(logits: &[E], problem: &Problem<'_>, plan: &Plan) -> Result<Vec<Table>, LossError> {
     pass::<E, E>(logits, problem, plan, true, None)
@@ -125,7 +125,7 @@ fn pass<E: Element, G: Element<Compute = E::Compute>>(
     let segments = pixels.div_ceil(cut.segment);
     let mut sums = vec![0.0; samples * segments * width];
     let tasks = tasks(&mut sums, width, output, geometry, cut);
-    let (soft, maps) = (matches!(problem.target, Target::Soft(_)), MapColumns::of(problem, plan)?);
+    let (soft, maps) = (!matches!(problem.target, Target::Labels(_)), MapColumns::of(problem, plan)?);
     let buffers = || Buffers::new(plan, &groups, cut.block, soft, &maps, width, upstream.is_some());
     let logits = Stored(logits);
     let run = |buffers: &mut Buffers<E::Compute>, task: Task<'_, G>| {

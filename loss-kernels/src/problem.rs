@@ -3,70 +3,13 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use loss_core::backend::{Pixels, derive_with};
+use loss_core::backend::{Pixels, derive_with, ignored_classes};
 use loss_core::{Activation, Facts, Geometry, LossError, Map, Plan, Precision, TargetKind};
 use num_traits::{ToPrimitive, Zero};
 use rayon::prelude::*;
 
-use crate::Element;
 use crate::prefetch::Ahead;
-
-/// Class indices, `[N, S]`.
-#[derive(Clone, Copy, Debug)]
-pub enum Labels<'a> {
-    /// Bytes.
-    U8(&'a [u8]),
-    /// 32-bit integers.
-    I32(&'a [i32]),
-    /// 64-bit integers.
-    I64(&'a [i64]),
-}
-
-/// Soft targets or pixel weights.
-#[derive(Clone, Copy, Debug)]
-pub enum Shares<'a> {
-    /// Single precision.
-    F32(&'a [f32]),
-    /// Double precision.
-    F64(&'a [f64]),
-}
-
-impl Labels<'_> {
-    #[inline]
-    fn at(&self, index: usize) -> i64 {
-        match self {
-            Self::U8(v) => i64::from(v[index]),
-            Self::I32(v) => i64::from(v[index]),
-            Self::I64(v) => v[index],
-        }
-    }
-}
-
-impl Shares<'_> {
-    fn len(&self) -> usize {
-        match self {
-            Self::F32(v) => v.len(),
-            Self::F64(v) => v.len(),
-        }
-    }
-
-    #[inline]
-    pub(crate) fn at(&self, index: usize) -> f64 {
-        match self {
-            Self::F32(v) => f64::from(v[index]),
-            Self::F64(v) => v[index],
-        }
-    }
-}
-
-/// What the logits are compared with.
-#[derive(Clone, Copy, Debug)]
-pub enum Target<'a> {
-    /// `[N, S]`
-    Labels(Labels<'a>),
-    /// `[N, K, S]`
-    Soft(Shares<'a>),
-}
+use crate::{Element, Shares, Target};
 
 /// A target that fits logits of a shape, row-major.
 #[derive(Clone, Debug)]
@@ -76,6 +19,8 @@ pub struct Problem<'a> {
     pub(crate) target: Target<'a>,
     pub(crate) weights: Option<Shares<'a>>,
     pub(crate) ignore: &'a [i64],
+    /// Whether the classes exclude each other, so that a pixel's shares add up to 1.
+    pub(crate) exclusive: bool,
     spacing: Option<&'a [f64]>,
     pub(crate) maps: Vec<NamedMap<'a>>,
 }
@@ -119,18 +64,15 @@ pub struct DerivedMap {
 impl<'a> Problem<'a> {
     /// Notes that the target of the pixels from one on will be needed.
     pub(crate) fn ahead(&self, first: usize, ahead: &mut Ahead) {
-        match self.target {
-            Target::Labels(Labels::U8(labels)) => ahead.add(&labels[first..]),
-            Target::Labels(Labels::I32(labels)) => ahead.add(&labels[first..]),
-            Target::Labels(Labels::I64(labels)) => ahead.add(&labels[first..]),
-            Target::Soft(_) => {}
+        if let Target::Labels(labels) = &self.target {
+            labels.ahead(first, ahead);
         }
     }
 
     /// Checks that all fits.
     ///
-    /// `logits`, `target` and `weights` come with their shapes: `[N, K, *spatial]`, `[N, *spatial]`
-    /// (soft: as the logits), `[N, *spatial]`.
+    /// `logits`, `target` and `weights` come with their shapes: `[N, K, *spatial]`, what the target's
+    /// [`TargetKind`] allows, `[N, *spatial]` or `[N, 1, *spatial]`.
     ///
     /// # Errors
     /// Those of [`Geometry::new`], and [`LossError::Length`] where a slice is not as long as its
@@ -142,14 +84,9 @@ impl<'a> Problem<'a> {
         ignore: &'a [i64],
         activation: Activation,
     ) -> Result<Self, LossError> {
-        let (kind, length) = match target {
-            Target::Labels(Labels::U8(v)) => (TargetKind::Labels, v.len()),
-            Target::Labels(Labels::I32(v)) => (TargetKind::Labels, v.len()),
-            Target::Labels(Labels::I64(v)) => (TargetKind::Labels, v.len()),
-            Target::Soft(shares) => (TargetKind::Soft, shares.len()),
-        };
-        let geometry = Geometry::new(logits, (kind, target_shape), weights.map(|(_, shape)| shape), activation)?;
-        slice_fits("target", target_shape, length)?;
+        let target = target.beside(logits, target_shape);
+        let geometry = Geometry::new(logits, (target.kind(), target_shape), weights.map(|(_, shape)| shape), activation)?;
+        slice_fits("target", target_shape, target.len())?;
         if let Some((weights, shape)) = weights {
             slice_fits("pixel weights", shape, weights.len())?;
         }
@@ -159,6 +96,7 @@ impl<'a> Problem<'a> {
             target,
             weights: weights.map(|(w, _)| w),
             ignore,
+            exclusive: activation == Activation::Softmax,
             spacing: None,
             maps: Vec::new(),
         })
@@ -233,12 +171,22 @@ impl<'a> Problem<'a> {
     pub fn valid_pixels(&self) -> usize {
         /// Pixels that a thread counts at least.
         const AT_ONCE: usize = 1 << 16;
-        let counts = |at: usize| {
-            let ignored = matches!(&self.target, Target::Labels(labels) if self.ignore.contains(&labels.at(at)));
-            !ignored && self.weights.as_ref().is_none_or(|weights| weights.at(at) != 0.0)
-        };
+        let counts = |at: usize| !self.is_ignored(at) && self.weights.as_ref().is_none_or(|weights| weights.at(at) != 0.0);
         let pixels = self.geometry.samples * self.geometry.pixels;
         (0..pixels).into_par_iter().with_min_len(AT_ONCE).filter(|&at| counts(at)).count()
+    }
+
+    /// Whether a pixel, by its place in `[N, S]`, is of a label to ignore.
+    fn is_ignored(&self, at: usize) -> bool {
+        let Geometry { classes, pixels, .. } = self.geometry;
+        match &self.target {
+            Target::Labels(labels) => labels.at(at).is_some_and(|label| self.ignore.contains(&label)),
+            Target::OneHot(labels) => {
+                let (n, s) = (at / pixels.max(1), at % pixels.max(1));
+                self.ignored_classes().any(|k| labels.at((n * classes + k) * pixels + s) == Some(1))
+            }
+            Target::Soft(_) => false,
+        }
     }
 
     /// What notes are made of, for logits of a type. Pixels are counted where they have weights.
@@ -246,17 +194,20 @@ impl<'a> Problem<'a> {
     pub fn facts(&self, logits: Precision) -> Facts {
         let valid = self.weights.is_some().then(|| self.valid_pixels());
         let maps = self.maps.iter().map(|map| &*map.name);
-        let kind = match self.target {
-            Target::Labels(_) => TargetKind::Labels,
-            Target::Soft(_) => TargetKind::Soft,
-        };
-        Facts::new(logits, self.geometry, kind, self.ignore).with_valid(valid).with_given(maps, self.spacing.is_some())
+        Facts::new(logits, self.geometry, self.target.kind(), self.ignore)
+            .with_valid(valid)
+            .with_given(maps, self.spacing.is_some())
     }
 
     /// Samples, classes, pixels.
     #[must_use]
     pub fn geometry(&self) -> Geometry {
         self.geometry
+    }
+
+    /// Ignored labels that are classes.
+    pub(crate) fn ignored_classes(&self) -> impl Iterator<Item = usize> {
+        ignored_classes(self.ignore, self.geometry.classes)
     }
 
     pub(crate) fn logits_fit(&self, length: usize) -> Result<(), LossError> {
@@ -293,26 +244,24 @@ impl<E: Element> Pixels for Numbers<'_, E> {
     }
 
     fn kind(&self) -> TargetKind {
-        match self.problem.target {
-            Target::Labels(_) => TargetKind::Labels,
-            Target::Soft(_) => TargetKind::Soft,
-        }
+        self.problem.target.kind()
     }
 
     fn weight(&self, n: usize, s: usize) -> f64 {
         let at = n * self.problem.geometry.pixels + s;
-        match &self.problem.target {
-            Target::Labels(labels) if self.problem.ignore.contains(&labels.at(at)) => 0.0,
-            _ => self.problem.weights.as_ref().map_or(1.0, |weights| weights.at(at)),
-        }
+        if self.problem.is_ignored(at) { 0.0 } else { self.problem.weights.as_ref().map_or(1.0, |weights| weights.at(at)) }
     }
 
     fn share(&self, n: usize, k: usize, s: usize) -> f64 {
         let Geometry { classes, pixels, .. } = self.problem.geometry;
+        let at = (n * classes + k) * pixels + s;
         match &self.problem.target {
             // A single channel is the class 1.
-            Target::Labels(labels) => f64::from(u8::from(labels.at(n * pixels + s) == (k + usize::from(classes == 1)) as i64)),
-            Target::Soft(shares) => shares.at((n * classes + k) * pixels + s),
+            Target::Labels(labels) => {
+                f64::from(u8::from(labels.at(n * pixels + s) == Some((k + usize::from(classes == 1)) as i64)))
+            }
+            Target::OneHot(labels) => f64::from(u8::from(labels.at(at) == Some(1))),
+            Target::Soft(shares) => shares.at(at),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use loss_core::expr::PixelFunction;
 use loss_core::{Activation, Argument, LossError, Plan, Probability, Side, Statistic, Temperature};
-use loss_kernels::{Instructions, Labels, Problem, Shares, Target, logit_gradient, statistics, validate};
+use loss_kernels::{Instructions, Labels, Problem, Shares, Target, f16, logit_gradient, statistics, validate};
 
 fn problem<'a>(labels: &'a [u8], classes: usize, pixels: usize) -> Result<Problem<'a>, LossError> {
     let target = (Target::Labels(Labels::U8(labels)), [1, pixels]);
@@ -75,7 +75,7 @@ const PIXEL: usize = 1777;
 
 fn check(logits: &[f32], target: Target<'_>, weights: Option<&[f32]>, ignore: &[i64]) -> Result<(), LossError> {
     let pixels = [SHAPE[0], SHAPE[2]];
-    let shape: &[usize] = if matches!(target, Target::Soft(_)) { &SHAPE } else { &pixels };
+    let shape: &[usize] = if matches!(target, Target::Labels(_)) { &pixels } else { &SHAPE };
     let weights = weights.map(|weights| (Shares::F32(weights), &pixels[..]));
     validate(logits, &Problem::new(&SHAPE, (target, shape), weights, ignore, Activation::Softmax)?)
 }
@@ -128,11 +128,45 @@ fn offenders_are_named_wherever_they_are() {
     let problem = Problem::new(&SHAPE, (hard(), &pixels), shares, &[], Activation::Softmax).unwrap();
     assert!(matches!(validate(&logits, &problem), Err(LossError::ValueOutOfRange { value: 1e39, .. })));
     for value in [-0.5, 1.5, f32::NAN] {
-        let mut odd = vec![0.25f32; 6000];
+        let mut odd = vec![1.0 / 3.0f32; 6000];
         odd[3000 + 2 * 1000 + AT[1]] = value;
         let got = check(&logits, Target::Soft(Shares::F32(&odd)), None, &[]);
         let is_named = matches!(&got, Err(LossError::ValueOutOfRange { what: Argument::SoftTargets, position, .. })
             if position[..] == [AT[0], 2, AT[1]]);
+        assert!(is_named, "{got:?}");
+    }
+    // A sum that is off, after many that are not: by the last class, and in any type.
+    let at = 3000 + 2 * 1000 + AT[1];
+    for value in [0.336f32, 0.331, 1.0] {
+        let mut odd = vec![1.0 / 3.0f32; 6000];
+        odd[at] = value;
+        let wide: Vec<f64> = odd.iter().copied().map(f64::from).collect();
+        for shares in [Shares::F32(&odd), Shares::F64(&wide)] {
+            let got = check(&logits, Target::Soft(shares), None, &[]);
+            let is_named = matches!(&got, Err(LossError::SharesSum { what: Argument::SoftTargets, sum, position })
+                if (sum - 2.0 / 3.0 - f64::from(value)).abs() < 1e-6 && position[..] == AT);
+            assert!(is_named, "{value}: {got:?}");
+        }
+        let halves: Vec<f16> = odd.iter().map(|&share| f16::from_f32(share)).collect();
+        assert_eq!(check(&logits, Target::Soft(Shares::F16(&halves)), None, &[]).is_err(), value == 1.0);
+    }
+    // One-hot integers, of every type.
+    let mut hot = vec![0i64; 6000];
+    for n in 0..2 {
+        hot[3000 * n..3000 * n + 1000].fill(1);
+    }
+    let one_hot = |hot: &[i64]| check(&logits, Target::OneHot(Labels::I64(hot)), None, &[]);
+    assert!(one_hot(&hot).is_ok());
+    hot[at] = 1;
+    let got = one_hot(&hot);
+    let is_named =
+        matches!(&got, Err(LossError::SharesSum { what: Argument::OneHot, sum: 2.0, position }) if position[..] == AT);
+    assert!(is_named, "{got:?}");
+    for value in [2, -1, 256, 1 << 32, (1 << 32) + 1, i64::MIN] {
+        hot[at] = value;
+        let got = one_hot(&hot);
+        let is_named = matches!(&got, Err(LossError::ValueOutOfRange { what: Argument::OneHot, value: named, position, .. })
+            if *named == value as f64 && position[..] == [AT[0], 2, AT[1]]);
         assert!(is_named, "{got:?}");
     }
     let mut odd = logits.clone();
@@ -150,7 +184,7 @@ fn what_ignored_pixels_hold_is_not_looked_at() {
     assert!(check(&logits, Target::Labels(Labels::U8(&labels)), Some(&weights), &[]).is_ok());
     labels[PIXEL] = 255;
     assert!(check(&logits, Target::Labels(Labels::U8(&labels)), None, &[255]).is_ok());
-    let mut shares = vec![0.5f32; 6000];
+    let mut shares = vec![1.0 / 3.0f32; 6000];
     shares[3000 + AT[1]] = f32::NAN;
     assert!(check(&logits, Target::Soft(Shares::F32(&shares)), Some(&weights), &[]).is_ok());
 }

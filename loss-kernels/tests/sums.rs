@@ -29,7 +29,8 @@ fn what_roundings_cost_is_not_lost() {
         assert!((got[0] / exact - 1.0).abs() < 1e-12, "{statistic} of weights: {} for {exact}", got[0]);
     }
     // Shares, which are exact, and a size that is half of the weights, whose summands are rounded.
-    let (shares, shape) = ([numbers.clone(), vec![0.0; pixels]].concat(), [1, 2, pixels]);
+    let rest = numbers.iter().map(|number| 1.0 - number).collect();
+    let (shares, shape) = ([numbers.clone(), rest].concat(), [1, 2, pixels]);
     let target = (Target::Soft(Shares::F32(&shares)), &shape[..]);
     let problem = Problem::new(&shape, target, None, &[], SOFTMAX).unwrap();
     let got = sum(&vec![0.0f32; 2 * pixels], &problem, Statistic::TARGET_SIZE)[0];

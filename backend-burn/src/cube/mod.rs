@@ -232,6 +232,20 @@ pub(crate) fn computes(plan: &Plan) -> Result<(), LossError> {
     })
 }
 
+/// Whether labels of a type can be a number.
+fn holds(labels: DType, number: i64) -> bool {
+    match labels {
+        DType::U8 => u8::try_from(number).is_ok(),
+        DType::I8 => i8::try_from(number).is_ok(),
+        DType::U16 => u16::try_from(number).is_ok(),
+        DType::I16 => i16::try_from(number).is_ok(),
+        DType::U32 => u32::try_from(number).is_ok(),
+        DType::I32 => i32::try_from(number).is_ok(),
+        DType::U64 => u64::try_from(number).is_ok(),
+        _ => true,
+    }
+}
+
 /// The statistics of a plan that the kernels compute, each `[N, K]` or `[N, 1]`, of logits
 /// `[N, K, S]` that they read, and a target on the same device.
 ///
@@ -246,15 +260,14 @@ pub(crate) fn statistics(
     let device = logits.clone().without_autodiff().device();
     let maps = plan.maps().iter().map(|map| Ok(target.map_of(map)?.clone()));
     let maps = maps.collect::<Result<Vec<Tensor<3>>, LossError>>()?;
-    let wide_labels = match &target.values {
-        Values::Labels(labels) => matches!(labels.dtype(), DType::I64 | DType::U64),
-        Values::Soft(_) => false,
+    let (soft, of_labels) = match &target.values {
+        Values::Labels(labels) => (false, labels.dtype()),
+        Values::OneHot(_) | Values::Soft(_) => (true, DType::I32),
     };
-    let soft = matches!(target.values, Values::Soft(_));
-    let held = |label: &&i64| !soft && (wide_labels || i32::try_from(**label).is_ok());
+    let held = |label: &&i64| !soft && holds(of_labels, **label);
     let layout = Layout {
         soft,
-        wide: wide_labels,
+        wide: matches!(of_labels, DType::I64 | DType::U64 | DType::U32),
         weighted: target.weights.is_some(),
         ignore: ignore.iter().filter(held).copied().collect(),
         maps: maps.iter().map(|map| map.dims()[1] > 1).collect(),
@@ -265,6 +278,7 @@ pub(crate) fn statistics(
     let floats = |tensor: Tensor<1>| tensor.cast(DType::F32);
     let (labels, shares): (Tensor<1, Int>, Tensor<1>) = match &target.values {
         Values::Labels(labels) => (labels.clone().flatten(0, 1), nothing()),
+        Values::OneHot(labels) => (Tensor::<1, Int>::empty([1], &device), floats(labels.clone().float().flatten(0, 2))),
         Values::Soft(shares) => (Tensor::<1, Int>::empty([1], &device), floats(shares.clone().flatten(0, 2))),
     };
     let weights = target.weights.as_ref().map_or_else(nothing, |weights| floats(weights.clone().flatten(0, 1)));

@@ -108,7 +108,14 @@ pub(super) fn channel<I: Int>(labels: &Tensor<I>, at: usize, classes: usize, #[c
 /// y of a channel.
 #[cube]
 fn share(shares: &Tensor<f32>, at: usize, k: usize, channel: i32, #[comptime] recipe: Recipe) -> f32 {
-    if comptime!(recipe.layout.soft) { shares[at] } else { select(channel == i32::cast_from(k), 1.0f32, 0.0f32) }
+    if comptime!(recipe.layout.soft) {
+        // Beyond what rounding does, `validate` says so.
+        let share = shares[at];
+        let share = select(share < 0.0f32, 0.0f32, share);
+        select(share > 1.0f32, 1.0f32, share)
+    } else {
+        select(channel == i32::cast_from(k), 1.0f32, 0.0f32)
+    }
 }
 
 /// Whether a pixel, or a summand of it, has any weight; NaN has. By the bits: a shading language's

@@ -114,7 +114,7 @@ impl Logarithm {
 pub(crate) struct Layout {
     /// Shares of the classes rather than labels.
     pub(crate) soft: bool,
-    /// Labels of 64 bits.
+    /// Labels of a type whose numbers `i32` does not hold.
     pub(crate) wide: bool,
     /// Pixels have weights.
     pub(crate) weighted: bool,

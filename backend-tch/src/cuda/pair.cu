@@ -147,7 +147,9 @@ INLINE real share(const Arguments &a, long long n, long long k, long long s, con
 #if LABELS
     return k == x.own ? 1 : 0;
 #else
-    return SHARE(n * a.target.n + k * a.target.k + s * a.target.s);
+    // Beyond what rounding does, `validate` says so.
+    const real y = SHARE(n * a.target.n + k * a.target.k + s * a.target.s);
+    return y < 0 ? 0 : y > 1 ? 1 : y;
 #endif
 }
 

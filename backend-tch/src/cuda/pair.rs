@@ -55,7 +55,7 @@ impl<'a> Pair<'a> {
             logits: call.checked.kind,
             target: match &target.values {
                 Values::Labels(labels) => Target::Labels(kind(labels)?),
-                Values::Soft(shares) => Target::Soft(kind(shares)?),
+                Values::OneHot(shares) | Values::Soft(shares) => Target::Soft(kind(shares)?),
             },
             weights: target.weights.as_ref().map(kind).transpose()?,
             ignored: call.loss.ignored().len(),
@@ -69,7 +69,7 @@ impl<'a> Pair<'a> {
         })?;
         let values = match &target.values {
             Values::Labels(labels) => Strided::new(labels, false)?,
-            Values::Soft(shares) => Strided::new(shares, true)?,
+            Values::OneHot(shares) | Values::Soft(shares) => Strided::new(shares, true)?,
         };
         let map = |at: &usize| Ok((Strided::new(&target.maps[*at].1, true)?, channels(at)));
         Ok(Self {

@@ -15,7 +15,7 @@ use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use half::{bf16, f16};
-use segloss::{Activation, Argument, Evaluation, Loss, LossError, Role, Split, SplitOf};
+use segloss::{Activation, Argument, Evaluation, Loss, LossError, Role, Split, SplitOf, TargetKind};
 use segloss_data::{Array, shown};
 use serde::Serialize;
 
@@ -30,7 +30,8 @@ use crate::{npy, npz};
 /// Evaluate a loss on arrays from .npy, .npz and NIfTI files, term by term and class by class
 ///
 /// Logits have the shape [N, K, *spatial] and are float16, float32 or float64. The target is either
-/// labels [N, *spatial] of any integer type, or soft targets [N, K, *spatial] of a float type. The
+/// labels [N, *spatial] or [N, 1, *spatial] of any integer type or bool, or one-hot integers [N, K,
+/// *spatial], or soft targets [N, K, *spatial] of a float type, which under softmax add up to 1. The
 /// loss is computed in the type of the logits unless --dtype says otherwise: float64 logits in
 /// float64.
 ///
@@ -53,10 +54,10 @@ pub(crate) struct EvalArgs {
     /// Array of logits
     #[arg(long, value_name = "Z.npy")]
     logits: ArrayArg,
-    /// Array of labels or soft targets
+    /// Array of labels, one-hot integers or soft targets
     #[arg(long, value_name = "Y.npy")]
     target: ArrayArg,
-    /// Array of pixel weights >= 0, [N, *spatial]
+    /// Array of pixel weights >= 0, [N, *spatial] or [N, 1, *spatial]
     #[arg(long, value_name = "W.npy")]
     weights: Option<ArrayArg>,
     /// What the array of logits holds: logits, or probabilities, of which logits are made
@@ -257,6 +258,16 @@ impl TargetArray {
     }
 }
 
+impl TargetArray {
+    /// What it is beside logits of a shape, and its own shape.
+    fn beside(&self, logits: &[usize]) -> (TargetKind, &[usize]) {
+        match self {
+            Self::Labels(labels) => (TargetKind::of_integers(logits, labels.shape()), labels.shape()),
+            Self::Soft(shares) => (TargetKind::Soft, shares.shape()),
+        }
+    }
+}
+
 /// Runs it.
 pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> Result<(), CliError> {
     let input = args.read()?;
@@ -353,10 +364,10 @@ impl EvalArgs {
             | LossError::LogitsRank { .. }
             | LossError::TooFewClasses { .. }
             | LossError::NonFiniteLogit { .. } => Some(&self.logits.path),
-            LossError::LabelOutOfRange { .. } => Some(&self.target.path),
+            LossError::LabelOutOfRange { .. } | LossError::SharesSum { .. } => Some(&self.target.path),
             LossError::ShapeMismatch { what, .. } | LossError::ValueOutOfRange { what, .. } => match what {
                 Argument::PixelWeights => self.weights.as_ref().map(|weights| &weights.path),
-                Argument::Labels | Argument::SoftTargets => Some(&self.target.path),
+                Argument::Labels | Argument::OneHot | Argument::SoftTargets => Some(&self.target.path),
                 _ => None,
             },
             _ => None,
@@ -371,11 +382,13 @@ impl EvalArgs {
         let mut lines = vec![format!("loss      {}", input.loss)];
         let array = |array: &Array| format!("{} {:?}", array.dtype(), array.shape());
         lines.push(format!("logits    {}  {}", input.shown.logits, array(&input.logits)));
-        let target = match &input.target {
-            TargetArray::Labels(labels) => format!("labels {:?}", labels.shape()),
-            TargetArray::Soft(shares) => format!("soft {:?}", shares.shape()),
+        let (kind, shape) = input.target.beside(input.logits.shape());
+        let kind = match kind {
+            TargetKind::Labels => "labels",
+            TargetKind::OneHot => "one-hot",
+            TargetKind::Soft => "soft",
         };
-        lines.push(format!("target    {}  {target}", input.shown.target));
+        lines.push(format!("target    {}  {kind} {shape:?}", input.shown.target));
         lines.push(format!("computed  by {} in {}, {}", input.backend.name(), dtype.name(), input.loss.activation()));
         if let (Some(spacing), Some(from)) = (&input.spacing, &input.shown.spacing) {
             lines.push(format!("spacing   {} of {from}", lengths(spacing)));

@@ -1,6 +1,6 @@
 //! Everything that an evaluation reads, checked before anything is computed.
 
-use segloss::{Activation, Detail, Geometry, Loss, Map, TargetKind};
+use segloss::{Activation, Detail, Geometry, Loss, Map};
 
 use super::arrays::{Floats, Labels, Loaded, Place};
 use super::probabilities::{self, CERTAIN};
@@ -46,7 +46,8 @@ impl EvalArgs {
         let mut logits = logits.values;
         let target = match Labels::of(target.values) {
             Ok(labels) => TargetArray::Labels(labels),
-            Err(floats) if floats.shape().len() + 1 == axes => {
+            // Of one channel these are shares without their axis.
+            Err(floats) if floats.shape().len() + 1 == axes && logits.shape().get(1) != Some(&1) => {
                 return Err(CliError::WrongDtype {
                     path: self.target.path.clone(),
                     what: "labels [N, *spatial]",
@@ -58,11 +59,7 @@ impl EvalArgs {
         };
         let weights = weights.map(|weights| Floats::of(weights.values));
         // Before the arrays are handed to a backend, so that every backend says the same.
-        let kind = match &target {
-            TargetArray::Labels(_) => TargetKind::Labels,
-            TargetArray::Soft(_) => TargetKind::Soft,
-        };
-        Geometry::new(logits.shape(), (kind, target.shape()), weights.as_ref().map(Floats::shape), activation)
+        Geometry::new(logits.shape(), target.beside(logits.shape()), weights.as_ref().map(Floats::shape), activation)
             .map_err(|error| self.locate(error.into()))?;
         if let Some(spacing) = &given {
             Geometry::spacing_fits(logits.shape(), spacing)?;

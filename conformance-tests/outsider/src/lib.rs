@@ -1,7 +1,9 @@
 //! A backend on plain `Vec<f64>`, as slow and as short as it can be: what [`loss_core::Passes`]
 //! asks for, and nothing else.
 
-use loss_core::backend::{Pixels, Table, derive};
+use loss_core::backend::{
+    LABEL_RANGE, ONE_HOT_RANGE, Pixels, SHARE_RANGE, SHARE_SLACK, Table, derive, ignored_classes, shares_within,
+};
 use loss_core::{
     Activation, Argument, Facts, Geometry, LossError, Map, Over, Passes, Plan, Precision, Probability, Quantity, Side,
     Statistic, TargetKind,
@@ -23,8 +25,12 @@ pub struct Target {
     pub shape: Vec<usize>,
     /// Samples, classes, pixels.
     pub geometry: Geometry,
-    /// Labels `[N, S]`, if it is hard.
-    pub labels: Option<Vec<i64>>,
+    /// The loss's activation.
+    pub activation: Activation,
+    /// What it is.
+    pub kind: TargetKind,
+    /// Labels `[N, S]`, or one-hot `[N, K, S]`.
+    pub labels: Vec<i128>,
     /// Shares `[N, K, S]`, if it is soft.
     pub shares: Vec<f64>,
     /// Weights `[N, S]`.
@@ -57,19 +63,31 @@ impl Target {
             let (what, expected) = (Argument::PixelWeights, "finite numbers >= 0");
             return Err(LossError::ValueOutOfRange { what, value: weight, expected, position: position() });
         }
-        let share: Vec<f64> = match &self.labels {
-            None => (0..classes).map(|k| self.shares[plane(k)]).collect(),
-            Some(labels) => {
-                let (label, allowed) = (labels[at], self.geometry.labels());
-                if self.ignore.contains(&label) {
+        let share: Vec<f64> = match self.kind {
+            TargetKind::Soft => (0..classes).map(|k| self.shares[plane(k)]).collect(),
+            TargetKind::OneHot => {
+                if ignored_classes(&self.ignore, classes).any(|k| self.labels[plane(k)] == 1) {
                     return Ok(None);
                 }
-                if !(0..allowed as i64).contains(&label) {
-                    return Err(LossError::LabelOutOfRange { label, classes: allowed, position: position() });
+                (0..classes).map(|k| self.labels[plane(k)] as f64).collect()
+            }
+            TargetKind::Labels => {
+                let (label, allowed) = (self.labels[at], self.geometry.labels());
+                if self.ignore.iter().any(|&ignored| i128::from(ignored) == label) {
+                    return Ok(None);
+                }
+                if !(0..allowed as i128).contains(&label) {
+                    return Err(match i64::try_from(label) {
+                        Ok(label) => LossError::LabelOutOfRange { label, classes: allowed, position: position() },
+                        Err(_) => {
+                            let (what, value, expected) = (Argument::Labels, label as f64, LABEL_RANGE);
+                            LossError::ValueOutOfRange { what, value, expected, position: position() }
+                        }
+                    });
                 }
                 // A single channel is the class 1.
-                let first = i64::from(classes == 1);
-                (0..classes).map(|k| f64::from(u8::from(label == first + k as i64))).collect()
+                let first = i128::from(classes == 1);
+                (0..classes).map(|k| f64::from(u8::from(label == first + k as i128))).collect()
             }
         };
         if weight == 0.0 {
@@ -78,13 +96,19 @@ impl Target {
         let logit: Vec<f64> = (0..classes).map(|k| logits[plane(k)]).collect();
         for k in 0..classes {
             let position = || Geometry::position(&self.shape, plane(k));
-            if !(0.0..=1.0).contains(&share[k]) {
-                let (what, expected) = (Argument::SoftTargets, "[0, 1]");
+            if !shares_within(SHARE_SLACK).contains(&share[k]) {
+                let what = self.kind.argument();
+                let expected = if what == Argument::OneHot { ONE_HOT_RANGE } else { SHARE_RANGE };
                 return Err(LossError::ValueOutOfRange { what, value: share[k], expected, position: position() });
             }
             if !logit[k].is_finite() {
                 return Err(LossError::NonFiniteLogit { value: logit[k], position: position() });
             }
+        }
+        let share: Vec<f64> = share.into_iter().map(|share| share.clamp(0.0, 1.0)).collect();
+        let sum: f64 = share.iter().sum();
+        if self.activation == Activation::Softmax && (sum - 1.0).abs() > SHARE_SLACK {
+            return Err(LossError::SharesSum { what: self.kind.argument(), sum, position: position() });
         }
         let maps = plan.maps().iter().map(|map| self.map(map, n, s)).collect::<Result<_, _>>()?;
         Ok(Some(Pixel { weight, share, logit, maps }))
@@ -118,22 +142,28 @@ impl Pixels for Plain {
     }
 
     fn kind(&self) -> TargetKind {
-        if self.target.labels.is_some() { TargetKind::Labels } else { TargetKind::Soft }
+        self.target.kind
     }
 
     fn weight(&self, n: usize, s: usize) -> f64 {
         let Target { labels, weights, ignore, geometry, .. } = &self.target;
         let at = n * geometry.pixels + s;
-        let ignored = labels.as_ref().is_some_and(|labels| ignore.contains(&labels[at]));
+        let ignored = match self.target.kind {
+            TargetKind::Labels => ignore.iter().any(|&ignored| i128::from(ignored) == labels[at]),
+            TargetKind::OneHot => ignored_classes(ignore, geometry.classes).any(|k| self.share(n, k, s) == 1.0),
+            TargetKind::Soft => false,
+        };
         if ignored { 0.0 } else { weights.as_ref().map_or(1.0, |weights| weights[at]) }
     }
 
     fn share(&self, n: usize, k: usize, s: usize) -> f64 {
-        let Geometry { classes, pixels, .. } = self.target.geometry;
-        match &self.target.labels {
+        let Target { labels, shares, geometry: Geometry { classes, pixels, .. }, kind, .. } = &self.target;
+        let at = (n * classes + k) * pixels + s;
+        match kind {
             // A single channel is the class 1.
-            Some(labels) => f64::from(u8::from(labels[n * pixels + s] == k as i64 + i64::from(classes == 1))),
-            None => self.target.shares[(n * classes + k) * pixels + s],
+            TargetKind::Labels => f64::from(u8::from(labels[n * pixels + s] == k as i128 + i128::from(*classes == 1))),
+            TargetKind::OneHot => labels[at] as f64,
+            TargetKind::Soft => shares[at],
         }
     }
 

@@ -9,13 +9,17 @@ struct Outsider;
 
 /// A call with logits as the type holds them.
 fn call(loss: &Loss, input: &Input, dtype: Dtype) -> Result<Plain, LossError> {
+    let target_shape = input.target_shape();
     let (kind, labels, shares) = match &input.target {
-        oracle::Target::Labels(labels) => (TargetKind::Labels, Some(labels.clone()), Vec::new()),
-        oracle::Target::Soft(shares) => (TargetKind::Soft, None, shares.clone()),
+        oracle::Target::Labels(labels) => {
+            let labels = labels.iter().map(|&label| input.labels.number(label)).collect();
+            (TargetKind::of_integers(&input.shape, &target_shape), labels, Vec::new())
+        }
+        oracle::Target::Soft(shares) => (TargetKind::Soft, Vec::new(), shares.clone()),
     };
-    let pixel_shape = input.pixel_shape();
-    let weights = input.weights.as_ref().map(|_| pixel_shape.as_slice());
-    let geometry = Geometry::new(&input.shape, (kind, &input.target_shape()), weights, loss.activation())?;
+    let weights_shape = input.weights_shape();
+    let weights = input.weights.as_ref().map(|_| weights_shape.as_slice());
+    let geometry = Geometry::new(&input.shape, (kind, &target_shape), weights, loss.activation())?;
     let (shape, weights, ignore) = (input.shape.clone(), input.weights.clone(), loss.ignored().to_vec());
     let logits = input.logits.iter().map(|&z| dtype.round(z)).collect();
     input.spacing.as_ref().map_or(Ok(()), |spacing| Geometry::spacing_fits(&input.shape, spacing))?;
@@ -24,7 +28,8 @@ fn call(loss: &Loss, input: &Input, dtype: Dtype) -> Result<Plain, LossError> {
         Geometry::map_fits(&input.shape, &input.map_shape(map))?;
         maps.push((map.name.to_owned(), map.values.clone()));
     }
-    let target = Target { shape, geometry, labels, shares, weights, ignore, spacing: input.spacing.clone(), maps };
+    let (activation, spacing) = (loss.activation(), input.spacing.clone());
+    let target = Target { shape, geometry, activation, kind, labels, shares, weights, ignore, spacing, maps };
     Ok(Plain { logits, target, prior: input.prior_table() })
 }
 

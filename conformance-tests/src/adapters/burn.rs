@@ -4,7 +4,7 @@ use loss_core::{Evaluation, Loss, LossError};
 
 use crate::adapter::parts_of;
 use crate::oracle;
-use crate::{Adapter, Dtype, Input, Labels, Output};
+use crate::{Adapter, Dtype, Input, Labels, Output, Shares};
 
 /// `backend-burn` on the CPU: one operation with a hand-written backward.
 pub struct BurnFused;
@@ -65,6 +65,15 @@ fn float(dtype: Dtype) -> DType {
     }
 }
 
+/// The type of soft targets, where it is not the widest.
+fn share(shares: Shares) -> Option<DType> {
+    match shares {
+        Shares::Wide => None,
+        Shares::F16 => Some(DType::F16),
+        Shares::Bf16 => Some(DType::BF16),
+    }
+}
+
 /// A float tensor of rank `D`; `strided` stores it with its first and last axis exchanged.
 fn tensor<const D: usize>(shape: &[usize], values: &[f64], dtype: DType, strided: bool, device: &Device) -> Tensor<D> {
     let tensor = Tensor::<D>::from_data(TensorData::new(values.to_vec(), shape.to_vec()), (device, dtype));
@@ -83,20 +92,39 @@ fn logits<const D: usize>(input: &Input, dtype: Dtype, device: &Device) -> Tenso
     tensor::<D>(&input.shape, &values, float(dtype), input.strided, device)
 }
 
-fn integers<const D: usize>(shape: &[usize], values: &[i64], kind: Labels, strided: bool, device: &Device) -> Tensor<D, Int> {
-    let dtype = match kind {
+fn integer(labels: Labels) -> DType {
+    match labels {
         Labels::U8 => DType::U8,
+        Labels::I8 => DType::I8,
+        Labels::U16 => DType::U16,
+        Labels::I16 => DType::I16,
+        Labels::U32 => DType::U32,
         Labels::I32 => DType::I32,
-        Labels::I64 => DType::I64,
-    };
+        Labels::U64 => DType::U64,
+        Labels::Bool | Labels::I64 => DType::I64,
+    }
+}
+
+fn integers<const D: usize>(shape: &[usize], values: &[i64], kind: Labels, strided: bool, device: &Device) -> Tensor<D, Int> {
     // Not every device has every type; one that has no other has `i32`.
-    let dtype = if device.supports_dtype(dtype) { dtype } else { DType::I32 };
-    let tensor = Tensor::<D, Int>::from_data(TensorData::new(values.to_vec(), shape.to_vec()), (device, dtype));
+    let dtype = if device.supports_dtype(integer(kind)) { integer(kind) } else { DType::I32 };
+    let shape = shape.to_vec();
+    let data = match dtype {
+        // Burn's own conversion has no number for what was negative.
+        DType::U64 => TensorData::new(values.iter().map(|&label| label as u64).collect::<Vec<_>>(), shape),
+        _ => TensorData::new(values.to_vec(), shape),
+    };
+    let tensor = Tensor::<D, Int>::from_data(data, (device, dtype));
     if strided && D > 1 {
         let data = tensor.swap_dims(0, D - 1).into_data();
         return Tensor::<D, Int>::from_data(data, (device, dtype)).swap_dims(0, D - 1);
     }
     tensor
+}
+
+fn labels<const D: usize>(input: &Input, shape: &[usize], values: &[i64], device: &Device) -> BurnTarget {
+    let integers = integers::<D>(shape, values, input.labels, input.strided, device);
+    if input.labels == Labels::Bool { BurnTarget::labels(integers.equal_elem(1)) } else { BurnTarget::labels(integers) }
 }
 
 /// Calls `$call` with a constant `D` equal to a rank known at run time.
@@ -136,15 +164,14 @@ fn target(input: &Input, device: &Device) -> Result<BurnTarget, LossError> {
     let shape = input.target_shape();
     let wide = if backend_burn::supports(device, DType::F64) { DType::F64 } else { DType::F32 };
     let mut target = match &input.target {
-        oracle::Target::Labels(labels) => {
-            by_rank!(shape.len(), D => Ok(BurnTarget::labels(integers::<D>(&shape, labels, input.labels, input.strided, device))))?
-        }
+        oracle::Target::Labels(labels) => by_rank!(shape.len(), D => Ok(self::labels::<D>(input, &shape, labels, device)))?,
         oracle::Target::Soft(shares) => {
-            by_rank!(shape.len(), D => Ok(BurnTarget::soft(tensor::<D>(&shape, shares, wide, input.strided, device))))?
+            let dtype = share(input.shares).unwrap_or(wide);
+            by_rank!(shape.len(), D => Ok(BurnTarget::soft(tensor::<D>(&shape, shares, dtype, input.strided, device))))?
         }
     };
     if let Some(weights) = &input.weights {
-        let shape = input.pixel_shape();
+        let shape = input.weights_shape();
         target = by_rank!(shape.len(), D => Ok(target.weights(tensor::<D>(&shape, weights, wide, input.strided, device))))?;
     }
     target = input.spacing.iter().fold(target, |target, spacing| target.spacing(spacing));
@@ -244,6 +271,14 @@ impl Adapter for BurnOn {
 
     fn supports(&self, dtype: Dtype) -> bool {
         self.types.contains(&dtype) && backend_burn::supports(&(self.device)(), float(dtype))
+    }
+
+    fn reads_labels(&self, labels: Labels) -> bool {
+        (self.device)().supports_dtype(integer(labels))
+    }
+
+    fn reads_shares(&self, shares: Shares) -> bool {
+        share(shares).is_none_or(|dtype| (self.device)().supports_dtype(dtype))
     }
 
     fn algebra(&self) -> Dtype {

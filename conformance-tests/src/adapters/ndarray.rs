@@ -4,7 +4,7 @@ use loss_core::{Detail, Evaluation, Loss, LossError};
 use ndarray::{Array2, ArrayD, ArrayViewD, IxDyn, ShapeError};
 
 use crate::oracle;
-use crate::{Adapter, Dtype, Input, InputMap, Labels, Output, parts_of};
+use crate::{Adapter, Dtype, Input, InputMap, Labels, Output, Shares, parts_of};
 
 /// `backend-ndarray`.
 pub struct Ndarray;
@@ -22,33 +22,78 @@ fn unfit(error: ShapeError) -> LossError {
 
 /// A target's numbers, in the type they are handed over in.
 enum Owned {
+    Bool(ArrayD<bool>),
     U8(ArrayD<u8>),
+    I8(ArrayD<i8>),
+    U16(ArrayD<u16>),
+    I16(ArrayD<i16>),
+    U32(ArrayD<u32>),
     I32(ArrayD<i32>),
+    U64(ArrayD<u64>),
     I64(ArrayD<i64>),
-    Soft(ArrayD<f64>),
+    F64(ArrayD<f64>),
+    F16(ArrayD<f16>),
+    Bf16(ArrayD<bf16>),
+}
+
+impl Owned {
+    fn new(input: &Input) -> Result<Self, LossError> {
+        let (shape, strided) = (input.target_shape(), input.strided);
+        fn each<A: Copy, B: Clone>(
+            (shape, strided): (&[usize], bool),
+            values: &[A],
+            to: impl Fn(A) -> B,
+        ) -> Result<ArrayD<B>, LossError> {
+            array(shape, values.iter().map(|&value| to(value)).collect(), strided)
+        }
+        let to = (&shape[..], strided);
+        Ok(match &input.target {
+            oracle::Target::Labels(l) => match input.labels {
+                Labels::Bool => Self::Bool(each(to, l, |l| l != 0)?),
+                Labels::U8 => Self::U8(each(to, l, |l| l as u8)?),
+                Labels::I8 => Self::I8(each(to, l, |l| l as i8)?),
+                Labels::U16 => Self::U16(each(to, l, |l| l as u16)?),
+                Labels::I16 => Self::I16(each(to, l, |l| l as i16)?),
+                Labels::U32 => Self::U32(each(to, l, |l| l as u32)?),
+                Labels::I32 => Self::I32(each(to, l, |l| l as i32)?),
+                Labels::U64 => Self::U64(each(to, l, |l| l as u64)?),
+                Labels::I64 => Self::I64(each(to, l, |l| l)?),
+            },
+            oracle::Target::Soft(shares) => match input.shares {
+                Shares::Wide => Self::F64(each(to, shares, |y| y)?),
+                Shares::F16 => Self::F16(each(to, shares, f16::from_f64)?),
+                Shares::Bf16 => Self::Bf16(each(to, shares, bf16::from_f64)?),
+            },
+        })
+    }
+
+    fn target(&self) -> Target<'_> {
+        match self {
+            Self::Bool(labels) => Target::labels(labels.view()),
+            Self::U8(labels) => Target::labels(labels.view()),
+            Self::I8(labels) => Target::labels(labels.view()),
+            Self::U16(labels) => Target::labels(labels.view()),
+            Self::I16(labels) => Target::labels(labels.view()),
+            Self::U32(labels) => Target::labels(labels.view()),
+            Self::I32(labels) => Target::labels(labels.view()),
+            Self::U64(labels) => Target::labels(labels.view()),
+            Self::I64(labels) => Target::labels(labels.view()),
+            Self::F64(shares) => Target::soft(shares.view()),
+            Self::F16(shares) => Target::soft(shares.view()),
+            Self::Bf16(shares) => Target::soft(shares.view()),
+        }
+    }
 }
 
 fn with_target<R>(input: &Input, f: impl FnOnce(&Target<'_>) -> Result<R, LossError>) -> Result<R, LossError> {
-    let shape = input.target_shape();
-    let strided = input.strided;
-    let owned = match (&input.target, input.labels) {
-        (oracle::Target::Soft(shares), _) => Owned::Soft(array(&shape, shares.clone(), strided)?),
-        (oracle::Target::Labels(l), Labels::U8) => Owned::U8(array(&shape, l.iter().map(|&l| l as u8).collect(), strided)?),
-        (oracle::Target::Labels(l), Labels::I32) => Owned::I32(array(&shape, l.iter().map(|&l| l as i32).collect(), strided)?),
-        (oracle::Target::Labels(l), Labels::I64) => Owned::I64(array(&shape, l.clone(), strided)?),
-    };
-    let weights = input.weights.as_ref().map(|w| array(&input.pixel_shape(), w.clone(), strided)).transpose()?;
+    let (strided, owned) = (input.strided, Owned::new(input)?);
+    let weights = input.weights.as_ref().map(|w| array(&input.weights_shape(), w.clone(), strided)).transpose()?;
     let map = |map: &InputMap| array(&input.map_shape(map), map.values.clone(), strided);
     let maps = input.maps.iter().map(map).collect::<Result<Vec<_>, _>>()?;
     let [samples, classes, _] = input.lengths();
     let prior =
         input.prior.as_ref().map(|p| Array2::from_shape_vec((samples, classes), p.clone()).map_err(unfit)).transpose()?;
-    let mut target = match &owned {
-        Owned::U8(labels) => Target::labels(labels.view()),
-        Owned::I32(labels) => Target::labels(labels.view()),
-        Owned::I64(labels) => Target::labels(labels.view()),
-        Owned::Soft(shares) => Target::soft(shares.view()),
-    };
+    let mut target = owned.target();
     if let Some(weights) = &weights {
         target = target.weights(weights.view());
     }
@@ -121,9 +166,16 @@ fn tile(input: &Input, pixels: std::ops::Range<usize>) -> Input {
             oracle::Target::Labels(labels.chunks(all).flat_map(|row| &row[pixels.clone()]).copied().collect())
         }
     };
+    // The spatial axes of a tile are one; a class axis of the target's, or of the weights', stays.
+    let cut = |shape: &Vec<usize>| {
+        let axis = (shape.len() == input.shape.len()).then(|| shape[1]);
+        std::iter::once(samples).chain(axis).chain([pixels.len()]).collect()
+    };
     Input {
         shape: vec![samples, classes, pixels.len()],
         logits: rows(&input.logits),
+        target_shape: input.target_shape.as_ref().map(cut),
+        weights_shape: input.weights_shape.as_ref().map(cut),
         target,
         weights: input.weights.as_deref().map(rows),
         maps: input.maps.iter().map(|map| InputMap { values: rows(&map.values), ..map.clone() }).collect(),

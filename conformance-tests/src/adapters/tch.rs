@@ -4,7 +4,7 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use crate::adapter::parts_of;
 use crate::oracle;
-use crate::{Adapter, Dtype, Input, Labels, Output};
+use crate::{Adapter, Dtype, Input, Labels, Output, Shares};
 
 /// `backend-tch`: one path on one device.
 pub struct Tch {
@@ -74,9 +74,20 @@ impl Tch {
     fn target(&self, input: &Input) -> Result<TchTarget, TchError> {
         let shape = input.target_shape();
         let kind = match input.labels {
+            Labels::Bool => Kind::Bool,
             Labels::U8 => Kind::Uint8,
+            Labels::I8 => Kind::Int8,
+            Labels::I16 => Kind::Int16,
             Labels::I32 => Kind::Int,
             Labels::I64 => Kind::Int64,
+            Labels::U16 | Labels::U32 | Labels::U64 => {
+                return Err(TchError::Kind(format!("tch has no {:?}", input.labels)));
+            }
+        };
+        let share = match input.shares {
+            Shares::Wide => Kind::Double,
+            Shares::F16 => Kind::Half,
+            Shares::Bf16 => Kind::BFloat16,
         };
         let doubles = |values: &[f64], shape: &[usize]| {
             shaped(&Tensor::f_from_slice(values)?, shape, Kind::Double, input.strided, self.device)
@@ -85,10 +96,10 @@ impl Tch {
             oracle::Target::Labels(labels) => {
                 TchTarget::labels(&shaped(&Tensor::f_from_slice(labels)?, &shape, kind, input.strided, self.device)?)
             }
-            oracle::Target::Soft(shares) => TchTarget::soft(&doubles(shares, &shape)?),
+            oracle::Target::Soft(shares) => TchTarget::soft(&doubles(shares, &shape)?.f_to_kind(share)?),
         };
         let mut target = match &input.weights {
-            Some(weights) => target.weights(&doubles(weights, &input.pixel_shape())?),
+            Some(weights) => target.weights(&doubles(weights, &input.weights_shape())?),
             None => target,
         };
         target = input.spacing.iter().fold(target, |target, spacing| target.spacing(spacing));
@@ -156,6 +167,10 @@ impl Adapter for Tch {
 
     fn known_differences(&self) -> &'static str {
         include_str!("../../ledgers/tch.txt")
+    }
+
+    fn reads_labels(&self, labels: Labels) -> bool {
+        !matches!(labels, Labels::U16 | Labels::U32 | Labels::U64)
     }
 
     fn checks_values(&self) -> bool {

@@ -11,7 +11,7 @@ use loss_core::{Activation, Loss, LossError};
 pub use large::Large;
 use losses::losses;
 pub use reference::Reference;
-use situations::{Situation, of_maps, situations};
+use situations::{Situation, of_maps, of_targets, situations};
 
 use crate::check::run;
 use crate::inputs::input;
@@ -118,7 +118,9 @@ pub fn all() -> Vec<Case> {
     let mut cases = Vec::new();
     for loss in losses() {
         let of_maps = of_maps().filter(|_| loss.maps().next().is_some());
-        for (i, Situation { name, shape, activation, change, only }) in situations().chain(of_maps).enumerate() {
+        for (i, Situation { name, shape, activation, change, only }) in
+            situations().chain(of_maps).chain(of_targets()).enumerate()
+        {
             let mut input = input(shape, 100 + i as u64);
             if loss.text.contains("given") {
                 input.prior = Some(priors(shape[0], shape[1]));

@@ -26,6 +26,13 @@ pub(super) fn of_maps() -> impl Iterator<Item = Situation> {
     OF_MAPS.iter().map(situation)
 }
 
+/// Situations of targets as they come, of any loss. They stand behind all others, whose inputs
+/// depend on their places.
+pub(super) fn of_targets() -> impl Iterator<Item = Situation> {
+    let situation = |&(name, shape, activation, change)| Situation { name, shape, activation, change, only: None };
+    OF_TARGETS.iter().map(situation)
+}
+
 /// All situations of any loss.
 pub(super) fn situations() -> impl Iterator<Item = Situation> {
     let everywhere = EVERYWHERE.iter().map(|&(name, shape, activation, change)| (name, shape, activation, change, None));
@@ -91,6 +98,13 @@ const OF_MAPS: &[Everywhere] = &[
     ("sigmoid/regions", &[2, 3, 6, 7], SIGMOID, regions),
     ("sigmoid/given_maps", &[2, 3, 4, 5], SIGMOID, |i| given(i, [3, 3])),
     ("sigmoid/one_channel_given_maps", &[2, 1, 4, 5], SIGMOID, |i| given(i, [1, 1])),
+];
+
+/// A channel axis of length 1, and one-hot integers.
+const OF_TARGETS: &[Everywhere] = &[
+    ("softmax/channel_axis_ignored_and_weights", &[2, 3, 4, 5], SOFTMAX, channel_axis),
+    ("softmax/one_hot_integers", &[2, 3, 4, 5], SOFTMAX, one_hot),
+    ("sigmoid/one_hot_integers", &[2, 3, 7], SIGMOID, one_hot),
 ];
 
 /// Logits as large as a type allows: a quarter of its largest number; f16, which is computed in a
@@ -228,6 +242,22 @@ fn soft_and_weighted(input: &mut Input) {
 fn multi_label(input: &mut Input) {
     let count: usize = input.shape.iter().product();
     input.target = Target::Soft(numbers(count, 34).map(|u| f64::from(u8::from(u < 0.4))).collect());
+}
+
+fn channel_axis(input: &mut Input) {
+    ignored(input);
+    weighted(input);
+    let mut shape = input.shape.clone();
+    shape[1] = 1;
+    (input.target_shape, input.weights_shape) = (Some(shape.clone()), Some(shape));
+}
+
+fn one_hot(input: &mut Input) {
+    let [samples, classes, pixels] = input.lengths();
+    let labels = labels_of(input);
+    let hot = |i: usize| i64::from(labels[i / pixels / classes * pixels + i % pixels] == (i / pixels % classes) as i64);
+    let hot = (0..samples * classes * pixels).map(hot).collect();
+    (input.target, input.target_shape) = (Target::Labels(hot), Some(input.shape.clone()));
 }
 
 fn absent(input: &mut Input) {

@@ -56,7 +56,8 @@ fn pixel_by_pixel(adapter: &dyn Adapter) -> Result<(), String> {
     for channels in [1, 3] {
         let with = mapped("weight", channels, 60);
         let got = run(adapter, &weighed(), &with, widest(adapter))?;
-        // A soft target that holds the factor: Cross-Entropy is linear in it.
+        // A soft target that holds the factor: Cross-Entropy is linear in it. Such shares add up to
+        // no 1, so the loss is one whose classes do not exclude each other.
         let mut shares = vec![0.0; 60];
         for (i, at) in pixels(&with).into_iter().enumerate() {
             let class = labels(&mut with.clone())?[i] as usize;
@@ -65,7 +66,7 @@ fn pixel_by_pixel(adapter: &dyn Adapter) -> Result<(), String> {
             shares[logit_at(&with, at, class)] = 0.5 + with.maps[0].values[(at.0 * channels + channel) * 10 + at.1] / 8.0;
         }
         let soft = Input { target: Target::Soft(shares), maps: Vec::new(), ..with.clone() };
-        let ce = loss("ce(pooling=sample)")?;
+        let ce = loss("ce(pooling=sample, activation=softmax)")?.with_activation(Activation::Sigmoid);
         let plain = run(adapter, &(0.5 * ce.clone()), &with, widest(adapter))?;
         let mut want = run(adapter, &ce, &soft, widest(adapter))?;
         want.total = 8.0 * (want.total - plain.total);

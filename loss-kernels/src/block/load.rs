@@ -1,12 +1,10 @@
-//! Reading a block: weights, target, maps and logits. What must not be there is refused.
+//! Reading a block: weights, maps and logits. What must not be there is refused.
 
 use loss_core::{Argument, Geometry, LossError};
 use pulp::Simd;
 
 use super::{Block, MapColumns, Span};
 use crate::columns::{Columns, GridMut};
-use crate::membership::{Label, NO_CLASS, Seen};
-use crate::problem::{Labels, Shares, Target};
 use crate::real::{MANY, few};
 use crate::simd::{Lanes, apart, write_column};
 use crate::{Problem, Real};
@@ -29,10 +27,7 @@ impl<C: Real> Block<C> {
             columns.resize(padded);
         }
         self.load_weights(problem, span)?;
-        match problem.target {
-            Target::Labels(labels) => self.load_labels(problem, labels, span)?,
-            Target::Soft(shares) => self.load_shares(problem, shares, span)?,
-        }
+        self.load_target(problem, span)?;
         self.load_maps(problem, span)?;
         Ok(())
     }
@@ -64,72 +59,6 @@ impl<C: Real> Block<C> {
                     }
                     self.all_valid &= *to != C::zero();
                 }
-            }
-        }
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn load_labels(&mut self, problem: &Problem<'_>, labels: Labels<'_>, span: Span) -> Result<(), LossError> {
-        let first = span.sample * problem.geometry.pixels + span.start;
-        let range = first..first + span.len;
-        match labels {
-            Labels::U8(v) => self.load_integers(problem, &v[range]),
-            Labels::I32(v) => self.load_integers(problem, &v[range]),
-            Labels::I64(v) => self.load_integers(problem, &v[range]),
-        }
-        .map_err(|(label, b)| LossError::LabelOutOfRange {
-            label,
-            classes: problem.geometry.labels(),
-            position: problem.pixel_position(span.sample, span.start + b),
-        })
-    }
-
-    /// On failure, the first label that is out of range, and its pixel.
-    #[inline(always)]
-    fn load_integers<L: Label>(&mut self, problem: &Problem<'_>, labels: &[L]) -> Result<(), (i64, usize)> {
-        let count = problem.geometry.labels();
-        let (none, column) = (C::of_class(NO_CLASS), self.target.column_mut(0));
-        column[labels.len()..].fill(none);
-        // Nearly always every label is a class, so check all of them at once, without a branch.
-        let seen = Seen::of(labels, column);
-        let ignored_class = problem.ignore.iter().any(|&label| (0..count as i64).contains(&label));
-        if !ignored_class && seen.are_below(count, labels) {
-            self.present = seen;
-            return Ok(());
-        }
-        self.present = Seen::default();
-        for (b, (to, label)) in column.iter_mut().zip(labels).enumerate() {
-            if problem.ignore.contains(&label.wide()) {
-                self.weight.column_mut(0)[b] = C::zero();
-                self.all_valid = false;
-                *to = none;
-            } else if label.is_below(count) {
-                self.present.add(*label);
-            } else {
-                return Err((label.wide(), b));
-            }
-        }
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn load_shares(&mut self, problem: &Problem<'_>, shares: Shares<'_>, span: Span) -> Result<(), LossError> {
-        for k in 0..self.classes {
-            let plane = (span.sample * self.classes + k) * problem.geometry.pixels + span.start;
-            let column = self.target.column_mut(k);
-            column[span.len..].fill(C::zero());
-            for (b, (to, &weight)) in column[..span.len].iter_mut().zip(self.weight.column(0)).enumerate() {
-                let share = if weight == C::zero() { 0.0 } else { shares.at(plane + b) };
-                if !(0.0..=1.0).contains(&share) {
-                    return Err(LossError::ValueOutOfRange {
-                        what: Argument::SoftTargets,
-                        value: share,
-                        expected: "[0, 1]",
-                        position: problem.logit_position(span.sample, k, span.start + b),
-                    });
-                }
-                *to = C::of(share);
             }
         }
         Ok(())

@@ -13,11 +13,7 @@ pub(crate) fn problem<'a>(
     weights: Option<&'a [f32]>,
     ignore: &'a [i64],
 ) -> Problem<'a> {
-    let pixels = match labels {
-        Labels::U8(labels) => labels.len(),
-        Labels::I32(labels) => labels.len(),
-        Labels::I64(labels) => labels.len(),
-    };
+    let pixels = labels.len();
     let shape = [1, pixels];
     let weights = weights.map(|weights| (Shares::F32(weights), &shape[..]));
     Problem::new(&[1, classes, pixels], (Target::Labels(labels), &shape), weights, ignore, activation).unwrap()
