@@ -1,7 +1,7 @@
 //! What a loss can do with ndarray views.
 
 use loss_core::expr::Table;
-use loss_core::{Argument, Evaluation, Loss, LossError};
+use loss_core::{Argument, Evaluation, Loss, LossError, Pressure};
 use ndarray::{Array, ArrayView, ArrayViewMut, Dimension};
 
 use crate::target::row_major;
@@ -50,8 +50,8 @@ pub trait NdarrayLoss {
         gradient: ArrayViewMut<'_, E, D>,
     ) -> Result<Evaluation, LossError>;
 
-    /// The total, every term with its matching, size and constant part, and the proportions of the
-    /// classes.
+    /// The total, every term with its matching, size and constant part, the proportions of the
+    /// classes, and the pressure on their sizes.
     ///
     /// # Errors
     /// See the trait.
@@ -71,6 +71,31 @@ pub trait NdarrayLoss {
         logits: ArrayView<'_, E, D>,
         target: &Target<'_>,
     ) -> Result<Vec<Option<Table>>, LossError>;
+
+    /// What the loss, and each of its terms, does to the size of each class: the slope for a shift
+    /// of all its logits. Costs a gradient, and stores none.
+    ///
+    /// ```
+    /// use backend_ndarray::{NdarrayLoss, Target};
+    /// use loss_core::Loss;
+    /// use ndarray::array;
+    ///
+    /// let loss: Loss = "ce".parse()?;
+    /// let logits = array![[[0.0f64, 0.0], [2.0, 0.0]]];   // one sample, two classes, two pixels
+    /// let labels = array![[1u8, 0]];
+    /// let pressure = loss.pressure(logits.view(), &Target::labels(labels.view()))?;
+    /// let predicted = (1.0 / (1.0 + (-2.0f64).exp()) + 0.5) / 2.0;
+    /// assert!((pressure.total[1] - (predicted - 0.5)).abs() < 1e-12);   // class 1 is to shrink
+    /// # Ok::<(), loss_core::LossError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// See the trait.
+    fn pressure<E: Element, D: Dimension>(
+        &self,
+        logits: ArrayView<'_, E, D>,
+        target: &Target<'_>,
+    ) -> Result<Pressure, LossError>;
 }
 
 impl NdarrayLoss for Loss {
@@ -117,6 +142,14 @@ impl NdarrayLoss for Loss {
         target: &Target<'_>,
     ) -> Result<Vec<Option<Table>>, LossError> {
         self.elements_on(&mut target.call::<E, [E]>(self, logits.shape(), &row_major(&logits))?)
+    }
+
+    fn pressure<E: Element, D: Dimension>(
+        &self,
+        logits: ArrayView<'_, E, D>,
+        target: &Target<'_>,
+    ) -> Result<Pressure, LossError> {
+        self.pressure_on(&mut target.call::<E, [E]>(self, logits.shape(), &row_major(&logits))?)
     }
 }
 

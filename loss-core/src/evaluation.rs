@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{AbsentClass, Role, SplitOf};
+use crate::{AbsentClass, Pressure, Role, SplitOf};
 
 /// The value of a loss with what explains it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -14,6 +14,9 @@ pub struct Evaluation<T = f64> {
     /// The classes, pooled over the batch; none of them where only a total was asked for, or where
     /// the numbers are on a device.
     pub regions: Vec<RegionReport>,
+    /// What the loss does to the size of each class, where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pressure: Option<Pressure>,
 }
 
 /// One term of a loss.
@@ -85,7 +88,8 @@ impl<T> Evaluation<T> {
             };
             Ok(TermEvaluation { name: name.clone(), role: *role, weight: *weight, value, split })
         });
-        Ok(Evaluation { total, terms: terms.collect::<Result<_, E>>()?, regions: self.regions.clone() })
+        let terms = terms.collect::<Result<_, E>>()?;
+        Ok(Evaluation { total, terms, regions: self.regions.clone(), pressure: self.pressure.clone() })
     }
 }
 

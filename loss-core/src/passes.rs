@@ -4,7 +4,8 @@ use crate::expr::Table;
 use crate::{Detail, Evaluation, Inputs, Loss, LossError, Passes};
 
 impl Loss {
-    /// Value of the loss with its parts, on a backend that keeps its small arrays on the host.
+    /// Value of the loss with its parts, and its [`Pressure`](crate::Pressure) on the classes, on a
+    /// backend that keeps its small arrays on the host. It reads the logits twice.
     ///
     /// # Errors
     /// Where the loss does not fit classes or activation: [`LossError::NoTerms`],
@@ -17,7 +18,9 @@ impl Loss {
     pub fn evaluate_on<P: Passes + ?Sized>(&self, call: &mut P) -> Result<Evaluation, LossError> {
         let program = self.program(call.geometry().classes, Detail::Parts)?;
         call.derive(program.plan())?;
-        program.evaluate(&call.statistics(program.plan())?, &self.inputs_of(call))
+        let (statistics, inputs) = (call.statistics(program.plan())?, self.inputs_of(call));
+        let pressure = program.pressure_on(call, &statistics, &inputs)?;
+        Ok(Evaluation { pressure: Some(pressure), ..program.evaluate(&statistics, &inputs)? })
     }
 
     /// Total and values of the terms; and, written to `gradient` where one is given, the gradient
@@ -48,7 +51,7 @@ impl Loss {
         program.elements(&call.statistics(program.plan())?, &self.inputs_of(call))
     }
 
-    fn inputs_of<P: Passes + ?Sized>(&self, call: &P) -> Inputs {
+    pub(crate) fn inputs_of<P: Passes + ?Sized>(&self, call: &P) -> Inputs {
         self.inputs(call.geometry().samples, call.prior().cloned())
     }
 

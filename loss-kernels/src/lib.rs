@@ -41,6 +41,6 @@ pub use half::{bf16, f16};
 pub use host::{HostTarget, Memory};
 pub use instructions::{INSTRUCTIONS_VARIABLE, Instructions};
 pub use memory::Gradient;
-pub use pass::{logit_gradient, statistics, statistics_and_gradient, validate};
+pub use pass::{gradient_sums, logit_gradient, statistics, statistics_and_gradient, validate};
 pub use problem::{DerivedMap, Labels, Problem, Shares, Target};
 pub use real::Real;

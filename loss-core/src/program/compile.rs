@@ -44,7 +44,7 @@ impl Program {
         }
         let total = push(&total.unwrap_or_else(|| Expr::constant(0.0)));
         let report = (detail == Detail::Parts).then(|| report(&regions).map(|e| tape.push_node(e.node())));
-        let outputs = Evaluation { total, terms: outputs, regions: Vec::new() };
+        let outputs = Evaluation { total, terms: outputs, regions: Vec::new(), pressure: None };
 
         // The quantity differentiated is Σ seed · output, so that one backward pass serves any of
         // them.
