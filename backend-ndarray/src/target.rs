@@ -155,6 +155,10 @@ impl<'a> Target<'a> {
         Self { spacing: Some(spacing.to_vec()), ..self }
     }
 
+    pub(crate) fn given_prior(&self) -> Option<&Table> {
+        self.prior.as_ref()
+    }
+
     /// A call of a loss on row-major logits of a shape, with a gradient that is put in a `G`.
     pub(crate) fn call<'s, E: Element, G: ?Sized>(
         &'s self,
@@ -166,7 +170,12 @@ impl<'a> Target<'a> {
         Ok(Cpu::new(logits, problem, self.prior.as_ref()))
     }
 
-    fn problem<'s>(&'s self, logits: &[usize], ignore: &'s [i64], activation: Activation) -> Result<Problem<'s>, LossError> {
+    pub(crate) fn problem<'s>(
+        &'s self,
+        logits: &[usize],
+        ignore: &'s [i64],
+        activation: Activation,
+    ) -> Result<Problem<'s>, LossError> {
         let target = match &self.values {
             Values::Labels(Integers::U8(values)) => loss_kernels::Target::Labels(Labels::U8(values)),
             Values::Labels(Integers::I32(values)) => loss_kernels::Target::Labels(Labels::I32(values)),

@@ -2,6 +2,7 @@
 //! can be asked of any backend.
 
 pub(crate) mod maps;
+pub(crate) mod pressure;
 
 use loss_core::{Activation, LossError, PRESETS};
 

@@ -13,6 +13,7 @@ mod blocks;
 mod channels;
 mod columns;
 mod cut;
+mod decisions;
 mod element;
 mod functions;
 mod gradient;
@@ -36,6 +37,7 @@ mod sums;
 mod upstream;
 
 pub use backend::Cpu;
+pub use decisions::decided;
 pub use element::Element;
 pub use half::{bf16, f16};
 pub use host::{HostTarget, Memory};

@@ -156,7 +156,7 @@ fn pass<E: Element, G: Element<Compute = E::Compute>>(
     let tasks = tasks([&mut sums, &mut slopes], widths, output, geometry, cut);
     let (soft, maps) = (matches!(problem.target, Target::Soft(_)), MapColumns::of(problem, plan)?);
     let buffers = || Buffers::new(plan, &groups, cut.block, soft, &maps, widths[0], upstreams.len());
-    let logits = Stored(logits);
+    let logits = Stored { logits, problem };
     let run = |buffers: &mut Buffers<E::Compute>, task: Task<'_, G>| {
         let Task { span, sums, parts, slopes } = task;
         let derivatives = handed.get(span.sample).map_or(&[][..], Vec::as_slice);
@@ -170,7 +170,7 @@ fn pass<E: Element, G: Element<Compute = E::Compute>>(
         E::Compute::run(blocks, instructions)
     };
     // Collected in order, so that the first offender is reported, whichever thread finds one first.
-    let done: Vec<Result<(), LossError>> = if logits.0.len() <= SMALL {
+    let done: Vec<Result<(), LossError>> = if logits.logits.len() <= SMALL {
         let mut buffers = buffers();
         tasks.into_iter().map(|task| run(&mut buffers, task)).collect()
     } else {
@@ -258,16 +258,27 @@ fn tables(plan: &Plan, totals: &[f64], samples: usize) -> Result<Vec<Table>, Los
     plan.statistics().iter().enumerate().map(table).collect()
 }
 
-/// Logits as they are stored.
-struct Stored<'a, E>(&'a [E]);
+/// Logits as they are stored, and what is added to those of a class.
+struct Stored<'a, E> {
+    logits: &'a [E],
+    problem: &'a Problem<'a>,
+}
 
 impl<E: Element> Logits<E::Compute> for Stored<'_, E> {
     fn own(&self, from: usize, length: usize) -> Option<&[E::Compute]> {
-        E::as_computed(&self.0[from..from + length])
+        if self.problem.shift.is_some() {
+            return None;
+        }
+        E::as_computed(&self.logits[from..from + length])
     }
 
     fn read(&self, from: usize, to: &mut [E::Compute]) {
-        E::load(&self.0[from..from + to.len()], to);
+        E::load(&self.logits[from..from + to.len()], to);
+        if self.problem.shift.is_some() {
+            let Geometry { classes, pixels, .. } = self.problem.geometry();
+            let by = E::Compute::of(self.problem.shift_of(from / pixels % classes));
+            to.iter_mut().for_each(|z| *z = *z + by);
+        }
     }
 }
 
