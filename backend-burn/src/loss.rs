@@ -74,7 +74,7 @@ pub trait BurnLoss {
     fn pressure<const D: usize>(&self, logits: Tensor<D>, target: &BurnTarget) -> Result<Pressure, LossError>;
 
     /// The size of a class at which the loss is least, all else equal: along the shift of all its
-    /// logits, by some fifty values. Waits for the device.
+    /// logits, by about a hundred values. Waits for the device.
     ///
     /// # Errors
     /// See the trait; [`LossError::ClassIndex`] for a class that the logits do not have,

@@ -98,7 +98,7 @@ pub trait NdarrayLoss {
     ) -> Result<Pressure, LossError>;
 
     /// The size of a class at which the loss is least, all else equal: along the shift of all its
-    /// logits, by some fifty values. Tiles and sets of images: [`ShiftedSums`].
+    /// logits, by about a hundred values. Tiles and sets of images: [`ShiftedSums`].
     ///
     /// ```
     /// use backend_ndarray::{NdarrayLoss, Target};

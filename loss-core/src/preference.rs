@@ -73,9 +73,14 @@ const NOISE: f64 = 1e-10;
 /// Proportions this near to 0 or 1 are nothing or everything.
 const EXTREME: f64 = 1e-12;
 
+/// How many of the best shifts are looked around, and into how many parts the intervals beside them
+/// are cut.
+const VALLEYS: usize = 3;
+const PARTS: usize = 8;
+
 /// Width at which a shift is known well enough: a loss is flat at its least, so that its value
 /// tells no more.
-const WIDTH: f64 = 1e-6;
+const WIDTH: f64 = 1e-8;
 
 /// Finds where a loss is least along the shift of one class's logits, by its values alone: what
 /// [`Shifted`] is at any shift.
@@ -85,9 +90,9 @@ const WIDTH: f64 = 1e-6;
 /// than on sharp ones. Where [`Pressure`](crate::Pressure) is the slope at the present size, this is
 /// the size at which the slope is 0.
 ///
-/// First the loss is taken at some thirty shifts, then between the neighbours of the least by
-/// golden sections: no slope is needed, and a kink is no obstacle. Of several least values the one
-/// of those thirty counts.
+/// First the loss is taken at some thirty shifts, then closer together around the three best of
+/// them, as a loss with a high temperature has several valleys; in the deepest by golden sections.
+/// No slope is needed, and a kink is no obstacle. About a hundred values are taken.
 ///
 /// ```
 /// use loss_core::{Preference, Shifted, preferred_size};
@@ -137,7 +142,23 @@ pub fn preferred_size(mut at: impl FnMut(f64) -> Result<Shifted, LossError>) -> 
         (false, true) => return Ok(Preference::Everything),
         (false, false) => {}
     }
-    let best = (0..=last).find(|&i| tried[i].1.value == least).unwrap_or(0);
+    let mut ranked: Vec<usize> = (0..=last).collect();
+    ranked.sort_by(|&a, &b| tried[a].1.value.total_cmp(&tried[b].1.value));
+    // Intervals, by where they begin, on both sides of the best.
+    let around = |&i: &usize| [i.checked_sub(1), (i < last).then_some(i)];
+    let mut intervals: Vec<usize> = ranked.iter().take(VALLEYS).flat_map(around).flatten().collect();
+    intervals.sort_unstable();
+    intervals.dedup();
+    for i in intervals {
+        let [from, to] = [tried[i].0, tried[i + 1].0];
+        for part in 1..PARTS {
+            let shift = from + (to - from) * part as f64 / PARTS as f64;
+            tried.push((shift, probe(shift)?));
+        }
+    }
+    tried.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let last = tried.len() - 1;
+    let best = (0..=last).min_by(|&a, &b| tried[a].1.value.total_cmp(&tried[b].1.value)).unwrap_or(0);
     let [from, to] = [tried[best.saturating_sub(1)].0, tried[(best + 1).min(last)].0];
     let found = golden_section(&mut probe, [from, to], tried[best])?;
     Ok(Preference::Size(PreferredSize { shift: found.0, at: found.1 }))

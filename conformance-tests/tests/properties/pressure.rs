@@ -13,7 +13,7 @@ struct SizeCap;
 
 impl RegionSizePenalty for SizeCap {
     fn penalty(&self, sizes: &RegionSizes) -> Expr<Scalar> {
-        (sizes.predicted(Temperature::ONE) - Expr::constant(0.2)).relu().squared().sum_classes().mean_samples()
+        (sizes.predicted(Temperature::ONE) - 0.2).relu().squared().sum_classes().mean_samples()
     }
 }
 
@@ -29,12 +29,12 @@ fn losses() -> Vec<Loss> {
         "topk",
         "dice",
         "dice(form=log)",
-        "generalized_dice",
+        "gdice(activation=softmax)",
         "jaccard",
         "tversky(alpha=0.3, beta=0.7)",
         "l1",
         "kl",
-        "dice_bias",
+        "db",
         "boundary",
         "ce + 0.5 * dice - 0.25 * kl(temperature=1)",
     ];
