@@ -129,6 +129,13 @@ impl OnHost {
         by_type!(logits, |values: &[E]| loss_kernels::statistics::<E>(values, &problem, plan), else logits.unreadable())
     }
 
+    /// Σ_s ∂/∂z of several outputs, given each one's derivatives for the statistics of a plan.
+    #[cfg(feature = "flex")]
+    pub(crate) fn gradient_sums(&self, plan: &Plan, upstreams: &[Vec<Option<Table>>]) -> Result<Vec<Table>, LossError> {
+        let (logits, problem) = (&self.logits, self.target.problem()?);
+        by_type!(logits, |values: &[E]| loss_kernels::gradient_sums::<E>(values, &problem, plan, upstreams), else logits.unreadable())
+    }
+
     /// The maps of a plan that are not given.
     pub(crate) fn derive(&self, plan: &Plan) -> Result<Vec<DerivedMap>, LossError> {
         let (logits, problem) = (&self.logits, self.target.problem()?);

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use burn::tensor::{DType, Tensor};
-use loss_core::backend::{Path, Table};
-use loss_core::{Detail, Evaluation, Facts, Inputs, Loss, LossError, Plan, Precision, Program};
+use loss_core::backend::{Algebra, Path, Table};
+use loss_core::{
+    Detail, Evaluation, Facts, Inputs, Loss, LossError, Plan, Precision, Preference, Pressure, Program, Shifted, preferred_size,
+};
 
 #[cfg(feature = "cube")]
 use crate::cube;
-use crate::device::{no_kernel, result_type};
+use crate::device::{no_kernel, result_type, wide};
 use crate::host::OnHost;
 use crate::operations::Operations;
 use crate::target::flatten;
@@ -51,8 +53,8 @@ pub trait BurnLoss {
     /// See the trait.
     fn path<const D: usize>(&self, logits: &Tensor<D>, target: &BurnTarget) -> Result<Path, LossError>;
 
-    /// The total, every term with its parts, the proportions of the classes and notes, on the host.
-    /// Waits for the device.
+    /// The total, every term with its parts, the proportions of the classes, the pressure on their
+    /// sizes, and notes, on the host. Waits for the device.
     ///
     /// # Errors
     /// See the trait.
@@ -64,6 +66,27 @@ pub trait BurnLoss {
     /// # Errors
     /// See the trait.
     fn elements<const D: usize>(&self, logits: Tensor<D>, target: &BurnTarget) -> Result<Vec<Option<Table>>, LossError>;
+
+    /// What the loss, and each of its terms, does to the size of each class: the slope for a shift
+    /// of all its logits. Costs a gradient; on the CPU (Flex) it is not stored, elsewhere each
+    /// term's is while it is summed up. Waits for the device.
+    ///
+    /// # Errors
+    /// See the trait.
+    fn pressure<const D: usize>(&self, logits: Tensor<D>, target: &BurnTarget) -> Result<Pressure, LossError>;
+
+    /// The size of a class at which the loss is least, all else equal: along the shift of all its
+    /// logits, by about a hundred values. Waits for the device.
+    ///
+    /// # Errors
+    /// See the trait; [`LossError::ClassIndex`] for a class that the logits do not have,
+    /// [`LossError::ShiftedLoss`] where the loss is not finite along the shift.
+    fn preferred_size<const D: usize>(
+        &self,
+        logits: Tensor<D>,
+        target: &BurnTarget,
+        class: usize,
+    ) -> Result<Preference, LossError>;
 
     /// Reads target and logits back and refuses labels, soft targets, weights and logits out of
     /// range. Waits for the device.
@@ -100,13 +123,45 @@ impl BurnLoss for Loss {
 
     fn evaluate<const D: usize>(&self, logits: Tensor<D>, target: &BurnTarget) -> Result<Evaluation, LossError> {
         let call = Call::new(self, &logits, target, Detail::Parts)?;
-        let inputs = Inputs { facts: Some(facts(self, &logits, target)?), ..call.inputs.clone() };
-        call.program.evaluate(&call.tables()?, &inputs)
+        let (statistics, inputs) =
+            (call.tables()?, Inputs { facts: Some(facts(self, &logits, target)?), ..call.inputs.clone() });
+        let pressure = Some(call.pressure(&statistics)?);
+        Ok(Evaluation { pressure, ..call.program.evaluate(&statistics, &inputs)? })
     }
 
     fn elements<const D: usize>(&self, logits: Tensor<D>, target: &BurnTarget) -> Result<Vec<Option<Table>>, LossError> {
         let call = Call::new(self, &logits, target, Detail::Parts)?;
         call.program.elements(&call.tables()?, &call.inputs)
+    }
+
+    fn pressure<const D: usize>(&self, logits: Tensor<D>, target: &BurnTarget) -> Result<Pressure, LossError> {
+        let call = Call::new(self, &logits, target, Detail::Total)?;
+        call.pressure(&call.tables()?)
+    }
+
+    fn preferred_size<const D: usize>(
+        &self,
+        logits: Tensor<D>,
+        target: &BurnTarget,
+        class: usize,
+    ) -> Result<Preference, LossError> {
+        let classes = target.beside(&logits, self)?.1.classes;
+        if class >= classes {
+            return Err(LossError::ClassIndex { class, classes });
+        }
+        // In the type that is computed in, so that a small shift is not rounded away.
+        let logits = logits.without_autodiff();
+        let logits = logits.clone().cast(result_type(logits.dtype()));
+        preferred_size(|by| {
+            let shifted = logits.clone().narrow(1, class, 1) + by;
+            let shifted = logits.clone().slice_assign(of_class(&logits, class), shifted);
+            let call = Call::new(self, &shifted, target, Detail::Parts)?;
+            let evaluation = call.program.evaluate(&call.tables()?, &call.inputs)?;
+            let region = evaluation.regions.get(class).ok_or(LossError::ClassIndex { class, classes })?;
+            let decided =
+                operations::decided(&flatten(shifted.clone()), &call.target, self.ignored(), self.activation(), class)?;
+            Ok(Shifted { value: evaluation.total, target: region.target, predicted: region.predicted, decided })
+        })
     }
 
     fn validate<const D: usize>(&self, logits: Tensor<D>, target: &BurnTarget) -> Result<(), LossError> {
@@ -173,6 +228,52 @@ impl<'a, const D: usize> Call<'a, D> {
     fn tables(&self) -> Result<Vec<Table>, LossError> {
         tables(self.loss, self.logits, &self.target, self.program.plan())
     }
+
+    /// What the loss does to the size of each class, given the statistics.
+    fn pressure(&self, statistics: &[Table]) -> Result<Pressure, LossError> {
+        let upstreams = self.program.upstream_of_terms(statistics, &self.inputs)?;
+        let sums = match kernel(self.logits, self.program.plan()) {
+            #[cfg(feature = "flex")]
+            Ok(Kernel::Flex) => {
+                OnHost::new(self.loss, self.logits, &self.target)?.gradient_sums(self.program.plan(), &upstreams)?
+            }
+            _ => upstreams.iter().map(|upstream| self.gradient_sums(upstream)).collect::<Result<_, _>>()?,
+        };
+        Ok(self.program.pressure(&sums, &self.inputs))
+    }
+
+    /// Σ_s ∂/∂z of an output, `[N, K]`, given its derivatives for the statistics, by Burn's tape.
+    fn gradient_sums(&self, upstream: &[Option<Table>]) -> Result<Table, LossError> {
+        // In the type that is computed in: half precision would lose the gradient of a large image.
+        let logits = flatten(self.logits.clone().without_autodiff()).cast(result_type(self.logits.dtype()));
+        let logits = logits.autodiff().require_grad();
+        let statistics = match kernel(self.logits, self.program.plan()) {
+            #[cfg(feature = "cube")]
+            Ok(Kernel::Cube) => cube::statistics(&logits, &self.target, self.program.plan(), self.loss.ignored())?,
+            _ => operations::statistics(&logits, &self.target, self.program.plan(), self.loss.ignored())?,
+        };
+        let algebra = Operations::for_logits(&logits);
+        let mut scalar: Option<Tensor<1>> = None;
+        for (statistic, upstream) in statistics.into_iter().zip(upstream) {
+            let Some(upstream) = upstream else { continue };
+            let product = (statistic * algebra.constant(upstream)?).sum();
+            scalar = Some(scalar.map_or(product.clone(), |sum| sum + product));
+        }
+        let [samples, classes, _] = logits.dims();
+        match scalar.and_then(|scalar| logits.grad(&scalar.backward())) {
+            Some(gradient) => operations::to_table(operations::sum_of_pixels(gradient, wide(&logits.device()))),
+            None => Ok(Table::filled(samples, classes, 0.0)),
+        }
+    }
+}
+
+/// All of a class's logits.
+fn of_class<const D: usize>(logits: &Tensor<D>, class: usize) -> [std::ops::Range<usize>; D] {
+    let mut ranges = logits.dims().map(|length| 0..length);
+    if let Some(classes) = ranges.get_mut(1) {
+        *classes = class..class + 1;
+    }
+    ranges
 }
 
 /// What notes are made of beside statistics.

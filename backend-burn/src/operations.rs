@@ -177,9 +177,22 @@ impl Pixels {
         Ok(Self { logits, target: shares.mask_fill(invalid, 0.0), weight, maps, wide: wide(&device) })
     }
 
+    /// The share of the valid pixels that are given to a class: where its logit is the largest, the
+    /// first of several, or under sigmoid above 0. Waits for the device.
+    fn decided(&self, activation: Activation, class: usize) -> Result<f64, LossError> {
+        let given = match activation {
+            Activation::Softmax => self.logits.clone().argmax(1).equal_elem(class as i64),
+            Activation::Sigmoid => self.logits.clone().narrow(1, class, 1).greater_elem(0.0),
+        };
+        let all = Tensor::cat(vec![self.weight.clone().mask_fill(given.bool_not(), 0.0), self.weight.clone()], 1);
+        match to_table(self.sum(all).sum_dim(0))?.values() {
+            &[decided, valid] if valid > 0.0 => Ok(decided / valid),
+            _ => Ok(0.0),
+        }
+    }
+
     fn sum(&self, values: Tensor<3>) -> Tensor<2> {
-        let [samples, classes, _] = values.dims();
-        values.cast(self.wide).sum_dim(2).reshape([samples, classes])
+        sum_of_pixels(values, self.wide)
     }
 
     /// Sum of logarithms, saturated where it would overflow; its gradient is that of the plain sum.
@@ -279,6 +292,25 @@ pub(crate) fn statistics(
 ) -> Result<Vec<Tensor<2>>, LossError> {
     let pixels = Pixels::new(logits, target, plan, ignore)?;
     plan.statistics().iter().enumerate().map(|(i, statistic)| pixels.statistic(statistic, plan.map(i))).collect()
+}
+
+/// The share of the valid pixels of logits `[N, K, S]` that are given to a class. Waits for the
+/// device.
+pub(crate) fn decided(
+    logits: &Tensor<3>,
+    target: &BurnTarget,
+    ignore: &[i64],
+    activation: Activation,
+    class: usize,
+) -> Result<f64, LossError> {
+    let no_maps = Plan::new(logits.dims()[1], [])?;
+    Pixels::new(logits, target, &no_maps, ignore)?.decided(activation, class)
+}
+
+/// Sums over the last axis of `[N, K, S]`, kept in a type.
+pub(crate) fn sum_of_pixels(values: Tensor<3>, wide: DType) -> Tensor<2> {
+    let [samples, classes, _] = values.dims();
+    values.cast(wide).sum_dim(2).reshape([samples, classes])
 }
 
 /// Brings an array to the host. Waits for the device.

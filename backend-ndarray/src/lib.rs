@@ -19,10 +19,12 @@
 //! call.
 
 mod loss;
+mod shift;
 mod sums;
 mod target;
 
 pub use loss::{NdarrayLoss, ValueAndGradient};
 pub use loss_kernels::Element;
+pub use shift::ShiftedSums;
 pub use sums::{NdarrayStatistics, NdarrayWhole};
 pub use target::{Label, Share, Target};

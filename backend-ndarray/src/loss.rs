@@ -1,11 +1,11 @@
 //! What a loss can do with ndarray views.
 
 use loss_core::expr::Table;
-use loss_core::{Argument, Evaluation, Loss, LossError};
+use loss_core::{Argument, Evaluation, Loss, LossError, Preference, Pressure, preferred_size};
 use ndarray::{Array, ArrayView, ArrayViewMut, Dimension};
 
 use crate::target::row_major;
-use crate::{Element, Target};
+use crate::{Element, ShiftedSums, Target};
 
 /// A loss with its gradient.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,7 +51,7 @@ pub trait NdarrayLoss {
     ) -> Result<Evaluation, LossError>;
 
     /// The total, every term with its matching, size and constant part, the proportions of the
-    /// classes, and notes on what these numbers do not show.
+    /// classes, the pressure on their sizes, and notes on what these numbers do not show.
     ///
     /// # Errors
     /// See the trait.
@@ -71,6 +71,64 @@ pub trait NdarrayLoss {
         logits: ArrayView<'_, E, D>,
         target: &Target<'_>,
     ) -> Result<Vec<Option<Table>>, LossError>;
+
+    /// What the loss, and each of its terms, does to the size of each class: the slope for a shift
+    /// of all its logits. Costs a gradient, and stores none.
+    ///
+    /// ```
+    /// use backend_ndarray::{NdarrayLoss, Target};
+    /// use loss_core::Loss;
+    /// use ndarray::array;
+    ///
+    /// let loss: Loss = "ce".parse()?;
+    /// let logits = array![[[0.0f64, 0.0], [2.0, 0.0]]];   // one sample, two classes, two pixels
+    /// let labels = array![[1u8, 0]];
+    /// let pressure = loss.pressure(logits.view(), &Target::labels(labels.view()))?;
+    /// let predicted = (1.0 / (1.0 + (-2.0f64).exp()) + 0.5) / 2.0;
+    /// assert!((pressure.total[1] - (predicted - 0.5)).abs() < 1e-12);   // class 1 is to shrink
+    /// # Ok::<(), loss_core::LossError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// See the trait.
+    fn pressure<E: Element, D: Dimension>(
+        &self,
+        logits: ArrayView<'_, E, D>,
+        target: &Target<'_>,
+    ) -> Result<Pressure, LossError>;
+
+    /// The size of a class at which the loss is least, all else equal: along the shift of all its
+    /// logits, by about a hundred values. Tiles and sets of images: [`ShiftedSums`].
+    ///
+    /// ```
+    /// use backend_ndarray::{NdarrayLoss, Target};
+    /// use loss_core::{Loss, Preference};
+    /// use ndarray::{Array2, Array3};
+    ///
+    /// // A rare class, a twentieth of the pixels, of which the logits know little.
+    /// let labels = Array2::from_shape_fn((1, 400), |(_, s)| u8::from(s % 20 == 0));
+    /// let logits = Array3::from_shape_fn((1, 2, 400), |(_, k, s)| if k == 1 { (s % 5) as f64 * -0.5 } else { 0.0 });
+    /// let target = Target::labels(labels.view());
+    /// let preferred = |loss: &str| -> Result<f64, loss_core::LossError> {
+    ///     match loss.parse::<Loss>()?.preferred_size(logits.view(), &target, 1)? {
+    ///         Preference::Size(size) => Ok(size.predicted_ratio().unwrap_or(0.0)),
+    ///         other => panic!("{other:?}"),
+    ///     }
+    /// };
+    /// assert!((preferred("ce")? - 1.0).abs() < 1e-4);
+    /// assert!(preferred("dice")? > 1.6);   // vague predictions: Dice wants more than there is
+    /// # Ok::<(), loss_core::LossError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// See the trait; [`LossError::ClassIndex`] for a class that the logits do not have,
+    /// [`LossError::ShiftedLoss`] where the loss is not finite along the shift.
+    fn preferred_size<E: Element, D: Dimension>(
+        &self,
+        logits: ArrayView<'_, E, D>,
+        target: &Target<'_>,
+        class: usize,
+    ) -> Result<Preference, LossError>;
 }
 
 impl NdarrayLoss for Loss {
@@ -117,6 +175,28 @@ impl NdarrayLoss for Loss {
         target: &Target<'_>,
     ) -> Result<Vec<Option<Table>>, LossError> {
         self.elements_on(&mut target.call::<E, [E]>(self, logits.shape(), &row_major(&logits))?)
+    }
+
+    fn pressure<E: Element, D: Dimension>(
+        &self,
+        logits: ArrayView<'_, E, D>,
+        target: &Target<'_>,
+    ) -> Result<Pressure, LossError> {
+        self.pressure_on(&mut target.call::<E, [E]>(self, logits.shape(), &row_major(&logits))?)
+    }
+
+    fn preferred_size<E: Element, D: Dimension>(
+        &self,
+        logits: ArrayView<'_, E, D>,
+        target: &Target<'_>,
+        class: usize,
+    ) -> Result<Preference, LossError> {
+        let classes = logits.shape().get(1).copied().unwrap_or(1);
+        preferred_size(|by| {
+            let mut sums = ShiftedSums::new(self, classes, class, by)?;
+            sums.add(logits.view(), target)?;
+            sums.whole(target.given_prior())
+        })
     }
 }
 

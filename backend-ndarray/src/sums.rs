@@ -1,6 +1,6 @@
 //! Volumes that are fed tile by tile.
 
-use loss_core::{LossError, Statistics, Whole};
+use loss_core::{LossError, Pressure, Statistics, Whole};
 use ndarray::{Array, ArrayView, ArrayViewMut, Dimension};
 
 use crate::loss::{in_place, shaped};
@@ -61,6 +61,17 @@ pub trait NdarrayWhole {
         target: &Target<'_>,
         gradient: ArrayViewMut<'_, E, D>,
     ) -> Result<(), LossError>;
+
+    /// What a tile contributes to the whole's pressure on the classes; [`Pressure::add`] adds tiles
+    /// up.
+    ///
+    /// # Errors
+    /// As [`NdarrayStatistics::add`].
+    fn pressure<E: Element, D: Dimension>(
+        &self,
+        logits: ArrayView<'_, E, D>,
+        target: &Target<'_>,
+    ) -> Result<Pressure, LossError>;
 }
 
 impl NdarrayStatistics for Statistics {
@@ -92,5 +103,13 @@ impl NdarrayWhole for Whole {
         }
         gradient.assign(&self.gradient(logits, target)?);
         Ok(())
+    }
+
+    fn pressure<E: Element, D: Dimension>(
+        &self,
+        logits: ArrayView<'_, E, D>,
+        target: &Target<'_>,
+    ) -> Result<Pressure, LossError> {
+        self.pressure_on(&mut target.call::<E, [E]>(self.loss(), logits.shape(), &row_major(&logits))?)
     }
 }

@@ -194,6 +194,10 @@ impl<'a> Target<'a> {
         Self { spacing: Some(spacing.to_vec()), ..self }
     }
 
+    pub(crate) fn given_prior(&self) -> Option<&Table> {
+        self.prior.as_ref()
+    }
+
     /// A call of a loss on row-major logits of a shape, with a gradient that is put in a `G`.
     pub(crate) fn call<'s, E: Element, G: ?Sized>(
         &'s self,
@@ -205,7 +209,12 @@ impl<'a> Target<'a> {
         Ok(Cpu::new(logits, problem, self.prior.as_ref()))
     }
 
-    fn problem<'s>(&'s self, logits: &[usize], ignore: &'s [i64], activation: Activation) -> Result<Problem<'s>, LossError> {
+    pub(crate) fn problem<'s>(
+        &'s self,
+        logits: &[usize],
+        ignore: &'s [i64],
+        activation: Activation,
+    ) -> Result<Problem<'s>, LossError> {
         let target = match &self.values {
             Values::Labels(values) => loss_kernels::Target::Labels(values.labels()),
             Values::Soft(values) => loss_kernels::Target::Soft(values.shares()),

@@ -83,6 +83,20 @@ pub(crate) fn statistics(logits: &HostLogits, problem: &Problem<'_>, plan: &Plan
     by_type!(logits.0, |values: &[E]| loss_kernels::statistics::<E>(values, problem, plan), else unreadable("logits", &logits.0))
 }
 
+/// Σ_s ∂/∂z of several outputs, given each one's derivatives for the statistics of a plan.
+pub(crate) fn gradient_sums(
+    logits: &HostLogits,
+    problem: &Problem<'_>,
+    plan: &Plan,
+    upstreams: &[Vec<Option<Table>>],
+) -> Result<Vec<Table>, LossError> {
+    by_type!(
+        logits.0,
+        |values: &[E]| loss_kernels::gradient_sums::<E>(values, problem, plan, upstreams),
+        else unreadable("logits", &logits.0)
+    )
+}
+
 /// What the kernels refuse, if anything.
 pub(crate) fn validate(logits: &HostLogits, problem: &Problem<'_>) -> Result<(), LossError> {
     by_type!(logits.0, |values: &[E]| loss_kernels::validate::<E>(values, problem), else unreadable("logits", &logits.0))

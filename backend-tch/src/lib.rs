@@ -33,6 +33,7 @@ mod loss;
 mod memory;
 mod operations;
 mod pixels;
+mod readback;
 mod surrogate;
 mod target;
 

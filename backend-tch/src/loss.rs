@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use loss_core::backend::{Path, Table};
-use loss_core::{Detail, Evaluation, Facts, Inputs, Loss, LossError, Precision, Program};
+use loss_core::{Detail, Evaluation, Facts, Inputs, Loss, LossError, Precision, Pressure, Program};
 use tch::{Device, Kind, Tensor};
 
 use crate::fused::{self, HostLogits};
+use crate::readback::{OnDevice, OnHost, ReadBack};
 use crate::target::{Checked, TchTarget, shape_of};
 use crate::{cuda, operations};
 
@@ -56,8 +57,8 @@ pub trait TchLoss {
     /// Whatever LibTorch reports, and on CUDA as [`Loss::program`].
     fn path(&self, logits: &Tensor) -> Result<Path, LossError>;
 
-    /// The total, every term with its parts, the proportions of the classes and notes, on the host.
-    /// Waits for the device.
+    /// The total, every term with its parts, the proportions of the classes, the pressure on their
+    /// sizes, and notes, on the host. Waits for the device.
     ///
     /// # Errors
     /// See the trait.
@@ -69,6 +70,14 @@ pub trait TchLoss {
     /// # Errors
     /// See the trait.
     fn elements(&self, logits: &Tensor, target: &TchTarget) -> Result<Vec<Option<Table>>, LossError>;
+
+    /// What the loss, and each of its terms, does to the size of each class: the slope for a shift
+    /// of all its logits. Costs a gradient; on the CPU it is not stored, elsewhere each term's is
+    /// while it is summed up. Waits for the device.
+    ///
+    /// # Errors
+    /// See the trait.
+    fn pressure(&self, logits: &Tensor, target: &TchTarget) -> Result<Pressure, LossError>;
 
     /// Brings target and logits to the host and refuses labels, soft targets, weights and logits
     /// out of range. Waits for the device.
@@ -109,12 +118,17 @@ impl TchLoss for Loss {
         let checked = Checked::new(logits, target, self.activation())?;
         let facts = facts(self, target, &checked)?;
         let call = Call::new(self, logits, target, checked, Detail::Parts)?;
-        call.program.evaluate(&call.tables()?, &Inputs { facts: Some(facts), ..call.inputs.clone() })
+        call.reading(|passes| call.evaluate_on(passes, facts))
     }
 
     fn elements(&self, logits: &Tensor, target: &TchTarget) -> Result<Vec<Option<Table>>, LossError> {
-        let call = Call::new(self, logits, target, Checked::new(logits, target, self.activation())?, Detail::Parts)?;
-        call.program.elements(&call.tables()?, &call.inputs)
+        let call = Call::checking(self, logits, target, Detail::Parts)?;
+        call.program.elements(&call.reading(|passes| passes.statistics(&call))?, &call.inputs)
+    }
+
+    fn pressure(&self, logits: &Tensor, target: &TchTarget) -> Result<Pressure, LossError> {
+        let call = Call::checking(self, logits, target, Detail::Total)?;
+        call.reading(|passes| call.pressure_on(passes, &passes.statistics(&call)?))
     }
 
     fn validate(&self, logits: &Tensor, target: &TchTarget) -> Result<(), LossError> {
@@ -124,7 +138,7 @@ impl TchLoss for Loss {
 }
 
 /// What notes are made of beside statistics.
-fn facts(loss: &Loss, target: &TchTarget, checked: &Checked) -> Result<Facts, LossError> {
+pub(crate) fn facts(loss: &Loss, target: &TchTarget, checked: &Checked) -> Result<Facts, LossError> {
     let precision = match checked.kind {
         Kind::Double => Precision::F64,
         Kind::Half => Precision::F16,
@@ -195,21 +209,35 @@ impl<'a> Call<'a> {
         Ok(Self { loss, logits, target, checked, program, inputs })
     }
 
-    /// The statistics on the host: from the kernels on the CPU, and on CUDA where there are some;
-    /// elsewhere from operations.
-    fn tables(&self) -> Result<Vec<Table>, LossError> {
-        let plan = self.program.plan();
-        if self.checked.device == Device::Cpu {
-            let host = fused::on_host(&self.target, &self.checked, self.loss)?;
-            return fused::statistics(&HostLogits::of(self.logits, &self.checked)?, &host.problem()?, plan);
-        }
+    /// The same of arguments that have not been checked.
+    fn checking(loss: &'a Loss, logits: &'a Tensor, target: &TchTarget, detail: Detail) -> Result<Self, LossError> {
+        Self::new(loss, logits, target, Checked::new(logits, target, loss.activation())?, detail)
+    }
+
+    pub(crate) fn evaluate_on(&self, passes: &dyn ReadBack, facts: Facts) -> Result<Evaluation, LossError> {
+        let (statistics, inputs) = (passes.statistics(self)?, Inputs { facts: Some(facts), ..self.inputs.clone() });
+        let pressure = Some(self.pressure_on(passes, &statistics)?);
+        Ok(Evaluation { pressure, ..self.program.evaluate(&statistics, &inputs)? })
+    }
+
+    fn pressure_on(&self, passes: &dyn ReadBack, statistics: &[Table]) -> Result<Pressure, LossError> {
+        let upstreams = self.program.upstream_of_terms(statistics, &self.inputs)?;
+        Ok(self.program.pressure(&passes.gradient_sums(self, &upstreams)?, &self.inputs))
+    }
+
+    /// Lends the passes whose sums are read on the host: the kernels on the CPU, and on CUDA where
+    /// there are some; elsewhere operations.
+    fn reading<R>(&self, read: impl FnOnce(&dyn ReadBack) -> Result<R, LossError>) -> Result<R, LossError> {
         match self.checked.device {
-            Device::Cuda(index) if cuda::computes(plan, self.loss.ignored().len()) => match cuda::compiler(index) {
-                Ok(compiler) => cuda::tables(self, &compiler),
-                Err(_) => operations::tables(self),
-            },
-            _ => operations::tables(self),
+            Device::Cpu => return read(&OnHost::new(self)?),
+            Device::Cuda(index) if cuda::computes(self.program.plan(), self.loss.ignored().len()) => {
+                if let Ok(compiler) = cuda::compiler(index) {
+                    return read(&OnDevice(&cuda::passes(self, &compiler)?));
+                }
+            }
+            Device::Cuda(_) | Device::Mps | Device::Vulkan => {}
         }
+        read(&OnDevice(&operations::passes(self)?))
     }
 }
 

@@ -225,21 +225,16 @@ fn refuse(call: &Call<'_>, statistics: &[Tensor]) -> Result<(), LossError> {
     validate(call.loss, call.logits, &call.target, &call.checked)
 }
 
-/// The statistics of the program's plan on the host. Waits for the device.
-pub(crate) fn tables(call: &Call<'_>) -> Result<Vec<Table>, LossError> {
-    tables_of(call, &Chunks::new(call)?)
+/// The passes by operations.
+pub(crate) fn passes<'a>(call: &'a Call<'a>) -> Result<impl Passes + 'a, LossError> {
+    Chunks::new(call)
 }
 
-/// The same of any passes.
-pub(crate) fn tables_of(call: &Call<'_>, passes: &dyn Passes) -> Result<Vec<Table>, LossError> {
-    let (plan, samples) = (call.program.plan(), call.checked.geometry.samples);
-    let statistics = no_grad(|| passes.statistics())?;
-    let table = |(statistic, sums): (&loss_core::Statistic, Tensor)| {
-        let values = sums.f_reshape([-1]).and_then(|sums| sums.f_to_device_(Device::Cpu, Kind::Double, false, false));
-        let values = values.and_then(|values| Vec::<f64>::try_from(&values)).during("reading sums back")?;
-        Table::new(samples, plan.columns(statistic), values)
-    };
-    plan.statistics().iter().zip(statistics).map(table).collect()
+/// Sums on the host. Waits for the device.
+pub(crate) fn to_table(sums: &Tensor, rows: usize, columns: usize) -> Result<Table, LossError> {
+    let values = sums.f_reshape([-1]).and_then(|sums| sums.f_to_device_(Device::Cpu, Kind::Double, false, false));
+    let values = values.and_then(|values| Vec::<f64>::try_from(&values)).during("reading sums back")?;
+    Table::new(rows, columns, values)
 }
 
 #[cfg(test)]

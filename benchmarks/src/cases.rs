@@ -121,6 +121,10 @@ mod tests {
         fn logit_gradient(&self, _: &Plan, _: &[Option<Table>], (): &mut ()) -> Result<(), LossError> {
             Ok(())
         }
+
+        fn gradient_sums(&self, _: &Plan, _: &[Vec<Option<Table>>]) -> Result<Vec<Table>, LossError> {
+            Ok(Vec::new())
+        }
     }
 
     fn probabilities(text: &str) -> HashSet<Probability> {

@@ -181,6 +181,10 @@ impl<E: Element> Passes for Remembering<'_, E> {
     fn logit_gradient(&self, plan: &Plan, upstream: &[Option<Table>], gradient: &mut [E]) -> Result<(), LossError> {
         self.kernels.logit_gradient(plan, upstream, gradient)
     }
+
+    fn gradient_sums(&self, plan: &Plan, upstreams: &[Vec<Option<Table>>]) -> Result<Vec<Table>, LossError> {
+        self.kernels.gradient_sums(plan, upstreams)
+    }
 }
 
 #[cfg(test)]

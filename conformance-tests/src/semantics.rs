@@ -3,6 +3,7 @@
 
 pub(crate) mod maps;
 pub(crate) mod notes;
+pub(crate) mod pressure;
 pub(crate) mod targets;
 
 use loss_core::{Activation, LossError, PRESETS};

@@ -164,8 +164,8 @@ pub fn tests(adapter: &dyn Adapter) -> Vec<Test> {
         let about = About { loss: Large::LOSS.to_owned(), situation: large.situation(), dtype: Large::DTYPE };
         tests.push(Test::new(format!("large/{}", large.name()), Subject::Large(about), move |a| large.measure(a)));
     }
-    let rows = semantics::CHECKS.iter().chain(semantics::notes::CHECKS).chain(semantics::targets::CHECKS);
-    let rows = rows.chain(semantics::maps::checks(adapter.reads_maps()));
+    let rows = [semantics::CHECKS, semantics::notes::CHECKS, semantics::pressure::CHECKS, semantics::targets::CHECKS];
+    let rows = rows.into_iter().flatten().chain(semantics::maps::checks(adapter.reads_maps()));
     let checks = rows.map(|&(name, check)| ("semantics", Subject::Semantics, name, check));
     let defects = defects::CHECKS.iter().map(|&(name, check)| ("defects", Subject::Defect, name, check));
     for (group, subject, name, check) in checks.chain(defects) {

@@ -176,6 +176,15 @@ pub enum LossError {
         /// Index into the logits.
         position: Vec<usize>,
     },
+    /// A loss that is NaN or infinite where its size is to be found.
+    #[non_exhaustive]
+    #[error("the loss is {} where all logits of a class are shifted by {shift}, so that it has no least value", number(*.value))]
+    ShiftedLoss {
+        /// The value.
+        value: f64,
+        /// The shift.
+        shift: f64,
+    },
     /// A number of values that is not the number of classes.
     #[error("a term has {got} values, one for each class, but there {}", are(*.classes))]
     ClassCount {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{AbsentClass, Note, Role, SplitOf};
+use crate::{AbsentClass, Note, Pressure, Role, SplitOf};
 
 /// The value of a loss with what explains it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -14,6 +14,9 @@ pub struct Evaluation<T = f64> {
     /// The classes, pooled over the batch; none of them where only a total was asked for, or where
     /// the numbers are on a device.
     pub regions: Vec<RegionReport>,
+    /// What the loss does to the size of each class, where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pressure: Option<Pressure>,
     /// What the numbers do not show; empty where only a total was asked for, or where the numbers
     /// are on a device.
     pub notes: Vec<Note>,
@@ -88,8 +91,9 @@ impl<T> Evaluation<T> {
             };
             Ok(TermEvaluation { name: name.clone(), role: *role, weight: *weight, value, split })
         });
-        let (regions, notes) = (self.regions.clone(), self.notes.clone());
-        Ok(Evaluation { total, terms: terms.collect::<Result<_, E>>()?, regions, notes })
+        let terms = terms.collect::<Result<_, E>>()?;
+        let (regions, pressure, notes) = (self.regions.clone(), self.pressure.clone(), self.notes.clone());
+        Ok(Evaluation { total, terms, regions, pressure, notes })
     }
 }
 

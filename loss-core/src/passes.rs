@@ -4,7 +4,8 @@ use crate::expr::Table;
 use crate::{Detail, Evaluation, Inputs, Loss, LossError, Passes};
 
 impl Loss {
-    /// Value of the loss with its parts and notes, on a backend that keeps its small arrays on the host.
+    /// Value of the loss with its parts and notes, and its [`Pressure`](crate::Pressure) on the
+    /// classes, on a backend that keeps its small arrays on the host. It reads the logits twice.
     ///
     /// # Errors
     /// Where the loss does not fit classes or activation: [`LossError::NoTerms`],
@@ -19,7 +20,9 @@ impl Loss {
         let program = self.program(call.geometry().classes, Detail::Parts)?;
         let facts = call.facts();
         call.derive(program.plan())?;
-        program.evaluate(&call.statistics(program.plan())?, &Inputs { facts, ..self.inputs_of(call) })
+        let (statistics, inputs) = (call.statistics(program.plan())?, Inputs { facts, ..self.inputs_of(call) });
+        let pressure = program.pressure_on(call, &statistics, &inputs)?;
+        Ok(Evaluation { pressure: Some(pressure), ..program.evaluate(&statistics, &inputs)? })
     }
 
     /// Total and values of the terms; and, written to `gradient` where one is given, the gradient
@@ -50,7 +53,7 @@ impl Loss {
         program.elements(&call.statistics(program.plan())?, &self.inputs_of(call))
     }
 
-    fn inputs_of<P: Passes + ?Sized>(&self, call: &P) -> Inputs {
+    pub(crate) fn inputs_of<P: Passes + ?Sized>(&self, call: &P) -> Inputs {
         self.inputs(call.geometry().samples, call.prior().cloned())
     }
 

@@ -6,7 +6,7 @@ mod notes;
 
 use self::notes::TermFacts;
 use crate::expr::{Algebra, HostAlgebra, Index, Leaf, Table, Tape};
-use crate::{Activation, Evaluation, Facts, LossError, Passes, Plan, RegionReport, Statistic, prior};
+use crate::{Activation, Evaluation, Facts, LossError, Passes, Plan, Pressure, RegionReport, Statistic, TermEvaluation, prior};
 
 /// How much a program computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -219,6 +219,42 @@ impl Program {
     /// As [`Program::outputs`].
     pub fn upstream(&self, statistics: &[Table], inputs: &Inputs, seeds: &[f64]) -> Result<Vec<Option<Table>>, LossError> {
         self.derivatives(Known { plan: &self.plan, arrays: statistics }, inputs, seeds)
+    }
+
+    /// The same of each term's value by itself, before its weight.
+    ///
+    /// # Errors
+    /// As [`Program::outputs`].
+    pub fn upstream_of_terms(&self, statistics: &[Table], inputs: &Inputs) -> Result<Vec<Vec<Option<Table>>>, LossError> {
+        // Where the terms' values stand among the scalars, the total being the first.
+        let mut next = 1;
+        let mut seeds = vec![0.0; self.outputs.scalars().count()];
+        let of_term = |term: &TermEvaluation<Index>| {
+            let place = next;
+            next += if term.split.is_some() { 4 } else { 1 };
+            seeds[place] = 1.0;
+            let upstream = self.upstream(statistics, inputs, &seeds);
+            seeds[place] = 0.0;
+            upstream
+        };
+        self.outputs.terms.iter().map(of_term).collect()
+    }
+
+    /// The pressure of the loss, from Σ_s ∂/∂z of each term, `[N, K]`.
+    #[must_use]
+    pub fn pressure(&self, sums: &[Table], inputs: &Inputs) -> Pressure {
+        Pressure::new(&inputs.weights, sums, self.plan.classes())
+    }
+
+    /// The same on a backend that keeps its small arrays on the host, given the statistics.
+    pub(crate) fn pressure_on<P: Passes + ?Sized>(
+        &self,
+        call: &P,
+        statistics: &[Table],
+        inputs: &Inputs,
+    ) -> Result<Pressure, LossError> {
+        let upstreams = self.upstream_of_terms(statistics, inputs)?;
+        Ok(self.pressure(&call.gradient_sums(&self.plan, &upstreams)?, inputs))
     }
 
     fn derivatives(&self, known: Known<'_, Table>, inputs: &Inputs, seeds: &[f64]) -> Result<Vec<Option<Table>>, LossError> {

@@ -7,7 +7,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::expr::Table;
-use crate::{Detail, Evaluation, Facts, Inputs, Loss, LossError, Map, Passes, Program, Scope, Statistic};
+use crate::{Detail, Evaluation, Facts, Inputs, Loss, LossError, Map, Passes, Pressure, Program, Scope, Statistic};
 
 /// What a loss knows of logits and target: a table of `[N, K]` numbers for each statistic.
 ///
@@ -45,7 +45,10 @@ pub struct Whole {
     program: Arc<Program>,
     samples: usize,
     evaluation: Evaluation,
+    inputs: Inputs,
     upstream: Vec<Option<Table>>,
+    /// That of each term.
+    of_terms: Vec<Vec<Option<Table>>>,
     derived: Vec<Map>,
 }
 
@@ -188,6 +191,8 @@ impl Statistics {
             samples,
             evaluation: self.program.evaluate(&self.tables, &inputs)?,
             upstream: self.program.upstream(&self.tables, &inputs, &[1.0])?,
+            of_terms: self.program.upstream_of_terms(&self.tables, &inputs)?,
+            inputs,
             derived: self.derived.clone(),
         })
     }
@@ -223,8 +228,11 @@ impl Whole {
             let columns = table.columns();
             Table::new(rows.len(), columns, table.values()[rows.start * columns..rows.end * columns].to_vec())
         };
-        let upstream = self.upstream.iter().map(|table| table.as_ref().map(part).transpose());
-        Ok(Self { samples: rows.len(), upstream: upstream.collect::<Result<_, _>>()?, ..self.clone() })
+        let parts = |upstream: &Vec<Option<Table>>| {
+            upstream.iter().map(|table| table.as_ref().map(part).transpose()).collect::<Result<Vec<_>, LossError>>()
+        };
+        let of_terms = self.of_terms.iter().map(parts).collect::<Result<_, _>>()?;
+        Ok(Self { samples: rows.len(), upstream: parts(&self.upstream)?, of_terms, ..self.clone() })
     }
 
     /// Writes the gradient of the total for the logits of one tile, as they were when it was added.
@@ -232,10 +240,26 @@ impl Whole {
     /// # Errors
     /// As [`Statistics::add_on`].
     pub fn gradient_on<P: Passes + ?Sized>(&self, call: &mut P, gradient: &mut P::Gradient) -> Result<(), LossError> {
+        self.derive_on(call)?;
+        call.logit_gradient(self.program.plan(), &self.upstream, gradient)
+    }
+
+    /// What the pixels of one tile, as they were when it was added, contribute to the [`Pressure`]
+    /// of the whole on its classes: [`Pressure::add`] adds tiles up.
+    ///
+    /// # Errors
+    /// As [`Statistics::add_on`].
+    pub fn pressure_on<P: Passes + ?Sized>(&self, call: &mut P) -> Result<Pressure, LossError> {
+        self.derive_on(call)?;
+        let sums = call.gradient_sums(self.program.plan(), &self.of_terms)?;
+        Ok(self.program.pressure(&sums, &self.inputs))
+    }
+
+    /// Makes the derived maps of a tile that belongs to the whole.
+    fn derive_on<P: Passes + ?Sized>(&self, call: &mut P) -> Result<(), LossError> {
         let (plan, geometry) = (self.program.plan(), call.geometry());
         fits([self.samples, plan.classes()], [geometry.samples, geometry.classes])?;
-        call.derive(plan)?;
-        call.logit_gradient(plan, &self.upstream, gradient)
+        call.derive(plan).map(|_| ())
     }
 }
 

@@ -62,6 +62,10 @@ impl<E: Element, G: Gradient<Element: Element<Compute = E::Compute>> + ?Sized> P
         crate::logit_gradient(self.logits, &self.problem, plan, upstream, gradient)
     }
 
+    fn gradient_sums(&self, plan: &Plan, upstreams: &[Vec<Option<Table>>]) -> Result<Vec<Table>, LossError> {
+        crate::gradient_sums(self.logits, &self.problem, plan, upstreams)
+    }
+
     fn statistics_and_gradient(
         &self,
         plan: &Plan,

@@ -13,7 +13,7 @@ use crate::pixel::PixelColumns;
 use crate::simd::apart;
 use crate::statistics::{add_group, add_target};
 use crate::sums::Sums;
-use crate::upstream::Handed;
+use crate::upstream::Derivatives;
 use crate::{Problem, Real};
 
 /// The types that the kernels are compiled for.
@@ -43,7 +43,8 @@ impl Compiled for f64 {
 pub(crate) struct Buffers<C> {
     block: Block<C>,
     pixels: PixelColumns<C>,
-    gradient: Option<GradientColumns<C>>,
+    /// One for each output of the loss that is differentiated.
+    gradients: Vec<GradientColumns<C>>,
     /// Lanes of the sums, all 0 between tasks.
     lanes: Vec<f64>,
 }
@@ -57,7 +58,7 @@ impl<C: Real> Buffers<C> {
         soft: bool,
         maps: &[MapColumns],
         sums: usize,
-        backward: bool,
+        gradients: usize,
     ) -> Self {
         let members = groups.groups.iter().flat_map(|group| &group.members);
         let functions = members.filter_map(|&i| match &plan.statistics()[i].of {
@@ -65,11 +66,11 @@ impl<C: Real> Buffers<C> {
             Quantity::One | Quantity::Target | Quantity::Mass(_) | Quantity::SquaredMass(_) | Quantity::Log(..) => None,
         });
         let pixel_sums = groups.groups.iter().any(|group| group.pixel_sums);
-        let gradient = || GradientColumns::new(plan.classes(), capacity, pixel_sums, !maps.is_empty());
+        let gradient = |_| GradientColumns::new(plan.classes(), capacity, pixel_sums, !maps.is_empty());
         Self {
             block: Block::new(plan.classes(), capacity, groups.needs(soft), maps),
             pixels: PixelColumns::new(functions, capacity),
-            gradient: backward.then(gradient),
+            gradients: (0..gradients).map(gradient).collect(),
             lanes: Sums::slots(sums),
         }
     }
@@ -81,9 +82,8 @@ pub(crate) struct Work<'a, C> {
     pub(crate) problem: &'a Problem<'a>,
     pub(crate) plan: &'a Plan,
     pub(crate) groups: &'a Groups,
-    /// Derivatives, group by group, in units of `unit`.
-    pub(crate) handed: &'a [Handed<C>],
-    pub(crate) unit: C,
+    /// One for each output of the loss that is differentiated.
+    pub(crate) derivatives: &'a [Derivatives<C>],
     pub(crate) logits: &'a dyn Logits<C>,
 }
 
@@ -97,7 +97,8 @@ pub struct Blocks<'a, C> {
     pub(crate) step: usize,
     /// Empty where none are wanted.
     pub(crate) sums: &'a mut [f64],
-    pub(crate) sink: &'a mut dyn Sink<C>,
+    /// One for each of the derivatives.
+    pub(crate) sinks: &'a mut [&'a mut dyn Sink<C>],
 }
 
 impl<C: Real> WithSimd for Blocks<'_, C> {
@@ -109,11 +110,11 @@ impl<C: Real> WithSimd for Blocks<'_, C> {
         // of a loop.
         let constants = C::constants(simd);
         let math = Math { simd, constants: std::hint::black_box(&constants) };
-        let Self { work, buffers, span, step, sums, sink } = self;
-        let Work { problem, plan, groups, handed, unit, logits } = work;
-        let Buffers { block, pixels, gradient, lanes } = buffers;
+        let Self { work, buffers, span, step, sums, sinks } = self;
+        let Work { problem, plan, groups, derivatives, logits } = work;
+        let Buffers { block, pixels, gradients, lanes } = buffers;
         let summed = !sums.is_empty();
-        let by_channel = block.is_hard() && channels::suffice(groups, handed, summed);
+        let by_channel = block.is_hard() && channels::suffice(groups, derivatives, summed);
         let slopes = if by_channel { Slope::all(simd, work) } else { Vec::new() };
         let mut sums = Sums { lanes, totals: sums };
         for from in (0..span.len).step_by(step) {
@@ -123,12 +124,13 @@ impl<C: Real> WithSimd for Blocks<'_, C> {
                 apart!(simd, add_target(simd, block, plan, groups, &mut sums));
             }
             block.look_ahead(problem, part, span);
-            if let Some(gradient) = gradient {
+            for (gradient, sink) in gradients.iter_mut().zip(sinks.iter()) {
                 sink.ahead(&mut block.ahead, from + step);
                 gradient.begin();
             }
             if by_channel {
-                let to = gradient.as_mut().map(|gradient| Destination { stage: gradient.stage(), sink: &mut *sink, from });
+                let to = gradients.first_mut().zip(sinks.first_mut());
+                let to = to.map(|(gradient, sink)| Destination { stage: gradient.stage(), sink: &mut **sink, from });
                 channels::run(math, work, block, part, &slopes, summed.then_some(&mut sums), to)?;
                 continue;
             }
@@ -139,7 +141,7 @@ impl<C: Real> WithSimd for Blocks<'_, C> {
                 match group.activation {
                     Activation::Softmax => block.softmax(math, group.temperature, logarithms),
                     Activation::Sigmoid => {
-                        let complements = gradient.is_some() || group.background;
+                        let complements = !gradients.is_empty() || group.background;
                         block.sigmoid(math, group.temperature, complements, logarithms);
                     }
                 }
@@ -147,12 +149,13 @@ impl<C: Real> WithSimd for Blocks<'_, C> {
                 if summed {
                     apart!(simd, add_group(math, block, pixels, plan, group, &mut sums));
                 }
-                if let (Some(gradient), Some(handed)) = (&mut *gradient, handed.get(g)) {
+                for (gradient, derivatives) in gradients.iter_mut().zip(derivatives) {
+                    let Some(handed) = derivatives.groups.get(g) else { continue };
                     apart!(simd, gradient.add_group(math, block, pixels, plan, group, handed));
                 }
             }
-            if let Some(gradient) = gradient {
-                apart!(simd, gradient.finish(simd, block, unit, &mut *sink, from));
+            for ((gradient, derivatives), sink) in gradients.iter_mut().zip(derivatives).zip(sinks.iter_mut()) {
+                apart!(simd, gradient.finish(simd, block, derivatives.unit, &mut **sink, from));
             }
         }
         sums.finish();

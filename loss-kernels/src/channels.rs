@@ -17,16 +17,21 @@ use crate::prefetch::Ahead;
 use crate::real::MANY;
 use crate::simd::{Column, Lanes, apart, write_column};
 use crate::sums::{NOWHERE, Sums, add_up};
-use crate::upstream::Handed;
+use crate::upstream::{Derivatives, Handed};
 
 /// Whether these loops can compute a plan: all its probabilities are sigmoids, and its sums, and
-/// what they hand down to the gradient, are the usual ones.
-pub(crate) fn suffice<C: Real>(groups: &Groups, handed: &[Handed<C>], summed: bool) -> bool {
+/// what they hand down to at most one gradient, are the usual ones.
+pub(crate) fn suffice<C: Real>(groups: &Groups, derivatives: &[Derivatives<C>], summed: bool) -> bool {
     let all = |group: &Group| {
         let [_, background] = group.usual;
         group.others.is_empty() && background.mass.or(background.intersection).is_none()
     };
-    groups.is_sigmoid() && (!summed || groups.groups.iter().all(all)) && handed.iter().all(|handed| !handed.more)
+    let usual = match derivatives {
+        [] => true,
+        [one] => one.groups.iter().all(|handed| !handed.more),
+        _ => false,
+    };
+    groups.is_sigmoid() && (!summed || groups.groups.iter().all(all)) && usual
 }
 
 /// Adds the sums of a block, and stores its gradient.
@@ -43,7 +48,7 @@ pub(crate) fn run<S: Simd, C: Real>(
     mut sums: Option<&mut Sums<'_>>,
     mut to: Option<Destination<'_, C>>,
 ) -> Result<(), LossError> {
-    let Work { problem, plan, groups, handed, unit, logits } = work;
+    let Work { problem, plan, groups, derivatives, logits } = work;
     let (simd, classes) = (math.simd, plan.classes());
     // If no pixel is left out and none is padding, logits are read where they are stored.
     let whole = block.is_all_valid() && block.padded() == part.len;
@@ -68,13 +73,14 @@ pub(crate) fn run<S: Simd, C: Real>(
                 finite &= channel.add_sums(plan, group, group.size.filter(|_| block.is_counted()), sums);
             }
         }
-        if let Some(to) = &mut to {
+        if let (Some(to), [derivatives]) = (&mut to, derivatives) {
+            let slopes = &slopes[k * groups.groups.len()..][..groups.groups.len()];
             finite &= to.write(
                 k,
                 part.len,
                 // Inlined, so that it is compiled for the instructions of this function.
                 #[inline(always)]
-                |column: &mut [C]| channel.gradient(&slopes[k * handed.len()..][..handed.len()], unit, column),
+                |column: &mut [C]| channel.gradient(slopes, derivatives.unit, column),
             );
         }
         if !finite {
@@ -247,7 +253,8 @@ pub(crate) struct Slope<S: Simd, C: Real> {
 impl<S: Simd, C: Real> Slope<S, C> {
     /// Of all channels, group by group.
     pub(crate) fn all(simd: S, work: Work<'_, C>) -> Vec<Self> {
-        let groups = || work.groups.groups.iter().zip(work.handed);
+        let handed = work.derivatives.iter().flat_map(|derivatives| &derivatives.groups);
+        let groups = || work.groups.groups.iter().zip(handed.clone());
         let of_channel = |k| groups().map(move |(group, handed)| Self::new(simd, work.plan, group, handed, k));
         (0..work.plan.classes()).flat_map(of_channel).collect()
     }

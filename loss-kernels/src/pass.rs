@@ -13,7 +13,7 @@ use crate::instructions::Instructions;
 use crate::memory::{Gradient, Output, Part};
 use crate::prefetch::Ahead;
 use crate::target::Target;
-use crate::upstream::Handed;
+use crate::upstream::{Derivatives, Handed};
 use crate::{Element, Problem, Real};
 
 /// Logits up to which one thread does all: waking another takes as long as the work.
@@ -29,7 +29,7 @@ const SMALL: usize = 1 << 16;
 /// [`LossError::NonFiniteLogit`] with the position of the first offender; [`LossError::Length`] where the logits are not as long
 /// as the problem says, [`LossError::PlanClasses`] where the plan is for another number of classes.
 pub fn statistics<E: Element>(logits: &[E], problem: &Problem<'_>, plan: &Plan) -> Result<Vec<Table>, LossError> {
-    pass::<E, E>(logits, problem, plan, true, None)
+    Ok(pass::<E, E>(logits, problem, plan, true, None)?.statistics)
 }
 
 /// Refuses logits, targets, weights and maps as [`statistics`] does when a plan reads the logits,
@@ -59,7 +59,7 @@ pub fn logit_gradient<E: Element, G: Gradient<Element: Element<Compute = E::Comp
     upstream: &[Option<Table>],
     gradient: &mut G,
 ) -> Result<(), LossError> {
-    gradient.put(logits.len(), |output| pass(logits, problem, plan, false, Some(Backward { upstream, output })).map(|_| ()))
+    gradient.put(logits.len(), |output| pass(logits, problem, plan, false, Backward::stored(upstream, output)).map(|_| ()))
 }
 
 /// Both in one read, for losses whose derivatives do not depend on the logits' own statistics: a
@@ -74,13 +74,45 @@ pub fn statistics_and_gradient<E: Element, G: Gradient<Element: Element<Compute 
     upstream: &[Option<Table>],
     gradient: &mut G,
 ) -> Result<Vec<Table>, LossError> {
-    gradient.put(logits.len(), |output| pass(logits, problem, plan, true, Some(Backward { upstream, output })))
+    gradient.put(logits.len(), |output| Ok(pass(logits, problem, plan, true, Backward::stored(upstream, output))?.statistics))
 }
 
-/// The derivatives, and where the gradient goes.
+/// Σ_s ∂/∂logits, `[N, K]`, of several outputs of a loss, given each one's derivatives for the
+/// statistics of the plan: in one read of the logits, storing no gradient. Sums are `f64`.
+///
+/// # Errors
+/// As [`statistics`].
+pub fn gradient_sums<E: Element>(
+    logits: &[E],
+    problem: &Problem<'_>,
+    plan: &Plan,
+    upstreams: &[Vec<Option<Table>>],
+) -> Result<Vec<Table>, LossError> {
+    let upstreams = upstreams.iter().map(Vec::as_slice).collect();
+    Ok(pass::<E, E>(logits, problem, plan, false, Some(Backward { upstreams, output: None }))?.gradients)
+}
+
+/// What is differentiated, and where its gradient goes.
 struct Backward<'a, G> {
-    upstream: &'a [Option<Table>],
-    output: Output<'a, G>,
+    /// The derivatives of each output.
+    upstreams: Vec<&'a [Option<Table>]>,
+    /// Of the only output, where its gradient is stored; else each one's is summed up.
+    output: Option<Output<'a, G>>,
+}
+
+impl<'a, G> Backward<'a, G> {
+    #[allow(clippy::unnecessary_wraps, reason = "as a pass takes it")]
+    fn stored(upstream: &'a [Option<Table>], output: Output<'a, G>) -> Option<Self> {
+        Some(Self { upstreams: vec![upstream], output: Some(output) })
+    }
+}
+
+/// What a pass comes to.
+struct Sums {
+    /// One table per statistic, where they are wanted.
+    statistics: Vec<Table>,
+    /// One table per gradient that is summed up.
+    gradients: Vec<Table>,
 }
 
 /// What one task does.
@@ -90,6 +122,8 @@ struct Task<'a, G> {
     sums: &'a mut [f64],
     /// Its part of the gradient, class by class; empty likewise.
     parts: Vec<Part<'a, G>>,
+    /// The sums of its gradients by class, one after another; empty likewise.
+    slopes: &'a mut [f64],
 }
 
 fn pass<E: Element, G: Element<Compute = E::Compute>>(
@@ -98,7 +132,7 @@ fn pass<E: Element, G: Element<Compute = E::Compute>>(
     plan: &Plan,
     summed: bool,
     backward: Option<Backward<'_, G>>,
-) -> Result<Vec<Table>, LossError> {
+) -> Result<Sums, LossError> {
     let instructions = Instructions::in_use()?;
     problem.logits_fit(logits.len())?;
     let geometry = problem.geometry();
@@ -106,37 +140,37 @@ fn pass<E: Element, G: Element<Compute = E::Compute>>(
     if plan.classes() != classes {
         return Err(LossError::PlanClasses { plan: plan.classes(), classes });
     }
-    let (upstream, output) = backward.map(|backward| (backward.upstream, backward.output)).unzip();
+    let (upstreams, output) = backward.map_or((Vec::new(), None), |backward| (backward.upstreams, backward.output));
     if let Some(output) = &output {
         problem.logits_fit(output.len())?;
     }
-    let derivative = |i: usize| upstream.and_then(|upstream| upstream.get(i)?.as_ref());
-    let groups = Groups::new(plan, |i| summed || derivative(i).is_some());
-    let unit = unit(upstream);
-    let of_sample = |sample| {
-        let at = |i, k| derivative(i).map(|table| E::Compute::of(table.get(sample, k).unwrap_or(f64::NAN) / unit));
-        groups.groups.iter().map(|group| Handed::new(plan, group, at)).collect()
-    };
-    let handed: Vec<Vec<Handed<E::Compute>>> = (0..if upstream.is_some() { samples } else { 0 }).map(of_sample).collect();
+    let groups = Groups::new(plan, |i| summed || upstreams.iter().any(|upstream| matches!(upstream.get(i), Some(Some(_)))));
+    let of_sample = |sample| upstreams.iter().map(|upstream| derivatives(plan, &groups, upstream, sample)).collect();
+    let handed: Vec<Vec<Derivatives<E::Compute>>> = (0..samples).map(of_sample).collect();
 
     let width = plan.statistics().len() * classes;
     let cut = Cut::new::<E::Compute>(samples, classes, pixels, width);
-    let width = if summed { width } else { 0 };
+    let widths = [if summed { width } else { 0 }, if output.is_none() { upstreams.len() * classes } else { 0 }];
     let segments = pixels.div_ceil(cut.segment);
-    let mut sums = vec![0.0; samples * segments * width];
-    let tasks = tasks(&mut sums, width, output, geometry, cut);
+    let [mut sums, mut slopes] = widths.map(|width| vec![0.0; samples * segments * width]);
+    let tasks = tasks([&mut sums, &mut slopes], widths, output, geometry, cut);
     let (soft, maps) = (!matches!(problem.target, Target::Labels(_)), MapColumns::of(problem, plan)?);
-    let buffers = || Buffers::new(plan, &groups, cut.block, soft, &maps, width, upstream.is_some());
-    let logits = Stored(logits);
+    let buffers = || Buffers::new(plan, &groups, cut.block, soft, &maps, widths[0], upstreams.len());
+    let logits = Stored { logits, problem };
     let run = |buffers: &mut Buffers<E::Compute>, task: Task<'_, G>| {
-        let Task { span, sums, parts } = task;
-        let handed = handed.get(span.sample).map_or(&[][..], Vec::as_slice);
-        let work = Work { problem, plan, groups: &groups, handed, unit: E::Compute::of(unit), logits: &logits };
-        let blocks = Blocks { work, buffers, span, step: cut.block, sums, sink: &mut Parts(parts) };
+        let Task { span, sums, parts, slopes } = task;
+        let derivatives = handed.get(span.sample).map_or(&[][..], Vec::as_slice);
+        let work = Work { problem, plan, groups: &groups, derivatives, logits: &logits };
+        let (mut stored, mut totals) = (Parts(parts), slopes.chunks_mut(classes).map(Totals).collect::<Vec<_>>());
+        let mut sinks: Vec<&mut dyn Sink<E::Compute>> = totals.iter_mut().map(|total| total as _).collect();
+        if sinks.is_empty() {
+            sinks.push(&mut stored);
+        }
+        let blocks = Blocks { work, buffers, span, step: cut.block, sums, sinks: &mut sinks };
         E::Compute::run(blocks, instructions)
     };
     // Collected in order, so that the first offender is reported, whichever thread finds one first.
-    let done: Vec<Result<(), LossError>> = if logits.0.len() <= SMALL {
+    let done: Vec<Result<(), LossError>> = if logits.logits.len() <= SMALL {
         let mut buffers = buffers();
         tasks.into_iter().map(|task| run(&mut buffers, task)).collect()
     } else {
@@ -144,33 +178,53 @@ fn pass<E: Element, G: Element<Compute = E::Compute>>(
         tasks.into_par_iter().with_min_len(each).map_init(buffers, run).collect()
     };
     done.into_iter().collect::<Result<(), _>>()?;
-    if summed { tables(plan, &sums, samples, segments) } else { Ok(Vec::new()) }
+    let statistics = if summed { tables(plan, &of_samples(&sums, widths[0], segments), samples)? } else { Vec::new() };
+    let slopes = of_samples(&slopes, widths[1], segments);
+    let of_output = |i: usize| {
+        let rows = slopes.chunks(widths[1].max(1)).flat_map(|sample| &sample[i * classes..][..classes]);
+        Table::new(samples, classes, rows.copied().collect())
+    };
+    let gradients = (0..widths[1] / classes).map(of_output).collect::<Result<_, _>>()?;
+    Ok(Sums { statistics, gradients })
+}
+
+/// The derivatives of an output for the pixels of a sample.
+fn derivatives<C: Real>(plan: &Plan, groups: &Groups, upstream: &[Option<Table>], sample: usize) -> Derivatives<C> {
+    let unit = unit(upstream);
+    let at = |i: usize, k| {
+        let table = upstream.get(i)?.as_ref()?;
+        Some(C::of(table.get(sample, k).unwrap_or(f64::NAN) / unit))
+    };
+    let groups = groups.groups.iter().map(|group| Handed::new(plan, group, at)).collect();
+    Derivatives { groups, unit: C::of(unit) }
 }
 
 /// The power of two that derivatives are measured in: the largest is then between 1 and 2, so that
 /// small ones stay normal numbers.
-fn unit(upstream: Option<&[Option<Table>]>) -> f64 {
-    let values = upstream.into_iter().flatten().flatten().flat_map(Table::values);
+fn unit(upstream: &[Option<Table>]) -> f64 {
+    let values = upstream.iter().flatten().flat_map(Table::values);
     let largest = values.fold(0.0f64, |largest, u| largest.max(u.abs()));
     if largest.is_normal() { largest.log2().floor().clamp(-100.0, 100.0).exp2() } else { 1.0 }
 }
 
 /// Segments of samples, each with its sums and its part of every class's plane.
 fn tasks<'a, G: Element>(
-    sums: &'a mut [f64],
-    width: usize,
+    sums: [&'a mut [f64]; 2],
+    widths: [usize; 2],
     output: Option<Output<'a, G>>,
     geometry: Geometry,
     cut: Cut,
 ) -> Vec<Task<'a, G>> {
     let Geometry { samples, classes, pixels } = geometry;
-    let mut sums = sums.chunks_mut(width.max(1));
+    let [sums, slopes] = sums;
+    let (mut sums, mut slopes) = (sums.chunks_mut(widths[0].max(1)), slopes.chunks_mut(widths[1].max(1)));
     let starts = (0..samples).flat_map(|sample| (0..pixels).step_by(cut.segment).map(move |start| (sample, start)));
     let mut tasks: Vec<_> = starts
         .map(|(sample, start)| Task {
             span: Span { sample, start, len: cut.segment.min(pixels - start) },
             sums: sums.next().unwrap_or_default(),
             parts: Vec::new(),
+            slopes: slopes.next().unwrap_or_default(),
         })
         .collect();
     let segments = pixels.div_ceil(cut.segment);
@@ -182,15 +236,20 @@ fn tasks<'a, G: Element>(
     tasks
 }
 
-/// The statistics, from the sums of all tasks.
-fn tables(plan: &Plan, sums: &[f64], samples: usize, segments: usize) -> Result<Vec<Table>, LossError> {
+/// Sums of `width` numbers, of all tasks, by sample.
+fn of_samples(sums: &[f64], width: usize, segments: usize) -> Vec<f64> {
+    let sample = |tasks: &[f64]| {
+        let mut totals = vec![0.0; width];
+        tasks.chunks(width.max(1)).for_each(|sums| totals.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum));
+        totals
+    };
+    sums.chunks((segments * width).max(1)).flat_map(sample).collect()
+}
+
+/// The statistics, from their sums by sample.
+fn tables(plan: &Plan, totals: &[f64], samples: usize) -> Result<Vec<Table>, LossError> {
     let classes = plan.classes();
     let width = plan.statistics().len() * classes;
-    let mut totals = vec![0.0; samples * width];
-    for (task, sums) in sums.chunks_exact(width.max(1)).enumerate() {
-        let sample = task / segments;
-        totals[sample * width..(sample + 1) * width].iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
-    }
     let table = |(i, statistic)| {
         let columns = plan.columns(statistic);
         let rows = (0..samples).flat_map(|sample| &totals[sample * width + i * classes..][..columns]);
@@ -199,16 +258,27 @@ fn tables(plan: &Plan, sums: &[f64], samples: usize, segments: usize) -> Result<
     plan.statistics().iter().enumerate().map(table).collect()
 }
 
-/// Logits as they are stored.
-struct Stored<'a, E>(&'a [E]);
+/// Logits as they are stored, and what is added to those of a class.
+struct Stored<'a, E> {
+    logits: &'a [E],
+    problem: &'a Problem<'a>,
+}
 
 impl<E: Element> Logits<E::Compute> for Stored<'_, E> {
     fn own(&self, from: usize, length: usize) -> Option<&[E::Compute]> {
-        E::as_computed(&self.0[from..from + length])
+        if self.problem.shift.is_some() {
+            return None;
+        }
+        E::as_computed(&self.logits[from..from + length])
     }
 
     fn read(&self, from: usize, to: &mut [E::Compute]) {
-        E::load(&self.0[from..from + to.len()], to);
+        E::load(&self.logits[from..from + to.len()], to);
+        if self.problem.shift.is_some() {
+            let Geometry { classes, pixels, .. } = self.problem.geometry();
+            let by = E::Compute::of(self.problem.shift_of(from / pixels % classes));
+            to.iter_mut().for_each(|z| *z = *z + by);
+        }
     }
 }
 
@@ -229,4 +299,23 @@ impl<G: Element> Sink<G::Compute> for Parts<'_, G> {
     fn ahead(&self, ahead: &mut Ahead, from: usize) {
         self.0.iter().for_each(|part| ahead.add(part.memory().get(from..).unwrap_or_default()));
     }
+}
+
+/// The sums of a task's gradient, by class.
+struct Totals<'a>(&'a mut [f64]);
+
+impl<C: Real> Sink<C> for Totals<'_> {
+    fn own(&mut self, _: usize, _: usize, _: usize) -> Option<&mut [C]> {
+        None
+    }
+
+    fn store(&mut self, k: usize, _: usize, values: &[C]) {
+        const LANES: usize = 8;
+        let (whole, rest) = values.as_chunks::<LANES>();
+        let mut sums = [0.0; LANES];
+        whole.iter().for_each(|values| sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value.wide()));
+        self.0[k] += sums.iter().sum::<f64>() + rest.iter().map(|value| value.wide()).sum::<f64>();
+    }
+
+    fn ahead(&self, _: &mut Ahead, _: usize) {}
 }

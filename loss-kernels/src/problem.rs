@@ -23,6 +23,14 @@ pub struct Problem<'a> {
     pub(crate) exclusive: bool,
     spacing: Option<&'a [f64]>,
     pub(crate) maps: Vec<NamedMap<'a>>,
+    pub(crate) shift: Option<Shift>,
+}
+
+/// A number that is added to all logits of a class as they are read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shift {
+    pub(crate) class: usize,
+    pub(crate) by: f64,
 }
 
 /// Factors of pixels and classes, under a name; derived ones under their id.
@@ -99,7 +107,26 @@ impl<'a> Problem<'a> {
             exclusive: activation == Activation::Softmax,
             spacing: None,
             maps: Vec::new(),
+            shift: None,
         })
+    }
+
+    /// With all logits of a class read as if a number had been added to them.
+    ///
+    /// # Errors
+    /// [`LossError::ClassIndex`] for a class that the logits do not have.
+    pub fn with_shift(mut self, class: usize, by: f64) -> Result<Self, LossError> {
+        let classes = self.geometry.classes;
+        if class >= classes {
+            return Err(LossError::ClassIndex { class, classes });
+        }
+        self.shift = Some(Shift { class, by });
+        Ok(self)
+    }
+
+    /// What is added to the logits of a class.
+    pub(crate) fn shift_of(&self, class: usize) -> f64 {
+        self.shift.filter(|shift| shift.class == class).map_or(0.0, |shift| shift.by)
     }
 
     /// With a map: factors of its own for every pixel and class, `[N, K, *spatial]`, or
@@ -229,9 +256,9 @@ impl<'a> Problem<'a> {
 }
 
 /// A problem with its logits, as maps are derived from them.
-struct Numbers<'a, E> {
-    problem: &'a Problem<'a>,
-    logits: &'a [E],
+pub(crate) struct Numbers<'a, E> {
+    pub(crate) problem: &'a Problem<'a>,
+    pub(crate) logits: &'a [E],
 }
 
 impl<E: Element> Pixels for Numbers<'_, E> {
@@ -269,7 +296,7 @@ impl<E: Element> Pixels for Numbers<'_, E> {
         let Geometry { classes, pixels, .. } = self.problem.geometry;
         let mut logit = [E::Compute::zero()];
         E::load(&[self.logits[(n * classes + k) * pixels + s]], &mut logit);
-        logit[0].to_f64().unwrap_or(f64::NAN)
+        logit[0].to_f64().unwrap_or(f64::NAN) + self.problem.shift_of(k)
     }
 }
 

@@ -62,6 +62,13 @@ impl<C: Real> Handed<C> {
     }
 }
 
+/// The derivatives of one output of a loss, for one sample.
+pub(crate) struct Derivatives<C> {
+    /// Group by group, in units of `unit`.
+    pub(crate) groups: Vec<Handed<C>>,
+    pub(crate) unit: C,
+}
+
 impl<C: Real> Handed<C> {
     /// The derivatives for one side of a class.
     pub(crate) fn of(&self, side: Side, k: usize, classes: usize) -> Upstream<C> {

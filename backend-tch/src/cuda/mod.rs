@@ -18,7 +18,6 @@ mod source;
 mod strided;
 mod sum;
 
-use loss_core::expr::Table;
 use loss_core::{Detail, Evaluation, Loss, LossError};
 use tch::Tensor;
 
@@ -29,8 +28,9 @@ use pair::Pair;
 pub(crate) use source::computes;
 
 use crate::TchTarget;
-use crate::loss::Call;
-use crate::operations::{forward_on, tables_of};
+use crate::loss::{Call, facts};
+use crate::operations::{Passes, forward_on};
+use crate::readback::OnDevice;
 use crate::target::Checked;
 
 /// Total and parts, by the kernels of a compiler.
@@ -42,9 +42,9 @@ pub(crate) fn forward(call: &Call<'_>, compiler: &Compiler) -> Result<Evaluation
     }
 }
 
-/// The statistics on the host.
-pub(crate) fn tables(call: &Call<'_>, compiler: &Compiler) -> Result<Vec<Table>, LossError> {
-    tables_of(call, &Pair::new(call, compiler)?)
+/// The passes by the kernels of a compiler.
+pub(crate) fn passes<'a>(call: &'a Call<'a>, compiler: &'a Compiler) -> Result<impl Passes + 'a, LossError> {
+    Pair::new(call, compiler)
 }
 
 /// `TchLoss::forward` by the kernels of a compiler.
@@ -67,6 +67,7 @@ pub fn forward_by(
 /// As `TchLoss::evaluate`.
 pub fn evaluate_by(compiler: &Compiler, loss: &Loss, logits: &Tensor, target: &TchTarget) -> Result<Evaluation, LossError> {
     let checked = Checked::new(logits, target, loss.activation())?;
+    let facts = facts(loss, target, &checked)?;
     let call = Call::new(loss, logits, target, checked, Detail::Parts)?;
-    call.program.evaluate(&tables(&call, compiler)?, &call.inputs)
+    call.evaluate_on(&OnDevice(&passes(&call, compiler)?), facts)
 }

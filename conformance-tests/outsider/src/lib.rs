@@ -333,4 +333,14 @@ impl Passes for Plain {
         }
         Ok(())
     }
+
+    fn gradient_sums(&self, plan: &Plan, upstreams: &[Vec<Option<Table>>]) -> Result<Vec<Table>, LossError> {
+        let Geometry { samples, classes, pixels } = self.target.geometry;
+        let mut gradient = vec![0.0; samples * classes * pixels];
+        let of_output = |upstream: &Vec<Option<Table>>| {
+            self.logit_gradient(plan, upstream, &mut gradient)?;
+            Table::new(samples, classes, gradient.chunks(pixels).map(|plane| plane.iter().sum()).collect())
+        };
+        upstreams.iter().map(of_output).collect()
+    }
 }

@@ -6,6 +6,7 @@
 
 mod bounds;
 mod identities;
+mod pressure;
 mod scene;
 mod symmetries;
 mod text;

@@ -46,7 +46,7 @@ impl Program {
         }
         let total = push(&total.unwrap_or_else(|| Expr::constant(0.0)));
         let report = (detail == Detail::Parts).then(|| report(&regions).map(|e| tape.push_node(e.node())));
-        let outputs = Evaluation { total, terms: outputs, regions: Vec::new(), notes: Vec::new() };
+        let outputs = Evaluation { total, terms: outputs, regions: Vec::new(), pressure: None, notes: Vec::new() };
 
         // The quantity differentiated is Σ seed · output, so that one backward pass serves any of
         // them.
