@@ -1,7 +1,7 @@
 //! Exact Euclidean distances on a grid of pixels, in time linear in their number.
 //!
-//! [`squared_distances`] serves surface metrics such as Hausdorff and ASSD; [`signed_distances`] is
-//! the map of the boundary loss. Both take any number of axes, with a spacing for each, and measure
+//! [`squared_distances`] serves surface metrics (`segloss-metrics`); [`signed_distances`] is the map
+//! of the boundary loss. Both take any number of axes, with a spacing for each, and measure
 //! between pixel centres. Working memory is one `f64` per pixel, besides what the caller gives.
 //!
 //! The method is the separable transform of Felzenszwalb and Huttenlocher, "Distance Transforms of
@@ -13,6 +13,8 @@
 //! ```
 //!
 //! That minimum is the lower envelope of one parabola per pixel of the line, found in one sweep.
+//! Which parabolas are in it is asked without a division, as in Maurer, Qi and Raghavan, "A Linear
+//! Time Algorithm for Computing Exact Euclidean Distance Transforms" (IEEE TPAMI 25, 2003).
 
 use crate::geometry::SPACINGS;
 use crate::{Argument, LossError};
@@ -237,7 +239,7 @@ fn lines(squared: &mut [f64], length: usize, inner: usize, spacing: f64) {
                 }
             }
             for line in scratch.chunks_exact_mut(length).take(columns.len()) {
-                envelope(line, &mut parabolas, |left, right| crossing(left, right, scale, length));
+                envelope(line, &mut parabolas, |left, middle, right| hidden(left, middle, right, scale));
                 fill(line, &parabolas, spacing);
             }
             for (i, row) in block.chunks_exact_mut(inner).enumerate() {
@@ -249,75 +251,90 @@ fn lines(squared: &mut [f64], length: usize, inner: usize, spacing: f64) {
     }
 }
 
-/// `height + ((x - apex) * spacing)²`, lowest of all from pixel `start` to the start of the next.
+/// `height + ((x - apex) * spacing)²`.
+#[derive(Clone, Copy)]
 struct Parabola {
-    apex: usize,
+    apex: f64,
     height: f64,
-    start: usize,
 }
 
-/// The parabolas that are lowest at some pixel, from left to right. Infinite heights have none,
-/// so no infinity enters the arithmetic. `crossing` finds the first pixel at which the right one of
-/// two parabolas is no higher than the left one.
-///
-/// Every call of `crossing` either ends a pixel's turn or removes a parabola, and a pixel adds at
-/// most one: there are fewer than two calls per pixel.
-fn envelope(line: &[f64], parabolas: &mut Vec<Parabola>, mut crossing: impl FnMut(&Parabola, &Parabola) -> usize) {
-    parabolas.clear();
-    for (apex, &height) in line.iter().enumerate().filter(|(_, height)| height.is_finite()) {
-        let mut next = Parabola { apex, height, start: 0 };
-        while let Some(last) = parabolas.last() {
-            next.start = crossing(last, &next);
-            if next.start > last.start {
-                break;
-            }
-            parabolas.pop();
-        }
-        if next.start < line.len() {
-            parabolas.push(next);
-        }
+impl Parabola {
+    fn at(self, x: f64, spacing: f64) -> f64 {
+        let across = (x - self.apex) * spacing;
+        self.height + across * across
     }
 }
 
-/// The first pixel, at most `length`, at which `right` is no higher than `left`. The heights are
-/// finite and the apexes differ, so nothing here is NaN.
-fn crossing(left: &Parabola, right: &Parabola, scale: f64, length: usize) -> usize {
-    let apart = scale * (right.apex - left.apex) as f64;
-    let crossing = 0.5 * ((right.height - left.height) / apart + (left.apex + right.apex) as f64);
-    // A cast to an integer saturates, and cuts: round up, without a call of `ceil` on old targets.
-    let crossing = crossing.min(length as f64);
-    let whole = crossing as usize;
-    whole + usize::from((whole as f64) < crossing)
+/// The parabolas that are lowest somewhere, from left to right. Infinite heights have none, so no
+/// infinity enters the arithmetic. `hidden` tells whether the middle one of three is nowhere below
+/// both others.
+///
+/// Every call of `hidden` either ends a pixel's turn or removes a parabola, and a pixel adds one:
+/// there are fewer than two calls per pixel.
+fn envelope(line: &[f64], parabolas: &mut Vec<Parabola>, mut hidden: impl FnMut(Parabola, Parabola, Parabola) -> bool) {
+    parabolas.clear();
+    let mut apex = -1.0;
+    for &height in line {
+        // Counted in `f64`, which conversions of integers would slow down.
+        apex += 1.0;
+        if height == f64::INFINITY {
+            continue;
+        }
+        let next = Parabola { apex, height };
+        while let [.., left, middle] = parabolas.as_slice()
+            && hidden(*left, *middle, next)
+        {
+            parabolas.pop();
+        }
+        parabolas.push(next);
+    }
 }
 
-/// Writes the envelope over the line it was made of.
+/// Whether the crossing of `middle` and `right` lies left of that of `left` and `middle`, both
+/// multiplied by what they are divided by. All terms are positive: where they nearly agree no
+/// digits are lost.
+fn hidden(left: Parabola, middle: Parabola, right: Parabola, scale: f64) -> bool {
+    let (before, after) = (middle.apex - left.apex, right.apex - middle.apex);
+    let both = before + after;
+    both * middle.height > after * left.height + before * right.height + before * after * both * scale
+}
+
+/// Writes the envelope over the line it was made of: each parabola from where it is no higher than
+/// the one before it.
 fn fill(line: &mut [f64], parabolas: &[Parabola], spacing: f64) {
-    let mut end = line.len();
-    for parabola in parabolas.iter().rev() {
-        let mut steps = parabola.start as f64 - parabola.apex as f64;
-        for value in &mut line[parabola.start..end] {
-            *value = parabola.height + (steps * spacing) * (steps * spacing);
-            steps += 1.0;
+    let Some((&first, rest)) = parabolas.split_first() else { return };
+    let mut rest = rest.iter();
+    let (mut lowest, mut next) = (first, rest.next());
+    let mut x = 0.0;
+    for value in line {
+        *value = lowest.at(x, spacing);
+        while let Some(&right) = next {
+            let other = right.at(x, spacing);
+            if other > *value {
+                break;
+            }
+            *value = other;
+            (lowest, next) = (right, rest.next());
         }
-        end = parabola.start;
+        x += 1.0;
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Parabola, crossing, envelope};
+    use super::{Parabola, envelope, hidden};
 
-    fn crossings(line: &[f64]) -> usize {
+    fn calls(line: &[f64]) -> usize {
         let mut calls = 0;
-        envelope(line, &mut Vec::<Parabola>::new(), |left, right| {
+        envelope(line, &mut Vec::<Parabola>::new(), |left, middle, right| {
             calls += 1;
-            crossing(left, right, 1.0, line.len())
+            hidden(left, middle, right, 1.0)
         });
         calls
     }
 
     /// Heights that keep every parabola, remove all of them at the end, drop all but the first,
-    /// jump about, or are infinite: never two crossings per pixel.
+    /// jump about, or are infinite: never two questions per pixel.
     #[test]
     fn the_envelope_of_a_line_takes_linear_time() {
         for length in [1, 2, 10, 1000, 100_000] {
@@ -332,12 +349,12 @@ mod tests {
             ];
             for (which, shape) in shapes.iter().enumerate() {
                 let line: Vec<f64> = (0..length).map(shape).collect();
-                let calls = crossings(&line);
-                assert!(calls < 2 * length, "{calls} crossings for {length} pixels of shape {which}");
+                let calls = calls(&line);
+                assert!(calls < 2 * length, "{calls} questions for {length} pixels of shape {which}");
             }
         }
-        assert_eq!(crossings(&[f64::INFINITY; 50]), 0);
-        // Nine neighbours each cross once, and the deep one last crosses all nine.
-        assert_eq!(crossings(&[0., 0., 0., 0., 0., 0., 0., 0., 0., -1e6]), 8 + 9);
+        assert_eq!(calls(&[f64::INFINITY; 50]), 0);
+        // Eight of ten are asked for with both neighbours; the deep one last hides eight more.
+        assert_eq!(calls(&[0., 0., 0., 0., 0., 0., 0., 0., 0., -1e6]), 7 + 8);
     }
 }
