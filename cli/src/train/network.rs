@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn levels_by_hand() {
         let device = Device::flex();
-        let values = |x: Tensor<5>| x.into_data().to_vec::<f32>().unwrap();
+        let values = |x: Tensor<5>| x.try_into_vec_as::<f32>().unwrap();
         let ramp = |shape: [usize; 5]| {
             let count = shape.iter().product::<usize>();
             Tensor::<5>::from_data(TensorData::new((0..count).map(|i| i as f32).collect::<Vec<_>>(), shape), &device)

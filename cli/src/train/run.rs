@@ -13,7 +13,7 @@ use super::augment::Augment;
 use super::data::{Dataset, Picture};
 use super::network::{Shape, UNet};
 use super::patches::{Batch, Sampler};
-use super::validation::{ClassReport, Judgement, Predicting, validate};
+use super::validation::{ClassReport, Predicting, validate};
 use crate::error::CliError;
 
 /// The numbers that steer a run.
@@ -158,7 +158,7 @@ pub(crate) fn train(
         observer.validating(epoch);
         let plain = plain_copy(&network);
         let judged = validate(&plain, &validation, dataset.classes, &predicting, &device.clone().inner(), stop)?;
-        let Some(Judgement { classes, .. }) = judged else {
+        let Some(classes) = judged else {
             end = End::Stopped;
             break;
         };

@@ -35,14 +35,6 @@ pub(crate) struct Predicting {
     pub(crate) overlapping: bool,
 }
 
-/// What a network makes of some images.
-pub(crate) struct Judgement {
-    /// The regions of each image, on its own grid.
-    pub(crate) predictions: Vec<Regions>,
-    /// The classes over all images.
-    pub(crate) classes: Vec<ClassReport>,
-}
-
 impl Predicting {
     /// Probabilities [K, D, H, W] on an image's own grid. `None` when told to stop.
     pub(crate) fn image(
@@ -71,7 +63,8 @@ pub(crate) fn image_dice(truth: &Regions, prediction: &Regions, classes: usize) 
     foreground_dice(&sums.report(), usize::from(matches!(truth, Regions::Exclusive(_))))
 }
 
-/// Judges a network by some images, one at a time, each on its own grid. `None` when told to stop.
+/// Judges a network by some images, one at a time, each on its own grid; gives the classes over all
+/// of them, or `None` when told to stop.
 pub(crate) fn validate(
     network: &UNet,
     pictures: &[&Picture],
@@ -79,17 +72,15 @@ pub(crate) fn validate(
     predicting: &Predicting,
     device: &Device,
     stop: &AtomicBool,
-) -> Result<Option<Judgement>, CliError> {
-    let mut predictions = Vec::with_capacity(pictures.len());
+) -> Result<Option<Vec<ClassReport>>, CliError> {
     let mut sums = Sums::new(classes);
     for picture in pictures {
         let Some(found) = predicting.image(network, &picture.input, &picture.grid, device, stop)? else { return Ok(None) };
         let prediction = Regions::of(&found.view(), predicting.overlapping);
         sums.add(&picture.own, &prediction);
         sums.add_probabilities(&picture.own, &found);
-        predictions.push(prediction);
     }
-    Ok(Some(Judgement { predictions, classes: sums.report() }))
+    Ok(Some(sums.report()))
 }
 
 /// Pixels of each class over some images.
@@ -215,7 +206,7 @@ mod tests {
         let predicting = Predicting { activation: Activation::Softmax, window: [1, 64, 64], overlapping: false };
         let go = AtomicBool::new(false);
         let judge = |picture: &Picture| validate(&network, &[picture], 2, &predicting, &device, &go).unwrap().unwrap();
-        let Judgement { predictions, classes } = judge(&picture);
+        let classes = judge(&picture);
         assert!((classes.iter().map(|c| c.probability).sum::<f64>() - 1.0).abs() < 1e-6);
         // Half of the rows: the network sees a coarser image, and is judged by all its pixels.
         let spacing = segloss_data::Common::new(None, Some([1.0, 2.0, 1.0]));
@@ -224,7 +215,8 @@ mod tests {
         picture.truth = picture.truth.on(&picture.grid);
         assert_eq!(picture.size(), [1, 32, 64]);
         let coarse = judge(&picture);
-        assert_eq!((coarse.predictions[0].size(), coarse.classes[1].target), ([1, 64, 64], classes[1].target));
-        assert_ne!(coarse.predictions, predictions);
+        let found = predicting.image(&network, &picture.input, &picture.grid, &device, &go).unwrap().unwrap();
+        assert_eq!((found.dim(), coarse[1].target), ((2, 1, 64, 64), classes[1].target));
+        assert_ne!(coarse[1].probability, classes[1].probability);
     }
 }
