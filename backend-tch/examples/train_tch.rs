@@ -20,12 +20,20 @@ use tch::{Cuda, Device, Kind, Tensor};
 
 // The images of `segloss train`, and the same batches of them.
 #[allow(dead_code)]
+#[path = "../../cli/src/train/augment.rs"]
+mod augment;
+#[allow(dead_code)]
 #[path = "../../cli/src/train/data.rs"]
 mod data;
+#[allow(dead_code)]
+#[path = "../../cli/src/train/patches.rs"]
+mod patches;
 #[path = "../../cli/src/train/synthetic.rs"]
 mod synthetic;
 
-use data::{Batch, Picture, Sampler};
+use augment::Augment;
+use data::{Picture, Truth};
+use patches::{Batch, Chance, Sampler};
 
 /// Side of a patch, and of a made-up image.
 const SIDE: usize = 64;
@@ -94,7 +102,11 @@ fn tensors(grey: &[f32], labels: &[i32], device: Device) -> Result<(Tensor, Tens
 /// All of some pictures at once.
 fn whole(pictures: &[Picture], device: Device) -> Result<(Tensor, Tensor), Box<dyn Error>> {
     let grey: Vec<f32> = pictures.iter().flat_map(|picture| picture.input.iter().copied()).collect();
-    let labels: Vec<i32> = pictures.iter().flat_map(|picture| picture.labels.iter().map(|&label| i32::from(label))).collect();
+    let mut labels: Vec<i32> = Vec::new();
+    for picture in pictures {
+        let Truth::Labels(truth) = &picture.truth else { return Err("a made-up image has labels".into()) };
+        labels.extend(truth.iter().map(|&label| i32::from(label)));
+    }
     tensors(&grey, &labels, device)
 }
 
@@ -209,7 +221,7 @@ fn train() -> Result<(), Box<dyn Error>> {
     let store = nn::VarStore::new(device);
     let net = UNet::new(&store.root(), dataset.classes as i64, width);
     let mut optimiser = nn::AdamW::default().build(&store, RATE)?;
-    let mut sampler = Sampler::new(&dataset.train, SIDE, seed);
+    let mut sampler = Sampler::new(&dataset.train, [1, SIDE, SIDE], 0.0, 1, Augment::default(), Chance::new(seed));
     let (held_out, held_out_labels) = whole(&dataset.validation, device)?;
     let steps = images.div_ceil(size);
     let mut last = None;

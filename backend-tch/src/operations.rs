@@ -243,6 +243,8 @@ mod tests {
 
     use super::*;
     use crate::TchLoss;
+    use crate::loss::facts;
+    use crate::readback::OnDevice;
 
     #[test]
     fn chunks_and_sums_are_what_the_device_is_good_at() {
@@ -261,8 +263,13 @@ mod tests {
         let evaluation = loss.evaluate(&logits, &target).unwrap();
         let checked = Checked::new(&logits, &target, loss.activation()).unwrap();
         let call = Call::new(&loss, &logits, &target, checked, Detail::Parts).unwrap();
-        let total = call.program.evaluate(&tables(&call).unwrap(), &call.inputs).unwrap().total;
-        assert!((total - evaluation.total).abs() < 1e-12, "{total}, not {}", evaluation.total);
+        let facts = facts(&loss, &target, &call.checked).unwrap();
+        let read = call.evaluate_on(&OnDevice(&passes(&call).unwrap()), facts).unwrap();
+        assert!((read.total - evaluation.total).abs() < 1e-12, "{}, not {}", read.total, evaluation.total);
+        let (read, own) = (read.pressure.unwrap(), evaluation.pressure.unwrap());
+        for (read, own) in read.terms.iter().flatten().zip(own.terms.iter().flatten()) {
+            assert!((read - own).abs() < 1e-12, "{read}, not {own}");
+        }
     }
 
     #[test]

@@ -2,11 +2,17 @@
 
 // The images and the network of that command.
 #[allow(dead_code)]
+#[path = "../../cli/src/train/augment.rs"]
+mod augment;
+#[allow(dead_code)]
 #[path = "../../cli/src/train/data.rs"]
 mod data;
 #[allow(dead_code)]
 #[path = "../../cli/src/train/network.rs"]
 mod network;
+#[allow(dead_code)]
+#[path = "../../cli/src/train/patches.rs"]
+mod patches;
 #[path = "../../cli/src/train/synthetic.rs"]
 mod synthetic;
 
@@ -20,8 +26,10 @@ use serde_json::json;
 
 use crate::common::{Failed, LOSSES, Run, median};
 use crate::{Work, by, wait};
-use data::{Batch, Picture, Sampler};
-use network::UNet;
+use augment::Augment;
+use data::{Picture, Truth};
+use network::{Shape, UNet};
+use patches::{Batch, Chance, Sampler};
 
 /// Side of a patch, and of a made-up image.
 const SIDE: usize = 64;
@@ -36,18 +44,22 @@ pub(crate) struct Settings {
     pub(crate) width: usize,
 }
 
-fn tensors(batch: Batch, device: &Device) -> (Tensor<4>, Tensor<3, Int>) {
+fn tensors(batch: Batch, device: &Device) -> (Tensor<5>, Tensor<4, Int>) {
     let count = batch.labels.len() / (SIDE * SIDE);
-    let images = Tensor::from_data(TensorData::new(batch.inputs, [count, 1, SIDE, SIDE]), device);
-    (images, Tensor::from_data(TensorData::new(batch.labels, [count, SIDE, SIDE]), device))
+    let images = Tensor::from_data(TensorData::new(batch.inputs, [count, 1, 1, SIDE, SIDE]), device);
+    (images, Tensor::from_data(TensorData::new(batch.labels, [count, 1, SIDE, SIDE]), device))
 }
 
 /// Dice of the foreground over all pixels, of the most likely class.
 fn dice(network: &UNet, pictures: &[Picture], device: &Device) -> f64 {
     let inputs = pictures.iter().flat_map(|picture| picture.input.iter().copied()).collect();
-    let labels = pictures.iter().flat_map(|picture| picture.labels.iter().map(|&label| i32::from(label))).collect();
-    let (images, labels) = tensors(Batch { inputs, labels }, device);
-    let predicted = network.forward(images).argmax(1).reshape([-1, SIDE as i64, SIDE as i64]).float();
+    let labels = pictures.iter().flat_map(|picture| match &picture.truth {
+        Truth::Labels(labels) => labels.iter().map(|&label| i32::from(label)).collect::<Vec<_>>(),
+        // Made-up images have labels.
+        Truth::Shares(_) => Vec::new(),
+    });
+    let (images, labels) = tensors(Batch { inputs, labels: labels.collect(), ..Batch::default() }, device);
+    let predicted = network.forward(images).argmax(1).reshape([-1, 1, SIDE as i64, SIDE as i64]).float();
     let truth = labels.float();
     let both = (predicted.clone() * truth.clone()).sum();
     f64::from((both * 2.0 / (predicted + truth).sum()).into_scalar::<f32>())
@@ -60,9 +72,9 @@ pub(crate) fn train(run: &Run, settings: &Settings, plain: Device) -> Result<(),
     let dataset = synthetic::dataset(images, 0);
     let loss: Loss = LOSSES[0].1.parse()?;
     device.seed(0);
-    let mut network = UNet::new(dataset.channels, dataset.classes, width, &device);
+    let mut network = UNet::new(Shape { channels: dataset.channels, classes: dataset.classes, width, volumes: false }, &device);
     let mut optimizer = AdamWConfig::new().with_epsilon(1e-8).init();
-    let mut sampler = Sampler::new(&dataset.train, SIDE, 0);
+    let mut sampler = Sampler::new(&dataset.train, [1, SIDE, SIDE], 0.0, 1, Augment::default(), Chance::new(0));
     let steps = images.div_ceil(size);
     let mut last = None;
     let mut milliseconds = 0.0;
