@@ -100,7 +100,8 @@ impl BurnTarget {
 impl BurnTarget {
     /// The pixels that count, for logits of a shape. Waits for a device.
     pub(crate) fn valid_pixels(&self, loss: &Loss, logits: &[usize]) -> Result<usize, LossError> {
-        let without_maps = Self { maps: Vec::new(), ..self.clone() };
+        let mut without_maps = self.clone();
+        without_maps.maps.clear();
         Ok(without_maps.on_host(loss, logits)?.problem()?.valid_pixels())
     }
 }
