@@ -73,6 +73,11 @@ fn of_quarters() -> f64 {
 }
 
 #[test]
+fn the_rule_of_leaving_out() {
+    beside::rule();
+}
+
+#[test]
 fn an_array_of_an_archive() {
     let folder = quarters();
     let [z, y] = ["z.npy", "y.npy"].map(|name| std::fs::read(folder.path(name)).unwrap());
@@ -363,9 +368,10 @@ fn logits_are_in_memory_once() {
 }
 
 #[test]
-fn a_note_of_what_is_read_stands_in_json() {
+fn nothing_is_told_that_was_not_asked_for() {
     let value: Value = two_samples().json(&["eval", "--loss", "ce", "--json", "--logits", "z.npy", "--target", "y.npy"]);
-    assert_eq!((value.get("elements"), value.get("spacing")), (None, None));
+    let told = ["elements", "spacing", "data_notes"].map(|key| value.get(key));
+    assert_eq!(told, [None; 3]);
 }
 
 #[test]
