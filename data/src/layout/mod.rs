@@ -367,10 +367,8 @@ impl Scan {
         }
         if ways.len() > 1 {
             let text: Vec<String> = ways.iter().map(|(way, count)| format!("{count} to {way}")).collect();
-            let text = format!(
-                "axes run differently ({}); nothing is turned: nibabel.as_closest_canonical makes them one",
-                text.join(", ")
-            );
+            let text =
+                format!("axes run differently ({}); reading turns nothing, and training turns all to one", text.join(", "));
             notes.push(Note::new(About::Space, text));
         }
         // Colour and grey together become colour.
