@@ -68,8 +68,8 @@ pub(crate) fn image_dice(truth: &Regions, prediction: &Regions, classes: usize) 
     foreground_dice(&sums.report(), usize::from(matches!(truth, Regions::Exclusive(_))))
 }
 
-/// Judges a network by some images, one at a time, each on its own grid: the classes over all of
-/// them. `None` when told to stop.
+/// Judges a network by some images, one at a time, each on its own grid; gives the classes over all
+/// of them, or `None` when told to stop.
 pub(crate) fn validate(
     network: &UNet,
     pictures: &[&Picture],
@@ -224,9 +224,8 @@ mod tests {
         picture.truth = picture.truth.on(&picture.grid);
         assert_eq!(picture.size(), [1, 32, 64]);
         let coarse = judge(&picture);
-        assert_eq!(coarse[1].target, classes[1].target);
-        assert_ne!(coarse[1].probability, classes[1].probability);
         let found = predicting.image(&network, &picture.input, &picture.grid, &device, &go).unwrap().unwrap();
-        assert_eq!(found.dim(), (2, 1, 64, 64));
+        assert_eq!((found.dim(), coarse[1].target), ((2, 1, 64, 64), classes[1].target));
+        assert_ne!(coarse[1].probability, classes[1].probability);
     }
 }
