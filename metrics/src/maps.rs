@@ -158,8 +158,8 @@ impl<'a, P: Label, T: Label> LabelMaps<'a, P, T> {
     /// one of them, or each, has no pixel.
     ///
     /// Takes time linear in the pixels of the box around both regions, but for the sorting of the
-    /// surfaces' distances; memory of some 10 bytes for each pixel of that box, and 1 for each of
-    /// the image.
+    /// surfaces' distances. The two directions are measured at once, in a thread each; memory is
+    /// some 20 bytes for each pixel of that box, and 1 for each of the image.
     ///
     /// # Errors
     /// [`MetricError::Distance`] where there is no memory for it.
