@@ -238,12 +238,15 @@ impl BurnTarget {
         match (&self.values, kind) {
             (Values::Labels(labels), TargetKind::OneHot) => {
                 let one_hot = labels.clone().reshape([samples, classes, pixels]);
+                if target.weights.is_none() {
+                    target.weights_shape = logits.dims().to_vec();
+                    target.weights_shape.remove(1);
+                }
                 for class in ignored_classes(loss.ignored(), classes) {
                     let ignored = one_hot.clone().slice([0..samples, class..class + 1, 0..pixels]).equal_elem(1);
                     let weights = target.weights.unwrap_or_else(|| Tensor::ones([samples, pixels], &one_hot.device()));
                     target.weights = Some(weights.mask_fill(ignored.reshape([samples, pixels]), 0.0));
                 }
-                target.weights_shape = vec![samples, pixels];
                 target.values = Values::OneHot(one_hot);
             }
             (Values::Soft(shares), _) => target.values = Values::Soft(shares.clone().reshape([samples, classes, pixels])),
