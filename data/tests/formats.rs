@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use segloss_data::formats::{header, read};
-use segloss_data::{DataError, Limits};
+use segloss_data::formats::{header, read, read_array};
+use segloss_data::{Array, DataError, Limits};
 use serde_json::Value;
 
 fn folder() -> PathBuf {
@@ -177,6 +177,54 @@ fn sizes_that_lie_are_refused_before_memory_is_taken() {
     let text = "{'descr': '<f8', 'fortran_order': False, 'shape': (9000000000, 9000000000), }\n";
     let npy = [b"\x93NUMPY\x01\x00", &(text.len() as u16).to_le_bytes()[..], text.as_bytes()].concat();
     assert_eq!(refused("a.npy", &npy), "/a.npy: its shape is too large");
+}
+
+#[test]
+fn a_damaged_member_of_an_archive_is_refused() {
+    for name in ["one.npz", "packed.npz"] {
+        let whole = fs::read(folder().join(name)).unwrap();
+        // The checksum in the directory, which stands 16 bytes behind its first mark.
+        let at = whole.windows(4).position(|bytes| bytes == b"PK\x01\x02").unwrap() + 16;
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        let text = with_bytes(name, &bytes, |path| {
+            read_array(path, facts_member(path).as_deref(), false, &Limits::default()).unwrap_err().to_string()
+        });
+        assert!(text.contains("not a readable .npz archive: the checksum of ") && text.ends_with(" is wrong"), "{text}");
+    }
+}
+
+/// The first array of an archive of several.
+fn facts_member(path: &Path) -> Option<String> {
+    header(path).unwrap().member
+}
+
+#[test]
+fn integers_are_kept_in_the_first_type_that_holds_them() {
+    let npy = |descriptor: &str, count: usize, data: &[u8]| {
+        let text = format!("{{'descr': '{descriptor}', 'fortran_order': False, 'shape': ({count},), }}\n");
+        [b"\x93NUMPY\x01\x00", &(text.len() as u16).to_le_bytes()[..], text.as_bytes(), data].concat()
+    };
+    let narrow = |bytes: &[u8]| {
+        with_bytes("a.npy", bytes, |path| read_array(path, None, true, &Limits::default()).map(|raster| raster.values))
+    };
+    let wide = |values: &[i64]| {
+        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        narrow(&npy("<i8", values.len(), &bytes)).unwrap()
+    };
+    // Beyond the first block, what was read before is widened.
+    let mut values: Vec<i64> = (0..20_000).map(|i| i % 256).collect();
+    assert!(matches!(wide(&values), Array::U8(_)));
+    values.push(-1);
+    assert!(matches!(wide(&values), Array::I32(_)));
+    assert!(wide(&values).integers().unwrap().iter().eq(&values));
+    values.push(1 << 40);
+    values.push(3);
+    assert!(matches!(wide(&values), Array::I64(_)));
+    assert!(wide(&values).integers().unwrap().iter().eq(&values));
+    let error = narrow(&npy("<u8", 1, &u64::MAX.to_le_bytes())).unwrap_err().to_string();
+    assert!(error.ends_with("elements must be numbers below 2^63, found 18446744073709551615"), "{error}");
+    assert!(matches!(narrow(&npy(">i2", 2, &[0, 1, 0, 2])).unwrap(), Array::U8(a) if a.iter().eq(&[1, 2])));
 }
 
 #[test]
