@@ -36,7 +36,10 @@ fn colours_are_labels_of_their_own() {
     assert_eq!(map.labels.shape(), &map.header.size[..]);
     assert!(map.labels.iter().any(|label| value_text(*label).starts_with('#')));
     let error = read_labels(&file("rgb.png"), Some(1.0), &Limits::default()).unwrap_err().to_string();
-    assert!(error.ends_with("rgb.png: has 3 channels where one of labels is expected; save the class of each pixel"), "{error}");
+    assert!(
+        error.ends_with("rgb.png: has 3 channels where one of labels is expected; save the class of each pixel"),
+        "{error}"
+    );
 }
 
 #[test]

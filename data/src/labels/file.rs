@@ -42,7 +42,8 @@ pub fn read_labels(path: &Path, threshold: Option<f64>, limits: &Limits) -> Resu
         }
         None => {
             if let Some(value) = each_whole(path, &raster, |value| labels.push(value))? {
-                let reason = format!("holds {value}, which is no class; say from where on pixels are foreground with --threshold");
+                let reason =
+                    format!("holds {value}, which is no class; say from where on pixels are foreground with --threshold");
                 return Err(DataError::values(path, reason));
             }
         }
