@@ -28,7 +28,7 @@ distances   in pixels: the files have no spacing
 
   image  class    dice  size_error    hd95
   a      1      0.6667     -0.5000  2.0000
-  b      1      0.0000     -1.0000  5.3852  missed
+  b      1      0.0000     -1.0000  5.3852   missed
   c      1           -           -       -  neither
 
 class 1: both regions in 1 images, missed in 1, predicted without truth in 0, neither in 1

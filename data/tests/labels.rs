@@ -44,7 +44,12 @@ fn colours_are_labels_of_their_own() {
 
 #[test]
 fn numbers_that_are_no_labels_are_refused() {
-    let error = read_labels(&file("float32.nii"), None, &Limits::default()).unwrap_err().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shares.npy");
+    let bytes = npy("(1,)", &0.5f32.to_le_bytes());
+    let at = bytes.windows(3).position(|three| three == b"|u1").unwrap();
+    std::fs::write(&path, [&bytes[..at], b"<f4", &bytes[at + 3..]].concat()).unwrap();
+    let error = read_labels(&path, None, &Limits::default()).unwrap_err().to_string();
     assert!(error.ends_with("which is no class; say from where on pixels are foreground with --threshold"), "{error}");
 }
 

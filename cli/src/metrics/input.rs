@@ -145,16 +145,16 @@ impl Pair {
     }
 }
 
-/// An image of a file, with the end of its name.
-type Image<'a> = (String, LabelMaps<'a, i64, i64>);
+/// An image of a file, with what is put behind the file's name: the place in a batch.
+type Ended<'a> = (String, LabelMaps<'a, i64, i64>);
 
 impl Read {
     pub(super) fn spacing(&self) -> Option<&[f64]> {
         self.spacing.as_deref()
     }
 
-    /// The images in it.
-    pub(super) fn images(&self, args: &MetricsArgs) -> Result<Vec<Image<'_>>, CliError> {
+    /// The images in it, each with the end of its name.
+    pub(super) fn images(&self, args: &MetricsArgs) -> Result<Vec<Ended<'_>>, CliError> {
         let mut views = vec![(String::new(), self.prediction.view(), self.target.view())];
         if self.batch {
             let both = self.prediction.axis_iter(Axis(0)).zip(self.target.axis_iter(Axis(0)));
