@@ -1,12 +1,18 @@
 //! `segloss train` on a device: what a step takes, and the loss in it.
 
-// The images and the network of that command.
+// The images, the patches and the network of that command.
+#[allow(dead_code)]
+#[path = "../../cli/src/train/augment.rs"]
+mod augment;
 #[allow(dead_code)]
 #[path = "../../cli/src/train/data.rs"]
 mod data;
 #[allow(dead_code)]
 #[path = "../../cli/src/train/network.rs"]
 mod network;
+#[allow(dead_code)]
+#[path = "../../cli/src/train/patches.rs"]
+mod patches;
 #[path = "../../cli/src/train/synthetic.rs"]
 mod synthetic;
 
@@ -20,8 +26,10 @@ use serde_json::json;
 
 use crate::common::{Failed, LOSSES, Run, median};
 use crate::{Work, by, wait};
-use data::{Batch, Picture, Sampler};
-use network::UNet;
+use augment::Augment;
+use data::{Picture, Truth};
+use network::{Shape, UNet};
+use patches::{Batch, Chance, Sampler};
 
 /// Side of a patch, and of a made-up image.
 const SIDE: usize = 64;
@@ -36,18 +44,24 @@ pub(crate) struct Settings {
     pub(crate) width: usize,
 }
 
-fn tensors(batch: Batch, device: &Device) -> (Tensor<4>, Tensor<3, Int>) {
+/// Pictures as volumes of one slice: [N, C, 1, H, W], and labels [N, 1, H, W].
+fn tensors(batch: Batch, device: &Device) -> (Tensor<5>, Tensor<4, Int>) {
     let count = batch.labels.len() / (SIDE * SIDE);
-    let images = Tensor::from_data(TensorData::new(batch.inputs, [count, 1, SIDE, SIDE]), device);
-    (images, Tensor::from_data(TensorData::new(batch.labels, [count, SIDE, SIDE]), device))
+    let images = Tensor::from_data(TensorData::new(batch.inputs, [count, 1, 1, SIDE, SIDE]), device);
+    (images, Tensor::from_data(TensorData::new(batch.labels, [count, 1, SIDE, SIDE]), device))
 }
 
 /// Dice of the foreground over all pixels, of the most likely class.
 fn dice(network: &UNet, pictures: &[Picture], device: &Device) -> f64 {
     let inputs = pictures.iter().flat_map(|picture| picture.input.iter().copied()).collect();
-    let labels = pictures.iter().flat_map(|picture| picture.labels.iter().map(|&label| i32::from(label))).collect();
-    let (images, labels) = tensors(Batch { inputs, labels }, device);
-    let predicted = network.forward(images).argmax(1).reshape([-1, SIDE as i64, SIDE as i64]).float();
+    let mut labels = Vec::new();
+    for picture in pictures {
+        if let Truth::Labels(classes) = &picture.truth {
+            labels.extend(classes.iter().map(|&label| i32::from(label)));
+        }
+    }
+    let (images, labels) = tensors(Batch { inputs, labels, ..Batch::default() }, device);
+    let predicted = network.forward(images).argmax(1).reshape([-1, 1, SIDE as i64, SIDE as i64]).float();
     let truth = labels.float();
     let both = (predicted.clone() * truth.clone()).sum();
     f64::from((both * 2.0 / (predicted + truth).sum()).into_scalar::<f32>())
@@ -60,9 +74,12 @@ pub(crate) fn train(run: &Run, settings: &Settings, plain: Device) -> Result<(),
     let dataset = synthetic::dataset(images, 0);
     let loss: Loss = LOSSES[0].1.parse()?;
     device.seed(0);
-    let mut network = UNet::new(dataset.channels, dataset.classes, width, &device);
+    let shape = Shape { channels: dataset.channels, classes: dataset.classes, width, volumes: dataset.volumes };
+    let mut network = UNet::new(shape, &device);
     let mut optimizer = AdamWConfig::new().with_epsilon(1e-8).init();
-    let mut sampler = Sampler::new(&dataset.train, SIDE, 0);
+    // As the command does by default on these images.
+    let augment = Augment { flips: [true; 3], turns: true, ..Augment::default() };
+    let mut sampler = Sampler::new(&dataset.train, [1, SIDE, SIDE], 0.0, dataset.foreground(), augment, Chance::new(0));
     let steps = images.div_ceil(size);
     let mut last = None;
     let mut milliseconds = 0.0;
