@@ -173,12 +173,19 @@ fn another_setting_is_refused_by_its_name() {
         ("--width", "8", "--width is 8, but the run was started with 4; give the same, or another --out"),
         ("--batch", "3", "--batch is 3, but the run was started with 2; give the same, or another --out"),
         ("--patch", "32", "--patch is 1,32,32, but the run was started with 1,16,16; give the same, or another --out"),
-        ("--images", "5", "other images or labels than the run was started with; give the same, or another --out"),
+        (
+            "--images",
+            "5",
+            "the images or labels, or how they are read, are not those the run was started with; give the same, or another --out",
+        ),
     ] {
         folder.refuses(&replaced(option, value), &format!("--resume: {line}"));
     }
     // The seed makes the images too.
-    refuse(&["--seed", "1"], "other images or labels than the run was started with; give the same");
+    refuse(
+        &["--seed", "1"],
+        "the images or labels, or how they are read, are not those the run was started with; give the same",
+    );
     refuse(&["--lr", "0.001"], "--lr is 0.001, but the run was started with 0.005; give the same");
     folder.refuses(
         &tiny(&["--epochs", "1", "--out", "o", "--resume"]),

@@ -82,9 +82,9 @@ fn volumes_are_resampled_and_predicted_on_their_own_grid() {
 fn stacks_of_arrays_are_volumes() {
     let folder = Folder::new();
     for i in 0..2u8 {
-        let image = ndarray::Array3::from_shape_fn([9, 20, 18], |(d, h, w)| (d * h + w) as u8 * (i + 1));
+        let image = ndarray::Array3::from_shape_fn([9, 20, 18], |(d, h, w)| (d * h + w) as u8 / (2 - i));
         folder.array(&format!("data/v{i}_image.npy"), &image);
-        folder.array(&format!("data/v{i}_mask.npy"), &image.mapv(|v| u8::from(v > 100)));
+        folder.array(&format!("data/v{i}_mask.npy"), &image.mapv(|v| u8::from(v > 60)));
     }
     folder.printed(&tiny(&["o", "--data", "data", "--patch", "8"]));
     let found = read(&folder.path("o/predictions/v1.nii.gz"), &Limits::default()).unwrap();

@@ -1,6 +1,6 @@
 //! `segloss train` on a device: what a step takes, and the loss in it.
 
-// The images and the network of that command.
+// The images, the patches and the network of that command.
 #[allow(dead_code)]
 #[path = "../../cli/src/train/augment.rs"]
 mod augment;
@@ -44,6 +44,7 @@ pub(crate) struct Settings {
     pub(crate) width: usize,
 }
 
+/// Pictures as volumes of one slice: [N, C, 1, H, W], and labels [N, 1, H, W].
 fn tensors(batch: Batch, device: &Device) -> (Tensor<5>, Tensor<4, Int>) {
     let count = batch.labels.len() / (SIDE * SIDE);
     let images = Tensor::from_data(TensorData::new(batch.inputs, [count, 1, 1, SIDE, SIDE]), device);
@@ -53,12 +54,13 @@ fn tensors(batch: Batch, device: &Device) -> (Tensor<5>, Tensor<4, Int>) {
 /// Dice of the foreground over all pixels, of the most likely class.
 fn dice(network: &UNet, pictures: &[Picture], device: &Device) -> f64 {
     let inputs = pictures.iter().flat_map(|picture| picture.input.iter().copied()).collect();
-    let labels = pictures.iter().flat_map(|picture| match &picture.truth {
-        Truth::Labels(labels) => labels.iter().map(|&label| i32::from(label)).collect::<Vec<_>>(),
-        // Made-up images have labels.
-        Truth::Shares(_) => Vec::new(),
-    });
-    let (images, labels) = tensors(Batch { inputs, labels: labels.collect(), ..Batch::default() }, device);
+    let mut labels = Vec::new();
+    for picture in pictures {
+        if let Truth::Labels(classes) = &picture.truth {
+            labels.extend(classes.iter().map(|&label| i32::from(label)));
+        }
+    }
+    let (images, labels) = tensors(Batch { inputs, labels, ..Batch::default() }, device);
     let predicted = network.forward(images).argmax(1).reshape([-1, 1, SIDE as i64, SIDE as i64]).float();
     let truth = labels.float();
     let both = (predicted.clone() * truth.clone()).sum();
@@ -72,9 +74,12 @@ pub(crate) fn train(run: &Run, settings: &Settings, plain: Device) -> Result<(),
     let dataset = synthetic::dataset(images, 0);
     let loss: Loss = LOSSES[0].1.parse()?;
     device.seed(0);
-    let mut network = UNet::new(Shape { channels: dataset.channels, classes: dataset.classes, width, volumes: false }, &device);
+    let shape = Shape { channels: dataset.channels, classes: dataset.classes, width, volumes: dataset.volumes };
+    let mut network = UNet::new(shape, &device);
     let mut optimizer = AdamWConfig::new().with_epsilon(1e-8).init();
-    let mut sampler = Sampler::new(&dataset.train, [1, SIDE, SIDE], 0.0, 1, Augment::default(), Chance::new(0));
+    // As the command does by default on these images.
+    let augment = Augment { flips: [true; 3], turns: true, ..Augment::default() };
+    let mut sampler = Sampler::new(&dataset.train, [1, SIDE, SIDE], 0.0, dataset.foreground(), augment, Chance::new(0));
     let steps = images.div_ceil(size);
     let mut last = None;
     let mut milliseconds = 0.0;

@@ -104,10 +104,9 @@ pub(crate) fn resume(
 
 /// A run cannot go on with another value of an option.
 fn changed(name: &str, value: &str, before: &str) -> CliError {
-    let expected = match name {
-        "data" => return CliError::Resume("other images or labels than the run was started with; give the same".into()),
+    CliError::Resume(match name {
+        "data" => "the images or labels, or how they are read, are not those the run was started with; give the same".into(),
         "segloss" => format!("the run was started by segloss {before}, and this is {value}; go on with that version"),
         _ => format!("--{name} is {value}, but the run was started with {before}; give the same"),
-    };
-    CliError::Resume(expected)
+    })
 }

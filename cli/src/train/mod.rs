@@ -193,7 +193,10 @@ impl TrainArgs {
         }
         self.spacing()?;
         self.augment(false)?;
-        self.patch(self.patch.as_ref().is_some_and(|text| text.contains(',')))?;
+        // What the images are is known once they are read.
+        if self.patch(true).is_err() {
+            self.patch(self.patch.as_ref().is_some_and(|text| text.contains(',')))?;
+        }
         Ok(())
     }
 
