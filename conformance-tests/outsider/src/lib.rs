@@ -13,6 +13,8 @@ use loss_core::{
 pub struct Plain {
     /// Logits, `[N, K, S]`.
     pub logits: Vec<f64>,
+    /// The type that they come in.
+    pub precision: Precision,
     /// What they are compared with.
     pub target: Target,
     /// Proportions for penalties with `target=given`.
@@ -288,7 +290,7 @@ impl Passes for Plain {
     fn facts(&self) -> Option<Facts> {
         let Target { geometry, weights, ignore, maps, spacing, .. } = &self.target;
         let counted = || (0..geometry.samples * geometry.pixels).filter(|&at| self.weight(0, at) != 0.0).count();
-        let facts = Facts::new(Precision::F64, *geometry, self.kind(), ignore).with_valid(weights.as_ref().map(|_| counted()));
+        let facts = Facts::new(self.precision, *geometry, self.kind(), ignore).with_valid(weights.as_ref().map(|_| counted()));
         Some(facts.with_given(maps.iter().map(|(name, _)| name.as_str()), spacing.is_some()))
     }
 

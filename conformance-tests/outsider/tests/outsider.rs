@@ -1,8 +1,8 @@
 //! The whole suite on the outsider's backend.
 
 use conformance_tests::oracle;
-use conformance_tests::{Adapter, Dtype, Input, Output, parts_of};
-use loss_core::{Evaluation, Geometry, Loss, LossError, TargetKind};
+use conformance_tests::{Adapter, Dtype, Input, Output, Shares, parts_of};
+use loss_core::{Evaluation, Geometry, Loss, LossError, Precision, TargetKind};
 use outsider::{Plain, Target};
 
 struct Outsider;
@@ -30,12 +30,23 @@ fn call(loss: &Loss, input: &Input, dtype: Dtype) -> Result<Plain, LossError> {
     }
     let (activation, spacing) = (loss.activation(), input.spacing.clone());
     let target = Target { shape, geometry, activation, kind, labels, shares, weights, ignore, spacing, maps };
-    Ok(Plain { logits, target, prior: input.prior_table() })
+    let precision = match dtype {
+        Dtype::F64 => Precision::F64,
+        Dtype::F32 => Precision::F32,
+        Dtype::F16 => Precision::F16,
+        Dtype::Bf16 => Precision::Bf16,
+    };
+    Ok(Plain { logits, precision, target, prior: input.prior_table() })
 }
 
 impl Adapter for Outsider {
     fn name(&self) -> &'static str {
         "outsider"
+    }
+
+    /// Its shares are `f64`.
+    fn reads_shares(&self, shares: Shares) -> bool {
+        shares == Shares::Wide
     }
 
     /// It takes a while for a hundredth of it.

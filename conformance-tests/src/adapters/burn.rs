@@ -110,8 +110,11 @@ fn integers<const D: usize>(shape: &[usize], values: &[i64], kind: Labels, strid
     let dtype = if device.supports_dtype(integer(kind)) { integer(kind) } else { DType::I32 };
     let shape = shape.to_vec();
     let data = match dtype {
-        // Burn's own conversion has no number for what was negative.
+        // Burn's own conversion has no number for what is negative.
         DType::U64 => TensorData::new(values.iter().map(|&label| label as u64).collect::<Vec<_>>(), shape),
+        own if own == integer(kind) => {
+            TensorData::new(values.iter().map(|&label| kind.number(label) as i64).collect::<Vec<_>>(), shape)
+        }
         _ => TensorData::new(values.to_vec(), shape),
     };
     let tensor = Tensor::<D, Int>::from_data(data, (device, dtype));

@@ -148,7 +148,9 @@ impl Adapter for Ndarray {
         let logits = array(&input.shape, logits, input.strided)?;
         with_target(input, |target| match dtype {
             Dtype::F64 => loss.evaluate(logits.view(), target),
-            _ => loss.evaluate(logits.mapv(|z| z as f32).view(), target),
+            Dtype::F32 => loss.evaluate(logits.mapv(|z| z as f32).view(), target),
+            Dtype::F16 => loss.evaluate(logits.mapv(f16::from_f64).view(), target),
+            Dtype::Bf16 => loss.evaluate(logits.mapv(bf16::from_f64).view(), target),
         })
     }
 }
