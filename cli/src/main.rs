@@ -1,10 +1,13 @@
-//! The `segloss` command: evaluate a loss on arrays, list the losses, look at a folder of data,
-//! train a small network, check the backends.
+//! The `segloss` command: evaluate a loss on arrays, measure which size it wants, list the losses,
+//! look at a folder of data, train a small network, check the backends.
 
+mod bias;
 mod conformance;
+mod curves;
 mod data;
 mod error;
 mod eval;
+mod landscape;
 mod losses;
 mod npy;
 mod output;
@@ -28,6 +31,8 @@ use crate::output::Console;
   segloss data FOLDER
   segloss train --loss 'ce + l1'
   segloss eval --loss ce+dice --logits Z.npy --target Y.npy
+  segloss bias --logits Z.npy --target Y.npy
+  segloss landscape --picture landscape.png
   segloss conformance --report conformance.html")]
 struct Cli {
     #[command(subcommand)]
@@ -37,6 +42,8 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Eval(eval::EvalArgs),
+    Bias(bias::BiasArgs),
+    Landscape(landscape::LandscapeArgs),
     Losses(losses::LossesArgs),
     // Boxed, as the next: they have the most options.
     Data(Box<data::DataArgs>),
@@ -52,6 +59,8 @@ fn main() -> ExitCode {
     let mut console = Console::new();
     let result = match &cli.command {
         Command::Eval(args) => eval::run(args, &mut console),
+        Command::Bias(args) => bias::run(args, &mut console),
+        Command::Landscape(args) => landscape::run(args, &mut console),
         Command::Losses(args) => losses::run(args, &mut console),
         Command::Data(args) => data::run(args, &mut console),
         Command::Train(args) => train::run(args, &mut console),

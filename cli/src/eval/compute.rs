@@ -4,7 +4,7 @@ use burn::tensor::{DType, Device, Element as BurnElement, Int, Tensor, TensorDat
 use half::{bf16, f16};
 use ndarray::ArrayD;
 use segloss::burn::BurnTarget;
-use segloss::ndarray::Element;
+use segloss::ndarray::{Element, Target};
 use segloss::{Evaluation, LossError};
 
 use super::{Backend, Input, TargetArray};
@@ -94,18 +94,25 @@ pub(super) fn compute<E: Scalar>(input: &Input) -> Result<Output, CliError> {
     }
 }
 
+impl Input {
+    /// The target as the backend ndarray reads it.
+    pub(super) fn target(&self) -> Target<'_> {
+        let target = match &self.target {
+            TargetArray::Labels(labels) => Target::labels(labels.view()),
+            TargetArray::Soft(shares) => Target::soft(shares.view()),
+        };
+        let target = match &self.weights {
+            Some(weights) => target.weights(weights.view()),
+            None => target,
+        };
+        let target = self.spacing.iter().fold(target, |target, spacing| target.spacing(spacing));
+        self.maps.iter().fold(target, |target, (name, map)| target.map(name, map.view()))
+    }
+}
+
 fn with_ndarray<E: Scalar>(input: &Input, logits: &ArrayD<E>) -> Result<Output, LossError> {
-    use segloss::ndarray::{NdarrayLoss, Target};
-    let target = match &input.target {
-        TargetArray::Labels(labels) => Target::labels(labels.view()),
-        TargetArray::Soft(shares) => Target::soft(shares.view()),
-    };
-    let target = match &input.weights {
-        Some(weights) => target.weights(weights.view()),
-        None => target,
-    };
-    let target = input.spacing.iter().fold(target, |target, spacing| target.spacing(spacing));
-    let target = input.maps.iter().fold(target, |target, (name, map)| target.map(name, map.view()));
+    use segloss::ndarray::NdarrayLoss;
+    let target = input.target();
     let evaluation = input.loss.evaluate(logits.view(), &target)?;
     let gradient =
         if input.gradient { Some(E::gradient(input.loss.value_and_gradient(logits.view(), &target)?.gradient)) } else { None };

@@ -3,6 +3,7 @@
 mod compute;
 #[cfg(feature = "tch")]
 mod libtorch;
+mod shared;
 
 use std::fmt::{Display, Formatter};
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use segloss::{Activation, Argument, Detail, Evaluation, Geometry, Loss, LossErro
 use serde::Serialize;
 
 use self::compute::{Gradient, compute};
+pub(crate) use self::shared::{ArrayOptions, Arrays};
 use crate::error::CliError;
 use crate::npy::{self, Array};
 use crate::output::{self, Console};
@@ -306,16 +308,22 @@ impl EvalArgs {
         }
     }
 
-    fn text(&self, input: &Input, dtype: Dtype, evaluation: &Evaluation) -> String {
+    /// Logits and target with what their files hold.
+    fn files(&self, input: &Input) -> [String; 2] {
         let name = |path: &Path| path.display().to_string();
-        let mut lines = vec![format!("loss      {}", input.loss)];
-        let array = |array: &Array| format!("{} {:?}", array.dtype(), array.shape());
-        lines.push(format!("logits    {}  {}", name(&self.logits), array(&input.logits)));
         let target = match &input.target {
             TargetArray::Labels(labels) => format!("labels {:?}", labels.shape()),
             TargetArray::Soft(shares) => format!("soft {:?}", shares.shape()),
         };
-        lines.push(format!("target    {}  {target}", name(&self.target)));
+        let logits = format!("{}  {} {:?}", name(&self.logits), input.logits.dtype(), input.logits.shape());
+        [logits, format!("{}  {target}", name(&self.target))]
+    }
+
+    fn text(&self, input: &Input, dtype: Dtype, evaluation: &Evaluation) -> String {
+        let [logits, target] = self.files(input);
+        let mut lines = vec![format!("loss      {}", input.loss)];
+        lines.push(format!("logits    {logits}"));
+        lines.push(format!("target    {target}"));
         lines.push(format!("computed  by {} in {}, {}", input.backend.name(), dtype.name(), input.loss.activation()));
         lines.push(String::new());
 
@@ -356,12 +364,20 @@ impl EvalArgs {
 
         // Under sigmoid a single channel is the foreground, not class 0.
         let index = if input.loss.activation() == Activation::Sigmoid { "channel" } else { "class" };
-        let mut regions = Table::new([index, "true area", "predicted area", "soft Dice"]);
+        let mut regions = Table::new([index, "true area", "predicted area", "soft Dice", "pressure"]);
         for region in &evaluation.regions {
             let percent = |share: f64| format!("{:.3} %", 100.0 * share);
-            regions.row([region.class.to_string(), percent(region.target), percent(region.predicted), decimal(region.dice)]);
+            let pressure = evaluation.pressure.as_ref().and_then(|pressure| pressure.total.get(region.class));
+            regions.row([
+                region.class.to_string(),
+                percent(region.target),
+                percent(region.predicted),
+                decimal(region.dice),
+                pressure.map_or_else(String::new, |&pressure| decimal(pressure)),
+            ]);
         }
         lines.push(regions.to_string());
+        lines.push("  pressure > 0: a step of gradient descent shrinks the region; < 0: it grows it".into());
         if let Some(path) = &self.grad {
             lines.push(format!("\ngradient written to {}", path.display()));
         }
