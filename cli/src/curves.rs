@@ -63,9 +63,9 @@ impl Figure {
     pub(crate) fn write(&self, path: &Path) -> Result<(), CliError> {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(1).max(1);
         // Drawn at twice the size and halved, for smooth lines; all lengths below are for that size.
-        let width = 1000 * columns.clamp(2, 4) as u32 + 100;
+        let width = 850 * columns.clamp(2, 4) as u32 + 100;
         // A page of classes without end would need more memory than a picture is worth.
-        let height = 330 + 760 * self.rows.len().clamp(1, 24) as u32;
+        let height = 330 + 680 * self.rows.len().clamp(1, 24) as u32;
         let mut canvas = Canvas::new(width, height);
         self.draw(&canvas.area()).map_err(|error| CliError::Encode { path: path.to_path_buf(), reason: error.to_string() })?;
         canvas.halved().save(path)

@@ -113,7 +113,7 @@ fn present(loss: &Loss, logits: ArrayViewD<'_, f64>, target: &Target<'_>, class:
 }
 
 /// Shifts of a curve to either side, and the farthest. They lie closer together near 0.
-const STEPS: i32 = 30;
+const STEPS: i32 = 40;
 const FARTHEST: f64 = 24.0;
 
 /// A loss along the shift of a class's logits, from next to nothing to next to everything.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use segloss::Preference;
 
-use super::measure::{Bias, Class, Point, Wish};
+use super::measure::{Bias, Class, OfLoss, Point};
 use crate::curves::{Figure, Ink, Line, Panel, within};
 use crate::error::CliError;
 
@@ -57,31 +57,27 @@ fn row(bias: &Bias, i: usize, class: &Class, index: &str) -> Vec<Panel> {
         percent: false,
         lines,
     };
-    let wishes = || bias.losses.iter().enumerate().filter_map(|(place, loss)| Some((Ink::of(place), loss.classes.get(i)?)));
-    let lines = |value: &dyn Fn(&[Point], &Point) -> f64| -> Vec<Line> {
-        let line = |(ink, wish): (Ink, &Wish)| {
+    let lines = |value: &dyn Fn(&Point) -> f64, scaled: &dyn Fn(f64, [f64; 2]) -> f64| -> Vec<Line> {
+        let line = |(place, loss): (usize, &OfLoss)| {
+            let wish = loss.classes.get(i)?;
             let unit = unit(class);
-            let shown: Vec<Point> = wish.curve.iter().filter(|point| x.contains(&(point.predicted / unit))).copied().collect();
-            let points = wish.curve.iter().map(|point| (point.predicted / unit, value(&shown, point)));
+            let mut points = within(wish.curve.iter().map(|point| (point.predicted / unit, value(point))), &x);
+            let values = || points.iter().map(|(_, y)| *y);
+            let ends = [values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max)];
+            points.iter_mut().for_each(|(_, y)| *y = scaled(*y, ends));
             let dot = match &wish.preference {
                 Preference::Size(size) => Some((size.at.predicted / unit, 0.0)),
                 _ => None,
             };
-            Line { ink, points: within(points, &x), dot }
+            Some(Line { ink: Ink::of(place), points, dot })
         };
-        wishes().map(line).collect()
+        bias.losses.iter().enumerate().filter_map(line).collect()
     };
-    let scaled = |shown: &[Point], point: &Point| {
-        let values = || shown.iter().map(|point| point.value);
-        let [low, high] = [values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max)];
-        if high > low { (point.value - low) / (high - low) } else { 0.0 }
-    };
-    let slope = |shown: &[Point], point: &Point| {
-        let greatest = shown.iter().map(|point| point.pressure.abs()).fold(0.0, f64::max);
-        if greatest > 0.0 { point.pressure / greatest } else { 0.0 }
-    };
+    let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
+    let loss = lines(&|point| point.value, &|y, [low, high]| share(y - low, high - low));
+    let pressure = lines(&|point| point.pressure, &|y, [low, high]| share(y, low.abs().max(high.abs())));
     vec![
-        panel(of("loss, from its least to its greatest here"), lines(&scaled)),
-        panel(of("pressure, of its greatest here (> 0 shrinks)"), lines(&slope)),
+        panel(of("loss, from its least to its greatest here"), loss),
+        panel(of("pressure, of its greatest here (> 0 shrinks)"), pressure),
     ]
 }

@@ -130,16 +130,56 @@ fn sentence(bias: &Bias, i: usize, class: &Class, index: &str) -> String {
         sentences.push(format!("There is no true pixel of {index} {}.", class.class));
     }
     if !parts.is_empty() {
-        sentences.push(format!("On these logits the region of {index} {} would come out {}.", class.class, parts.join("; ")));
+        sentences.push(format!(
+            "On these logits, if nothing but its size could change, the region of {index} {} would come out {}.",
+            class.class,
+            parts.join("; ")
+        ));
     }
     if !others.is_empty() {
         sentences.push(format!("Of {index} {}: {}.", class.class, others.join("; ")));
     }
-    sentences.join("\n") + "\n"
+    sentences.iter().map(|sentence| wrapped(sentence)).collect()
+}
+
+/// Lines of at most 100 letters, broken between words, each with a line end.
+fn wrapped(text: &str) -> String {
+    let (mut lines, mut length) = (String::new(), 0);
+    for word in text.split(' ') {
+        let letters = word.chars().count();
+        if length > 0 && length + 1 + letters > 100 {
+            lines.push('\n');
+            length = 0;
+        } else if length > 0 {
+            lines.push(' ');
+            length += 1;
+        }
+        lines.push_str(word);
+        length += letters;
+    }
+    lines + "\n"
 }
 
 /// A multiple as a change.
 fn share(ratio: f64) -> String {
     let change = 100.0 * (ratio - 1.0);
     if ratio >= 3.0 { times(ratio) } else { format!("{change:+.0} %") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_sentences_take_several_lines() {
+        let text = "word ".repeat(50);
+        let lines = wrapped(text.trim_end());
+        assert_eq!(lines.lines().map(str::len).collect::<Vec<_>>(), [99, 99, 49]);
+        assert_eq!(lines.replace('\n', " "), text);
+    }
+
+    #[test]
+    fn changes_and_multiples() {
+        assert_eq!([0.51, 1.26, 3.0, 250.0].map(share), ["-49 %", "+26 %", "3.00 x", "250 x"]);
+    }
 }

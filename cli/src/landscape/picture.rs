@@ -35,7 +35,8 @@ const CROSS_ENTROPY: &str = "ce";
 fn row(landscape: &Landscape, identities: bool) -> Vec<Panel> {
     let Landscape { setting, bias } = landscape;
     let truth = setting.share;
-    let x = (truth / AROUND)..(truth * AROUND).min(0.999);
+    // Near everything losses have no bound, and would hide the rest.
+    let x = (truth / AROUND)..(truth * AROUND).min(truth.midpoint(1.0));
     let about = format!("{} % true, distance {}, sharpness {}", short(100.0 * truth), setting.distance, setting.sharpness);
     let panel = |title: String, lines| Panel {
         title,
