@@ -34,8 +34,8 @@ pub mod prelude {
     pub use loss_core::penalty::{DiceBias, Kl, L1, SizeTarget};
     pub use loss_core::unsplit::Boundary;
     pub use loss_core::{
-        AbsentClass, Activation, Evaluation, Form, Loss, LossError, Map, Pooling, Schedule, Split, matching, overlap, penalty,
-        unsplit,
+        AbsentClass, Activation, Evaluation, Form, Loss, LossError, Map, Pooling, Preference, PreferredSize, Pressure,
+        Schedule, Shifted, Split, matching, overlap, penalty, preferred_size, unsplit,
     };
 }
 

@@ -1,10 +1,13 @@
-//! The `segloss` command: evaluate a loss on arrays, list the losses, look at a folder of data,
-//! train a small network and use it, score predictions, check the backends.
+//! The `segloss` command: evaluate a loss on arrays, measure which size it wants, list the losses,
+//! look at a folder of data, train a small network and use it, score predictions, check the backends.
 
+mod bias;
 mod conformance;
+mod curves;
 mod data;
 mod error;
 mod eval;
+mod landscape;
 mod losses;
 mod metrics;
 mod npy;
@@ -33,6 +36,8 @@ use crate::output::Console;
   segloss predict --model segloss-train --data FOLDER --out predicted
   segloss eval --loss ce+dice --logits Z.npy --target Y.npy
   segloss metrics --prediction P --target T
+  segloss bias --logits Z.npy --target Y.npy
+  segloss landscape --picture landscape.png
   segloss conformance --report conformance.html")]
 struct Cli {
     #[command(subcommand)]
@@ -41,8 +46,10 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    // Boxed, as Data and Train: they have the most options.
+    // Boxed, as others with many options.
     Eval(Box<eval::EvalArgs>),
+    Bias(Box<bias::BiasArgs>),
+    Landscape(landscape::LandscapeArgs),
     Losses(losses::LossesArgs),
     Data(Box<data::DataArgs>),
     Train(Box<train::TrainArgs>),
@@ -59,6 +66,8 @@ fn main() -> ExitCode {
     let mut console = Console::new();
     let result = match &cli.command {
         Command::Eval(args) => eval::run(args, &mut console),
+        Command::Bias(args) => bias::run(args, &mut console),
+        Command::Landscape(args) => landscape::run(args, &mut console),
         Command::Losses(args) => losses::run(args, &mut console),
         Command::Data(args) => data::run(args, &mut console),
         Command::Train(args) => train::run(args, &mut console),

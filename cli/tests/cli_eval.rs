@@ -63,6 +63,14 @@ fn values_by_hand() {
         }
         close(at("/total"), ce + 2.0 * dice + 0.0625, 1e-10);
 
+        // Of class 1, P and I change by 3/4 and 3/8 per unit of shift, those of class 0 by as much the
+        // other way.
+        let dice = -((2.0 * 0.375 * 3.5 - 2.0 * 0.75) / 12.25 + (-2.0 * 0.375 * 4.5 + 3.0 * 0.75) / 20.25) / 2.0;
+        let pressure = (0.375 - 0.5) + 2.0 * dice - 0.5 * 0.75 / 4.0;
+        close(at("/pressure/total/1"), pressure, 1e-9);
+        close(at("/pressure/total/0"), -pressure, 1e-9);
+        close(at("/pressure/terms/1/1"), dice, 1e-12);
+
         for (class, [target, predicted, score]) in [[0.5, 0.625, 2.0 / 3.0], [0.5, 0.375, 4.0 / 7.0]].into_iter().enumerate() {
             for (key, expected) in [("class", class as f64), ("target", target), ("predicted", predicted), ("dice", score)] {
                 close(at(&format!("/regions/{class}/{key}")), expected, 1e-12);
@@ -92,9 +100,10 @@ computed  by ndarray in f64, softmax
   total                     1.386740
   * the parts are those of the logarithmic form, -log of the score
 
-  class  true area  predicted area  soft Dice
-  0       50.000 %        62.500 %     0.6667
-  1       50.000 %        37.500 %     0.5714
+  class  true area  predicted area  soft Dice  pressure
+  0       50.000 %        62.500 %     0.6667    0.2550
+  1       50.000 %        37.500 %     0.5714   -0.2550
+  pressure > 0: a step of gradient descent shrinks the region; < 0: it grows it
 "
     );
 }

@@ -6,7 +6,7 @@ use half::{bf16, f16};
 use ndarray::{ArrayD, ArrayViewD};
 use segloss::backend::Table;
 use segloss::burn::BurnTarget;
-use segloss::ndarray::Element;
+use segloss::ndarray::{Element, Target};
 use segloss::{Evaluation, LossError};
 use segloss_data::Array;
 
@@ -128,25 +128,32 @@ pub(super) fn compute<E: Scalar>(input: &Input) -> Result<Output, CliError> {
     Ok(output)
 }
 
+impl Input {
+    /// The target as the backend ndarray reads it.
+    pub(super) fn target(&self) -> Target<'_> {
+        let target = match &self.target {
+            TargetArray::Labels(Labels::U8(labels)) => Target::labels(labels.view()),
+            TargetArray::Labels(Labels::I32(labels)) => Target::labels(labels.view()),
+            TargetArray::Labels(Labels::I64(labels)) => Target::labels(labels.view()),
+            TargetArray::Soft(Floats::F32(shares)) => Target::soft(shares.view()),
+            TargetArray::Soft(Floats::F64(shares)) => Target::soft(shares.view()),
+        };
+        let target = match &self.weights {
+            Some(Floats::F32(weights)) => target.weights(weights.view()),
+            Some(Floats::F64(weights)) => target.weights(weights.view()),
+            None => target,
+        };
+        let target = self.spacing.iter().fold(target, |target, spacing| target.spacing(spacing));
+        self.maps.iter().fold(target, |target, (name, map)| match map {
+            Floats::F32(map) => target.map(name, map.view()),
+            Floats::F64(map) => target.map(name, map.view()),
+        })
+    }
+}
+
 fn with_ndarray<E: Scalar>(input: &Input, logits: &ArrayViewD<'_, E>) -> Result<Output, LossError> {
-    use segloss::ndarray::{NdarrayLoss, Target};
-    let target = match &input.target {
-        TargetArray::Labels(Labels::U8(labels)) => Target::labels(labels.view()),
-        TargetArray::Labels(Labels::I32(labels)) => Target::labels(labels.view()),
-        TargetArray::Labels(Labels::I64(labels)) => Target::labels(labels.view()),
-        TargetArray::Soft(Floats::F32(shares)) => Target::soft(shares.view()),
-        TargetArray::Soft(Floats::F64(shares)) => Target::soft(shares.view()),
-    };
-    let target = match &input.weights {
-        Some(Floats::F32(weights)) => target.weights(weights.view()),
-        Some(Floats::F64(weights)) => target.weights(weights.view()),
-        None => target,
-    };
-    let target = input.spacing.iter().fold(target, |target, spacing| target.spacing(spacing));
-    let target = input.maps.iter().fold(target, |target, (name, map)| match map {
-        Floats::F32(map) => target.map(name, map.view()),
-        Floats::F64(map) => target.map(name, map.view()),
-    });
+    use segloss::ndarray::NdarrayLoss;
+    let target = input.target();
     let evaluation = input.loss.evaluate(logits.view(), &target)?;
     let gradient =
         if input.gradient { Some(E::gradient(input.loss.value_and_gradient(logits.view(), &target)?.gradient)) } else { None };

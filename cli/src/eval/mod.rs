@@ -8,6 +8,7 @@ mod libtorch;
 mod pixels;
 mod probabilities;
 mod read;
+mod shared;
 
 use std::fmt::{Display, Formatter};
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ use serde::Serialize;
 use self::arrays::{ArrayArg, Floats, Labels, lengths, sample};
 use self::compute::{Gradient, Output, compute};
 use self::elements::Elements;
+pub(crate) use self::shared::{ArrayOptions, Arrays};
 use crate::error::CliError;
 use crate::output::{self, Console};
 use crate::table::{Table, decimal, fine};
@@ -378,17 +380,23 @@ impl EvalArgs {
         }
     }
 
-    fn text(&self, input: &Input, dtype: Dtype, evaluation: &Evaluation, elements: Option<&Elements>) -> String {
-        let mut lines = vec![format!("loss      {}", input.loss)];
-        let array = |array: &Array| format!("{} {:?}", array.dtype(), array.shape());
-        lines.push(format!("logits    {}  {}", input.shown.logits, array(&input.logits)));
+    /// Logits and target with what their files hold.
+    fn files(input: &Input) -> [String; 2] {
         let (kind, shape) = input.target.beside(input.logits.shape());
         let kind = match kind {
             TargetKind::Labels => "labels",
             TargetKind::OneHot => "one-hot",
             TargetKind::Soft => "soft",
         };
-        lines.push(format!("target    {}  {kind} {shape:?}", input.shown.target));
+        let logits = format!("{}  {} {:?}", input.shown.logits, input.logits.dtype(), input.logits.shape());
+        [logits, format!("{}  {kind} {shape:?}", input.shown.target)]
+    }
+
+    fn text(&self, input: &Input, dtype: Dtype, evaluation: &Evaluation, elements: Option<&Elements>) -> String {
+        let [logits, target] = Self::files(input);
+        let mut lines = vec![format!("loss      {}", input.loss)];
+        lines.push(format!("logits    {logits}"));
+        lines.push(format!("target    {target}"));
         lines.push(format!("computed  by {} in {}, {}", input.backend.name(), dtype.name(), input.loss.activation()));
         if let (Some(spacing), Some(from)) = (&input.spacing, &input.shown.spacing) {
             lines.push(format!("spacing   {} of {from}", lengths(spacing)));
@@ -433,12 +441,20 @@ impl EvalArgs {
 
         // Under sigmoid a single channel is the foreground, not class 0.
         let index = if input.loss.activation() == Activation::Sigmoid { "channel" } else { "class" };
-        let mut regions = Table::new([index, "true area", "predicted area", "soft Dice"]);
+        let mut regions = Table::new([index, "true area", "predicted area", "soft Dice", "pressure"]);
         for region in &evaluation.regions {
             let percent = |share: f64| format!("{:.3} %", 100.0 * share);
-            regions.row([region.class.to_string(), percent(region.target), percent(region.predicted), decimal(region.dice)]);
+            let pressure = evaluation.pressure.as_ref().and_then(|pressure| pressure.total.get(region.class));
+            regions.row([
+                region.class.to_string(),
+                percent(region.target),
+                percent(region.predicted),
+                decimal(region.dice),
+                pressure.map_or_else(String::new, |&pressure| decimal(pressure)),
+            ]);
         }
         lines.push(regions.to_string());
+        lines.push("  pressure > 0: a step of gradient descent shrinks the region; < 0: it grows it".into());
         if let Some(elements) = elements {
             lines.push(format!("\n{}", elements.text(evaluation, index)));
         }
