@@ -1,7 +1,7 @@
 //! The whole suite on the outsider's backend.
 
 use conformance_tests::oracle;
-use conformance_tests::{Adapter, Dtype, Input, Output, parts_of};
+use conformance_tests::{Adapter, Dtype, Input, Output, Shares, parts_of};
 use loss_core::{Evaluation, Geometry, Loss, LossError, TargetKind};
 use outsider::{Plain, Target};
 
@@ -41,6 +41,10 @@ impl Adapter for Outsider {
     /// It takes a while for a hundredth of it.
     fn largest_case(&self) -> Option<usize> {
         Some(250_000)
+    }
+
+    fn reads_shares(&self, shares: Shares) -> bool {
+        shares == Shares::Wide
     }
 
     fn value_and_gradient(&self, loss: &Loss, input: &Input, dtype: Dtype) -> Result<Output, LossError> {

@@ -110,7 +110,12 @@ fn integers<const D: usize>(shape: &[usize], values: &[i64], kind: Labels, strid
     let dtype = if device.supports_dtype(integer(kind)) { integer(kind) } else { DType::I32 };
     let shape = shape.to_vec();
     let data = match dtype {
-        // Burn's own conversion has no number for what was negative.
+        // Burn's own conversion panics at a number that is negative, or too large.
+        DType::U8 => TensorData::new(values.iter().map(|&label| label as u8).collect::<Vec<_>>(), shape),
+        DType::I8 => TensorData::new(values.iter().map(|&label| label as i8).collect::<Vec<_>>(), shape),
+        DType::U16 => TensorData::new(values.iter().map(|&label| label as u16).collect::<Vec<_>>(), shape),
+        DType::I16 => TensorData::new(values.iter().map(|&label| label as i16).collect::<Vec<_>>(), shape),
+        DType::U32 => TensorData::new(values.iter().map(|&label| label as u32).collect::<Vec<_>>(), shape),
         DType::U64 => TensorData::new(values.iter().map(|&label| label as u64).collect::<Vec<_>>(), shape),
         _ => TensorData::new(values.to_vec(), shape),
     };
