@@ -65,14 +65,14 @@ impl Figure {
         // Drawn at twice the size and halved, for smooth lines; all lengths below are for that size.
         let width = 850 * columns.clamp(2, 4) as u32 + 100;
         // A page of classes without end would need more memory than a picture is worth.
-        let height = 330 + 680 * self.rows.len().clamp(1, 24) as u32;
+        let height = 290 + 620 * self.rows.len().clamp(1, 24) as u32;
         let mut canvas = Canvas::new(width, height);
         self.draw(&canvas.area()).map_err(|error| CliError::Encode { path: path.to_path_buf(), reason: error.to_string() })?;
         canvas.halved().save(path)
     }
 
     fn draw(&self, area: &Area) -> Drawn {
-        let (top, rest) = area.split_vertically(330);
+        let (top, rest) = area.split_vertically(290);
         top.draw_text(&self.title, &bold(46.0), (60, 36))?;
         top.draw_text(&self.origin, &plain(32.0).color(&RGBColor(100, 100, 100)), (60, 98))?;
         self.legend(&top.margin(160, 0, 60, 60))?;

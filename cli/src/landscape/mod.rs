@@ -14,6 +14,7 @@ use serde::Serialize;
 use self::sample::{Sample, Setting};
 use crate::bias::measure::{Bias, measure};
 use crate::bias::text::{preferred, verb};
+use crate::curves::short;
 use crate::error::CliError;
 use crate::output::{self, Console};
 use crate::table::{Table, decimal};
@@ -156,7 +157,7 @@ fn text(all: &[Landscape]) -> String {
             for (wish, class) in loss.classes.iter().zip(&bias.classes) {
                 let [probability, decisions] = preferred(wish, class);
                 table.row([
-                    format!("{} %", 100.0 * setting.share),
+                    format!("{} %", short(100.0 * setting.share)),
                     setting.distance.to_string(),
                     setting.sharpness.to_string(),
                     loss.loss.clone(),

@@ -16,7 +16,7 @@ const AROUND: f64 = 16.0;
 pub(super) fn write(path: &Path, all: &[Landscape]) -> Result<(), CliError> {
     let losses = all.first().map_or(&[][..], |first| &first.bias.losses);
     let mut names: Vec<(String, Ink)> = losses.iter().enumerate().map(|(i, loss)| (loss.loss.clone(), Ink::of(i))).collect();
-    let identities = losses.iter().any(|loss| loss.loss.starts_with(CROSS_ENTROPY));
+    let identities = losses.iter().any(|loss| loss.loss == "ce" || loss.loss.starts_with("ce + "));
     if identities {
         names.push(("H + KL(t ‖ p), its slope p − t".into(), Ink::BESIDE));
     }
@@ -29,8 +29,6 @@ pub(super) fn write(path: &Path, all: &[Landscape]) -> Result<(), CliError> {
     };
     figure.write(path)
 }
-
-const CROSS_ENTROPY: &str = "ce";
 
 fn row(landscape: &Landscape, identities: bool) -> Vec<Panel> {
     let Landscape { setting, bias } = landscape;
