@@ -150,8 +150,8 @@ fn the_picture_has_a_row_for_each_class() {
 fn refusals_name_what_is_wrong() {
     let folder = ignorant();
     let refuses = |more: &[&str], line: &str| folder.refuses(&[FILES, more].concat(), line);
-    refuses(&["--class", "2"], "class 2 is asked for, but there are 2 classes");
+    refuses(&["--class", "2"], "class 2 is asked for, but there are 2 classes, counted from 0");
     refuses(&["--picture", "nowhere/bias.png"], "nowhere/bias.png: no such file or directory");
     folder.array("y.npy", &Array2::<u8>::from_elem((1, 20), 7));
-    refuses(&["--loss", "ce"], "y.npy: label 7 at [0, 0] is outside 0..2 and not ignored");
+    refuses(&["--loss", "ce"], "y.npy: label 7 at [0, 0] is outside 0..2 and not ignored; `ignore=7` leaves its pixels out");
 }

@@ -220,7 +220,7 @@ pub enum LossError {
         classes: usize,
     },
     /// A class index that does not exist.
-    #[error("a term asks for class {class}, but there {}, counted from 0", are(*.classes))]
+    #[error("class {class} is asked for, but there {}, counted from 0", are(*.classes))]
     ClassIndex {
         /// The index.
         class: usize,
