@@ -115,13 +115,14 @@ pub(crate) fn flatten<const D: usize>(logits: Tensor<D>) -> Tensor<3> {
 impl BurnTarget {
     /// Class indices, `[N, *spatial]` or `[N, 1, *spatial]`.
     ///
-    /// Those of the logits' shape, `[N, K, *spatial]` of K > 1, are read as one-hot: 0 and 1, and in
-    /// a softmax loss one 1 for each pixel. An ignored label that is a class leaves out its pixels
-    /// there too. With one channel, integers are labels 0 and 1.
+    /// Those of the logits' shape, `[N, K, *spatial]` of K > 1, are read as one-hot: 0 and 1, and
+    /// in a softmax loss one 1 for each pixel. An ignored label that is a class leaves out its
+    /// pixels there too. With one channel, integers are labels 0 and 1.
     ///
-    /// Others make a call on the CPU, and elsewhere [`BurnLoss::validate`](crate::BurnLoss::validate),
-    /// give [`LossError::LabelOutOfRange`], [`LossError::ValueOutOfRange`] or
-    /// [`LossError::SharesSum`]; a shape that does not fit, any call [`LossError::ShapeMismatch`].
+    /// Others make a call on the CPU, and elsewhere
+    /// [`BurnLoss::validate`](crate::BurnLoss::validate), give [`LossError::LabelOutOfRange`],
+    /// [`LossError::ValueOutOfRange`] or [`LossError::SharesSum`]; a shape that does not fit, any
+    /// call [`LossError::ShapeMismatch`].
     #[must_use]
     pub fn labels<const L: usize>(labels: impl LabelTensor<L>) -> Self {
         let labels = labels.integers();
@@ -138,11 +139,11 @@ impl BurnTarget {
     /// ignore a pixel, give it the weight 0.
     ///
     /// In a softmax loss those of a pixel add up to 1, to within 1e-3 (1e-2 where they are of half
-    /// precision); as far they may be from `[0, 1]`, and are then read as 0 or 1. Others make
-    /// a call on the CPU, and elsewhere
-    /// [`BurnLoss::validate`](crate::BurnLoss::validate), give [`LossError::SharesSum`] or [`LossError::ValueOutOfRange`]. It is the activation of
-    /// the loss that counts, and not one that a term has of its own: it says whether the classes
-    /// exclude each other.
+    /// precision); as far they may be from `[0, 1]`, and are then read as 0 or 1. Others make a
+    /// call on the CPU, and elsewhere [`BurnLoss::validate`](crate::BurnLoss::validate), give
+    /// [`LossError::SharesSum`] or [`LossError::ValueOutOfRange`]. It is the activation of the loss
+    /// that counts, and not one that a term has of its own: it says whether the classes exclude
+    /// each other.
     #[must_use]
     pub fn soft<const D: usize>(shares: Tensor<D>) -> Self {
         let shape = shares.dims().to_vec();

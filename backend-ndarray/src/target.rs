@@ -125,9 +125,9 @@ pub(crate) fn row_major<'a, T: Copy, D: Dimension>(view: &ArrayView<'a, T, D>) -
 impl<'a> Target<'a> {
     /// Class indices, `[N, *spatial]` or `[N, 1, *spatial]`.
     ///
-    /// Those of the logits' shape, `[N, K, *spatial]` of K > 1, are read as one-hot: 0 and 1, and in
-    /// a softmax loss one 1 for each pixel. An ignored label that is a class leaves out its pixels
-    /// there too. With one channel, integers are labels 0 and 1.
+    /// Those of the logits' shape, `[N, K, *spatial]` of K > 1, are read as one-hot: 0 and 1, and
+    /// in a softmax loss one 1 for each pixel. An ignored label that is a class leaves out its
+    /// pixels there too. With one channel, integers are labels 0 and 1.
     ///
     /// Others make a call give [`LossError::LabelOutOfRange`], [`LossError::ValueOutOfRange`],
     /// [`LossError::SharesSum`] or [`LossError::ShapeMismatch`].
@@ -140,9 +140,9 @@ impl<'a> Target<'a> {
     /// ignore a pixel, give it the weight 0.
     ///
     /// In a softmax loss those of a pixel add up to 1, to within 1e-3 (1e-2 where they are of half
-    /// precision); as far they may be from `[0, 1]`, and are then read as 0 or 1. Others make
-    /// a call give [`LossError::SharesSum`] or [`LossError::ValueOutOfRange`]. It is the activation of
-    /// the loss that counts, and not one that a term has of its own: it says whether the classes
+    /// precision); as far they may be from `[0, 1]`, and are then read as 0 or 1. Others make a
+    /// call give [`LossError::SharesSum`] or [`LossError::ValueOutOfRange`]. It is the activation
+    /// of the loss that counts, and not one that a term has of its own: it says whether the classes
     /// exclude each other.
     #[must_use]
     pub fn soft<S: Share, D: Dimension>(shares: ArrayView<'a, S, D>) -> Self {

@@ -53,13 +53,14 @@ impl TchTarget {
     /// Class indices, `[N, *spatial]` or `[N, 1, *spatial]`, of any integer type that tch has, or
     /// `Bool`.
     ///
-    /// Those of the logits' shape, `[N, K, *spatial]` of K > 1, are read as one-hot: 0 and 1, and in
-    /// a softmax loss one 1 for each pixel. An ignored label that is a class leaves out its pixels
-    /// there too. With one channel, integers are labels 0 and 1.
+    /// Those of the logits' shape, `[N, K, *spatial]` of K > 1, are read as one-hot: 0 and 1, and
+    /// in a softmax loss one 1 for each pixel. An ignored label that is a class leaves out its
+    /// pixels there too. With one channel, integers are labels 0 and 1.
     ///
-    /// Others make a call on the CPU, and elsewhere [`TchLoss::validate`](crate::TchLoss::validate),
-    /// give [`LossError::LabelOutOfRange`], [`LossError::ValueOutOfRange`] or
-    /// [`LossError::SharesSum`]; a shape that does not fit, any call [`LossError::ShapeMismatch`].
+    /// Others make a call on the CPU, and elsewhere
+    /// [`TchLoss::validate`](crate::TchLoss::validate), give [`LossError::LabelOutOfRange`],
+    /// [`LossError::ValueOutOfRange`] or [`LossError::SharesSum`]; a shape that does not fit, any
+    /// call [`LossError::ShapeMismatch`].
     #[must_use]
     pub fn labels(labels: &Tensor) -> Self {
         Self::new(Values::Labels(labels.shallow_clone()))
@@ -69,11 +70,11 @@ impl TchTarget {
     /// any real type. To ignore a pixel, give it the weight 0.
     ///
     /// In a softmax loss those of a pixel add up to 1, to within 1e-3 (1e-2 where they are of half
-    /// precision); as far they may be from `[0, 1]`, and are then read as 0 or 1. Others make
-    /// a call on the CPU, and elsewhere
-    /// [`TchLoss::validate`](crate::TchLoss::validate), give [`LossError::SharesSum`] or [`LossError::ValueOutOfRange`]. It is the activation of
-    /// the loss that counts, and not one that a term has of its own: it says whether the classes
-    /// exclude each other.
+    /// precision); as far they may be from `[0, 1]`, and are then read as 0 or 1. Others make a
+    /// call on the CPU, and elsewhere [`TchLoss::validate`](crate::TchLoss::validate), give
+    /// [`LossError::SharesSum`] or [`LossError::ValueOutOfRange`]. It is the activation of the loss
+    /// that counts, and not one that a term has of its own: it says whether the classes exclude
+    /// each other.
     #[must_use]
     pub fn soft(shares: &Tensor) -> Self {
         Self::new(Values::Soft(shares.shallow_clone()))

@@ -18,16 +18,19 @@ const fn case(shape: &'static [usize], activation: Activation) -> Case {
     Case { shape, activation }
 }
 
-/// The loss of the main comparison: Cross-Entropy, Dice over the batch, and L1 of the proportions at temperature 10.
+/// The loss of the main comparison: Cross-Entropy, Dice over the batch, and L1 of the proportions
+/// at temperature 10.
 pub const LOSS: &str = "ce + dice + l1";
 
 /// MONAI's `DiceCELoss` at its defaults (docs/peers.md).
 pub const DICE_CE: &str = "dice(pooling=sample, absent=count, smooth_numerator=1e-5, smooth_denominator=1e-5) + ce";
 
-/// Terms to add to [`LOSS`] one after the other. None needs a temperature, or a pass, that it has not.
+/// Terms to add to [`LOSS`] one after the other. None needs a temperature, or a pass, that it has
+/// not.
 pub const MORE_TERMS: &[&str] = &["tversky", "jaccard", "db", "kl", "dice(form=log)", "log_recall"];
 
-/// The cases of the main comparison: slices, volumes, small images, and lesions against a background.
+/// The cases of the main comparison: slices, volumes, small images, and lesions against a
+/// background.
 pub const MAIN: &[Case] = &[
     case(&[4, 20, 512, 512], SOFTMAX),
     case(&[2, 4, 96, 96, 96], SOFTMAX),

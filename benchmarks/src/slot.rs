@@ -31,7 +31,8 @@ pub struct Slot<E> {
     spare: Option<ArrayD<E>>,
 }
 
-/// Labels of logits `[N, K, *spatial]`, in 0..K (0 and 1 for one channel), made by `to` of numbers that depend on the seed alone.
+/// Labels of logits `[N, K, *spatial]`, in 0..K (0 and 1 for one channel), made by `to` of numbers
+/// that depend on the seed alone.
 ///
 /// # Errors
 /// [`LossError::Length`] for a shape that no array can have.
@@ -119,7 +120,8 @@ impl<E: Element> Slot<E> {
         self.spare = Some(spare);
     }
 
-    /// Hands over a function that takes the gradient alone: the statistics are taken at the first call.
+    /// Hands over a function that takes the gradient alone: the statistics are taken at the first
+    /// call.
     ///
     /// # Errors
     /// What the loss reports: see [`NdarrayLoss`].
@@ -151,7 +153,8 @@ impl<E: Element> Slot<E> {
     }
 }
 
-/// The kernels, with statistics that are taken once: what is left is the gradient's pass, and the formulas on [N, K] numbers.
+/// The kernels, with statistics that are taken once: what is left is the gradient's pass, and the
+/// formulas on [N, K] numbers.
 struct Remembering<'a, E> {
     kernels: Cpu<'a, E>,
     statistics: Mutex<Vec<(Plan, Vec<Table>)>>,

@@ -62,7 +62,8 @@ impl Figure {
     /// Draws it.
     pub(crate) fn write(&self, path: &Path) -> Result<(), CliError> {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(1).max(1);
-        // Drawn at twice the size and halved, for smooth lines; all lengths below are for that size.
+        // Drawn at twice the size and halved, for smooth lines; all lengths below are for that
+        // size.
         let width = 850 * columns.clamp(2, 4) as u32 + 100;
         // A page of classes without end would need more memory than a picture is worth.
         let height = 290 + 620 * self.rows.len().clamp(1, 24) as u32;

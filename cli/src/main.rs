@@ -1,5 +1,6 @@
 //! The `segloss` command: evaluate a loss on arrays, measure which size it wants, list the losses,
-//! look at a folder of data, train a small network and use it, score predictions, check the backends.
+//! look at a folder of data, train a small network and use it, score predictions, check the
+//! backends.
 
 mod bias;
 mod conformance;

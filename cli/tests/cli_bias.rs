@@ -44,7 +44,8 @@ fn informed() -> (Array4<f32>, Array3<u8>) {
 #[test]
 fn sizes_by_hand() {
     let json = bias(&ignorant(), &["--loss", "ce", "--loss", "db(temperature=1)", "--loss", "log_recall"]);
-    // Cross-Entropy wants the true proportion: a quarter, a logit of -log 3, which no pixel decides for.
+    // Cross-Entropy wants the true proportion: a quarter, a logit of -log 3, which no pixel decides
+    // for.
     close(number(&json, "/losses/0/classes/0/preference/shift"), -(3f64.ln()), 1e-4);
     close(number(&json, "/losses/0/classes/0/predicted_ratio"), 1.0, 1e-4);
     close(number(&json, "/losses/0/classes/0/decided_ratio"), 0.0, 0.0);

@@ -63,8 +63,8 @@ fn values_by_hand() {
         }
         close(at("/total"), ce + 2.0 * dice + 0.0625, 1e-10);
 
-        // Of class 1, P and I change by 3/4 and 3/8 per unit of shift, those of class 0 by as much the
-        // other way.
+        // Of class 1, P and I change by 3/4 and 3/8 per unit of shift, those of class 0 by as much
+        // the other way.
         let dice = -((2.0 * 0.375 * 3.5 - 2.0 * 0.75) / 12.25 + (-2.0 * 0.375 * 4.5 + 3.0 * 0.75) / 20.25) / 2.0;
         let pressure = (0.375 - 0.5) + 2.0 * dice - 0.5 * 0.75 / 4.0;
         close(at("/pressure/total/1"), pressure, 1e-9);

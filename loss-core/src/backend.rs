@@ -48,8 +48,8 @@ pub trait Passes {
     /// Proportions that came with the target, `[N, K]` or `[1, K]`.
     fn prior(&self) -> Option<&Table>;
 
-    /// What notes are made of beside statistics; asked before maps are derived. The default, `None`,
-    /// leaves an evaluation without notes.
+    /// What notes are made of beside statistics; asked before maps are derived. The default,
+    /// `None`, leaves an evaluation without notes.
     fn facts(&self) -> Option<Facts> {
         None
     }
@@ -81,8 +81,8 @@ pub trait Passes {
     fn logit_gradient(&self, plan: &Plan, upstream: &[Option<Table>], gradient: &mut Self::Gradient) -> Result<(), LossError>;
 
     /// Σ_s ∂/∂logits over the pixels, `[N, K]`, of several outputs of a loss, given the derivatives
-    /// of each for the statistics as [`Passes::logit_gradient`] takes them. It reads the logits once
-    /// more, and needs no memory of their size.
+    /// of each for the statistics as [`Passes::logit_gradient`] takes them. It reads the logits
+    /// once more, and needs no memory of their size.
     ///
     /// # Errors
     /// As [`Passes::statistics`].

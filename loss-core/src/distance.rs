@@ -1,7 +1,7 @@
 //! Exact Euclidean distances on a grid of pixels, in time linear in their number.
 //!
-//! [`squared_distances`] serves surface metrics (`segloss-metrics`); [`signed_distances`] is the map
-//! of the boundary loss. Both take any number of axes, with a spacing for each, and measure
+//! [`squared_distances`] serves surface metrics (`segloss-metrics`); [`signed_distances`] is the
+//! map of the boundary loss. Both take any number of axes, with a spacing for each, and measure
 //! between pixel centres. Working memory is one `f64` per pixel, besides what the caller gives.
 //!
 //! The method is the separable transform of Felzenszwalb and Huttenlocher, "Distance Transforms of

@@ -152,8 +152,8 @@ pub enum LossError {
         /// Index into that array; of labels and weights without a channel axis.
         position: Vec<usize>,
     },
-    /// Shares of a valid pixel that do not add up to 1 in a softmax loss, whose classes exclude each
-    /// other.
+    /// Shares of a valid pixel that do not add up to 1 in a softmax loss, whose classes exclude
+    /// each other.
     #[error(
         "{what} at the pixel {position:?} add up to {} over the classes, where a softmax loss needs 1: move the class axis to \
          the second place, [N, K, *spatial], if it is at another; divide them by their sum; or, where classes overlap, use \

@@ -228,8 +228,8 @@ macro_rules! setter {
         ///
         /// # Errors
         /// [`LossError::OptionOutOfRange`](crate::LossError::OptionOutOfRange) for an empty or
-        /// repeating list;
-        /// [`LossError::OptionClass`](crate::LossError::OptionClass) when the loss meets its logits.
+        /// repeating list; [`LossError::OptionClass`](crate::LossError::OptionClass) when the loss
+        /// meets its logits.
         pub fn classes(mut self, classes: &[usize]) -> Result<Self, $crate::LossError> {
             self.$($at.)?classes.only = Some(classes.to_vec());
             self.check().map(|()| self)
@@ -240,8 +240,8 @@ macro_rules! setter {
         ///
         /// # Errors
         /// [`LossError::OptionOutOfRange`](crate::LossError::OptionOutOfRange) for weights outside
-        /// `[0, 1e100]` or all zero;
-        /// [`LossError::OptionCount`](crate::LossError::OptionCount) when the loss meets its logits.
+        /// `[0, 1e100]` or all zero; [`LossError::OptionCount`](crate::LossError::OptionCount) when
+        /// the loss meets its logits.
         pub fn class_weights(mut self, weights: &[f64]) -> Result<Self, $crate::LossError> {
             self.$($at.)?classes.weights = Some(weights.to_vec());
             self.check().map(|()| self)

@@ -87,8 +87,8 @@ const WIDTH: f64 = 1e-8;
 ///
 /// The preferred size is what a network that cannot change anything but the size of a region would
 /// come to. It depends on the logits at hand: on vague predictions most losses prefer another size
-/// than on sharp ones. Where [`Pressure`](crate::Pressure) is the slope at the present size, this is
-/// the size at which the slope is 0.
+/// than on sharp ones. Where [`Pressure`](crate::Pressure) is the slope at the present size, this
+/// is the size at which the slope is 0.
 ///
 /// First the loss is taken at some thirty shifts, then closer together around the three best of
 /// them, as a loss with a high temperature has several valleys; in the deepest by golden sections.

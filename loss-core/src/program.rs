@@ -119,8 +119,8 @@ impl Program {
         self.evaluation(&mut self.run(algebra, known, inputs, &[], &wanted)?.into_iter(), inputs)
     }
 
-    /// The same as numbers, from statistics on the host; with [`Detail::Parts`] with its report, and
-    /// where the inputs have facts with its notes.
+    /// The same as numbers, from statistics on the host; with [`Detail::Parts`] with its report,
+    /// and where the inputs have facts with its notes.
     ///
     /// # Errors
     /// As [`Program::outputs`].

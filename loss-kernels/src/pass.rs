@@ -26,8 +26,9 @@ const SMALL: usize = 1 << 16;
 ///
 /// # Errors
 /// [`LossError::LabelOutOfRange`], [`LossError::ValueOutOfRange`], [`LossError::SharesSum`] and
-/// [`LossError::NonFiniteLogit`] with the position of the first offender; [`LossError::Length`] where the logits are not as long
-/// as the problem says, [`LossError::PlanClasses`] where the plan is for another number of classes.
+/// [`LossError::NonFiniteLogit`] with the position of the first offender; [`LossError::Length`]
+/// where the logits are not as long as the problem says, [`LossError::PlanClasses`] where the plan
+/// is for another number of classes.
 pub fn statistics<E: Element>(logits: &[E], problem: &Problem<'_>, plan: &Plan) -> Result<Vec<Table>, LossError> {
     Ok(pass::<E, E>(logits, problem, plan, true, None)?.statistics)
 }

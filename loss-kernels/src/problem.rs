@@ -79,8 +79,8 @@ impl<'a> Problem<'a> {
 
     /// Checks that all fits.
     ///
-    /// `logits`, `target` and `weights` come with their shapes: `[N, K, *spatial]`, what the target's
-    /// [`TargetKind`] allows, `[N, *spatial]` or `[N, 1, *spatial]`.
+    /// `logits`, `target` and `weights` come with their shapes: `[N, K, *spatial]`, what the
+    /// target's [`TargetKind`] allows, `[N, *spatial]` or `[N, 1, *spatial]`.
     ///
     /// # Errors
     /// Those of [`Geometry::new`], and [`LossError::Length`] where a slice is not as long as its

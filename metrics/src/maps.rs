@@ -15,8 +15,9 @@ use crate::surface::{Surface, SurfaceDistances};
 /// The predicted and the true label of every pixel of one image, of one to three axes, with the
 /// distance between neighbours along each.
 ///
-/// Labels are any integers; a class is the label that stands for it, and need not be numbered from 0.
-/// The two maps may be of different integer types and in any memory order; nothing is copied here.
+/// Labels are any integers; a class is the label that stands for it, and need not be numbered from
+/// 0. The two maps may be of different integer types and in any memory order; nothing is copied
+/// here.
 ///
 /// Pixels whose *target* is an ignored label count nowhere: they are in neither region, whatever is
 /// predicted there. Both regions are cut alike, so that where both reach into ignored pixels their

@@ -33,12 +33,12 @@ use crate::{npy, npz};
 ///
 /// Logits have the shape [N, K, *spatial] and are float16, float32 or float64. The target is either
 /// labels [N, *spatial] or [N, 1, *spatial] of any integer type or bool, or one-hot integers [N, K,
-/// *spatial], or soft targets [N, K, *spatial] of a float type, which under softmax add up to 1. The
-/// loss is computed in the type of the logits unless --dtype says otherwise: float64 logits in
+/// *spatial], or soft targets [N, K, *spatial] of a float type, which under softmax add up to 1.
+/// The loss is computed in the type of the logits unless --dtype says otherwise: float64 logits in
 /// float64.
 ///
-/// FILE.npz:NAME is an array of an archive; one that holds a single array needs no name. NIfTI is one
-/// sample, its axes in the order [Z, Y, X]: labels [X, Y, Z] become [1, Z, Y, X], and logits
+/// FILE.npz:NAME is an array of an archive; one that holds a single array needs no name. NIfTI is
+/// one sample, its axes in the order [Z, Y, X]: labels [X, Y, Z] become [1, Z, Y, X], and logits
 /// [X, Y, Z, K] become [1, K, Z, Y, X]. Beside NIfTI, other arrays may lack the axis of samples.
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]

@@ -1,8 +1,8 @@
 //! What each pixel contributes to a term that is a sum over pixels, as Cross-Entropy and focal are.
 //!
 //! The library's `elements` gives such a term per sample and class. With every pixel as a sample of
-//! its own they are values per pixel, but for a divisor that all pixels of a call share. Pixels come
-//! in blocks; a reference pixel for each class, the same in every block, makes the blocks'
+//! its own they are values per pixel, but for a divisor that all pixels of a call share. Pixels
+//! come in blocks; a reference pixel for each class, the same in every block, makes the blocks'
 //! divisors comparable, and the sample's own element says what its pixels add up to.
 
 use ndarray::{Array2, Array3, ArrayD, ArrayView3, ArrayViewD, IxDyn};

@@ -21,11 +21,11 @@ use crate::table::{Table, decimal};
 
 /// Draw what losses want of the size of a region, on made predictions of a known quality
 ///
-/// The pixels of class k have one feature, normal with mean k times --distance and deviation 1. Logits
-/// are those that Bayes' rule gives, times --sharpness: 1 is calibrated, more is too sure, less too
-/// unsure. The feature lies on a grid weighted by its density, so there is no chance in it. Then all
-/// logits of class 1 are shifted, and the loss, its matching and size parts and the pressure are
-/// computed at each size. Options with several values are combined.
+/// The pixels of class k have one feature, normal with mean k times --distance and deviation 1.
+/// Logits are those that Bayes' rule gives, times --sharpness: 1 is calibrated, more is too sure,
+/// less too unsure. The feature lies on a grid weighted by its density, so there is no chance in
+/// it. Then all logits of class 1 are shifted, and the loss, its matching and size parts and the
+/// pressure are computed at each size. Options with several values are combined.
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 #[command(after_help = "Examples:
@@ -33,8 +33,8 @@ use crate::table::{Table, decimal};
   segloss landscape --loss ce --loss dice --true 0.005,0.02,0.3 --picture landscape.png
   segloss landscape --loss 'ce + kl(temperature=1)' --distance 1,2.5,4 --sharpness 1,3 --json")]
 pub(crate) struct LandscapeArgs {
-    /// A loss, as text or by name; may be given more than once [default: ce, dice, ce + dice, ce + l1,
-    /// ce + kl, focal]
+    /// A loss, as text or by name; may be given more than once [default: ce, dice, ce + dice, ce +
+    /// l1, ce + kl, focal]
     #[arg(long, value_name = "SPEC")]
     loss: Vec<String>,
     /// True proportion of each foreground class

@@ -157,8 +157,8 @@ struct Light {
 
 impl Light {
     /// With least a and greatest b of a channel, first v' = a + (b - a) ((v - a) / (b - a))^gamma;
-    /// then, with the mean m and the deviation s of v', m + gain (v' - m) + offset s. A flat channel
-    /// stays.
+    /// then, with the mean m and the deviation s of v', m + gain (v' - m) + offset s. A flat
+    /// channel stays.
     fn shine<D: Dimension>(&self, channel: &mut ndarray::ArrayViewMut<f32, D>) {
         let [low, high] = channel.iter().fold([f32::INFINITY, f32::NEG_INFINITY], |[a, b], &v| [a.min(v), b.max(v)]);
         let range = high - low;

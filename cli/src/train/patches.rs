@@ -112,8 +112,8 @@ pub(crate) struct Sampler<'a> {
 }
 
 impl<'a> Sampler<'a> {
-    /// A sampler of patches of this size, of which `rare` (0 to 1) are centred on a pixel of a class
-    /// drawn from those that occur in the image, from `foreground` on.
+    /// A sampler of patches of this size, of which `rare` (0 to 1) are centred on a pixel of a
+    /// class drawn from those that occur in the image, from `foreground` on.
     pub(crate) fn new(
         pictures: &'a [Picture],
         patch: [usize; 3],

@@ -14,8 +14,8 @@ pub(crate) fn path(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.nii.gz"))
 }
 
-/// Writes it: the class of each voxel in 8 bits, of classes that overlap a fourth axis with 0 and 1.
-/// `source` is the NIfTI file whose grid it is on; without one voxels are 1 mm wide.
+/// Writes it: the class of each voxel in 8 bits, of classes that overlap a fourth axis with 0 and
+/// 1. `source` is the NIfTI file whose grid it is on; without one voxels are 1 mm wide.
 pub(crate) fn write(path: &Path, found: &Regions, source: Option<&Path>) -> Result<(), CliError> {
     let labels: ArrayView4<u8> = match found {
         Regions::Exclusive(labels) => labels.view().insert_axis(Axis(0)),

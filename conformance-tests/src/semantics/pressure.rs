@@ -58,7 +58,8 @@ fn same(got: &[f64], problem: &Problem, terms: &[(f64, Term)], allowed: Toleranc
     for (plane, gradient) in answer.gradient.chunks(problem.pixels).enumerate() {
         want[plane % problem.classes] += gradient.iter().sum::<f64>();
     }
-    // Each pixel's gradient may be off by what is allowed. Nothing is stored, so nothing is rounded.
+    // Each pixel's gradient may be off by what is allowed. Nothing is stored, so nothing is
+    // rounded.
     let scale = answer.gradient_scale * (problem.samples * problem.pixels) as f64;
     let allowed = Tolerance { rounding: 0.0, least: 1e-30, ..allowed };
     let worst = compared("pressure", got, &want, scale, allowed)?;

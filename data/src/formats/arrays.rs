@@ -14,9 +14,9 @@ const NAMED: usize = 8;
 /// an array, or NIfTI.
 ///
 /// Of numpy's files the shape is as it was saved. Of NIfTI it is `[C, *space]`, the slowest axis of
-/// space first: `[C, Z, Y, X]`, where C is 1 if the file has no fourth axis. With `narrow`, integers
-/// are kept in the first of uint8, int32 and int64 that holds them all: labels take a byte a pixel.
-/// Numbers are decoded as they are read: bytes and numbers are not in memory side by side.
+/// space first: `[C, Z, Y, X]`, where C is 1 if the file has no fourth axis. With `narrow`,
+/// integers are kept in the first of uint8, int32 and int64 that holds them all: labels take a byte
+/// a pixel. Numbers are decoded as they are read: bytes and numbers are not in memory side by side.
 ///
 /// # Errors
 /// [`DataError`] for a file that is none of these, that is damaged or too short, that claims more

@@ -10,10 +10,10 @@ use crate::{LossError, Temperature};
 /// pixel contributes 0 and still counts in the mean. With `squared` the denominator is
 /// `Σp² + Σy²` (V-Net). Where no pixel is valid it is 0.
 ///
-/// `smooth` adds pixels to numerator and denominator, so that a perfect prediction, and a class that
-/// is neither true nor predicted, scores 1; `smooth_numerator` and `smooth_denominator` add to one of
-/// them. Floors stand only where nothing is smoothed: without pixels in the denominator it is at
-/// least 1e-7, without pixels in the numerator the score inside the logarithm is.
+/// `smooth` adds pixels to numerator and denominator, so that a perfect prediction, and a class
+/// that is neither true nor predicted, scores 1; `smooth_numerator` and `smooth_denominator` add to
+/// one of them. Floors stand only where nothing is smoothed: without pixels in the denominator it
+/// is at least 1e-7, without pixels in the numerator the score inside the logarithm is.
 ///
 /// Hidden in it is a size penalty that always shrinks regions (Liu et al., arXiv 2104.08717,
 /// section 3): `−log D = −log(I/T) [matching] + log(p̂ + t̂) [size] − log(2t̂)
