@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use backend_tch::cuda::{Compiler, evaluate_by, forward_by};
 use conformance_tests::adapters::Tch;
-use conformance_tests::{Adapter, Dtype, Input, Output};
+use conformance_tests::{Adapter, Dtype, Input, Labels, Output};
 use loss_core::{Evaluation, Loss, LossError};
 use shim::Shim;
 
@@ -26,6 +26,10 @@ impl Adapter for OnCpu {
 
     fn known_differences(&self) -> &'static str {
         Tch::FUSED.known_differences()
+    }
+
+    fn reads_labels(&self, labels: Labels) -> bool {
+        Tch::FUSED.reads_labels(labels)
     }
 
     /// As on a device.
