@@ -242,7 +242,8 @@ impl<'a, const D: usize> Call<'a, D> {
         Ok(self.program.pressure(&sums, &self.inputs))
     }
 
-    /// Σ_s ∂/∂z of an output, `[N, K]`, given its derivatives for the statistics, by Burn's tape.
+    /// Σ_s ∂/∂z of an output, `[N, K]`, given its derivatives for the statistics, by Burn's
+    /// tape.
     fn gradient_sums(&self, upstream: &[Option<Table>]) -> Result<Table, LossError> {
         // In the type that is computed in: half precision would lose the gradient of a large image.
         let logits = flatten(self.logits.clone().without_autodiff()).cast(result_type(self.logits.dtype()));

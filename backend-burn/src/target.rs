@@ -21,7 +21,9 @@ use crate::device;
 /// let device = Device::flex();
 /// let loss: loss_core::Loss = "ce + dice".parse()?;
 /// let logits = Tensor::<3>::from_data([[[2.0, 0.5], [0.0, 1.5]]], &device);   // [N, K, S]
-/// let total = |target: &BurnTarget| loss.evaluate(logits.clone(), target).map(|value| value.total);
+/// let total = |target: &BurnTarget| {
+///     loss.evaluate(logits.clone(), target).map(|value| value.total)
+/// };
 /// let labels = Tensor::<2, Int>::from_data([[0, 1]], &device);
 /// let weights = Tensor::<2>::from_data([[1.0, 0.5]], &device);
 /// let value = total(&BurnTarget::labels(labels.clone()).weights(weights.clone()))?;

@@ -107,7 +107,7 @@ pub trait NdarrayLoss {
     ///
     /// // A rare class, a twentieth of the pixels, of which the logits know little.
     /// let labels = Array2::from_shape_fn((1, 400), |(_, s)| u8::from(s % 20 == 0));
-    /// let logits = Array3::from_shape_fn((1, 2, 400), |(_, k, s)| if k == 1 { (s % 5) as f64 * -0.5 } else { 0.0 });
+    /// let logits = Array3::from_shape_fn((1, 2, 400), |(_, k, s)| k as f64 * (s % 5) as f64 * -0.5);
     /// let target = Target::labels(labels.view());
     /// let preferred = |loss: &str| -> Result<f64, loss_core::LossError> {
     ///     match loss.parse::<Loss>()?.preferred_size(logits.view(), &target, 1)? {

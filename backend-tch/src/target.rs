@@ -20,7 +20,8 @@ use crate::error::During;
 /// let loss: loss_core::Loss = "ce + dice".parse()?;
 /// let logits = Tensor::from_slice(&[2f32, 0.5, 0.0, 1.5]).reshape([1, 2, 2]);   // [N, K, S]
 /// let total = |target: &TchTarget| loss.evaluate(&logits, target).map(|value| value.total);
-/// let (labels, weights) = (Tensor::from_slice2(&[[0i64, 1]]), Tensor::from_slice2(&[[1f32, 0.5]]));
+/// let labels = Tensor::from_slice2(&[[0i64, 1]]);
+/// let weights = Tensor::from_slice2(&[[1f32, 0.5]]);
 /// let value = total(&TchTarget::labels(&labels).weights(&weights))?;
 /// // With a channel axis, [N, 1, S], and as booleans.
 /// let (labels, weights) = (labels.to_kind(Kind::Bool).unsqueeze(1), weights.unsqueeze(1));

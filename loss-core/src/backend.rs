@@ -80,9 +80,9 @@ pub trait Passes {
     /// As [`Passes::statistics`].
     fn logit_gradient(&self, plan: &Plan, upstream: &[Option<Table>], gradient: &mut Self::Gradient) -> Result<(), LossError>;
 
-    /// Σ_s ∂/∂logits over the pixels, `[N, K]`, of several outputs of a loss, given the derivatives
-    /// of each for the statistics as [`Passes::logit_gradient`] takes them. It reads the logits
-    /// once more, and needs no memory of their size.
+    /// Σ_s ∂/∂logits over the pixels, `[N, K]`, of several outputs of a loss, given the
+    /// derivatives of each for the statistics as [`Passes::logit_gradient`] takes them. It reads
+    /// the logits once more, and needs no memory of their size.
     ///
     /// # Errors
     /// As [`Passes::statistics`].

@@ -134,7 +134,7 @@ impl Loss {
     /// use loss_core::Loss;
     /// let loss: Loss = "ce + focal".parse()?;
     /// let notes = loss.notes(3)?;
-    /// assert!(notes[0].to_string().starts_with("focal uses sigmoid, each class against all others"));
+    /// assert!(notes[0].to_string().starts_with("focal uses sigmoid, each class against"));
     /// # Ok::<(), loss_core::LossError>(())
     /// ```
     ///

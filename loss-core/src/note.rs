@@ -71,12 +71,12 @@ pub enum Note {
     },
     /// Gradients that become 0 in half precision.
     ///
-    /// The gradient of a mean over M pixels is `(p − y)/M` for each of them, and f16 rounds what is
-    /// at most 2⁻²⁵ to 0. A pixel whose error |p − y| is at most `2⁻²⁵·M` is then lost. For any
-    /// term `1/M` is replaced by the largest gradient that its derivatives allow (at a pixel of
-    /// average weight). It is told from an error of 1/32 on. The factor is the least power of two
-    /// with which the largest gradient is at least 2⁻⁸: errors down to 2⁻¹⁷ then have a gradient,
-    /// and those above 2⁻⁶ keep all its digits.
+    /// The gradient of a mean over M pixels is `(p − y)/M` for each of them, and f16 rounds what
+    /// is at most 2⁻²⁵ to 0. A pixel whose error |p − y| is at most `2⁻²⁵·M` is then
+    /// lost. For any term `1/M` is replaced by the largest gradient that its derivatives allow (at
+    /// a pixel of average weight). It is told from an error of 1/32 on. The factor is the least
+    /// power of two with which the largest gradient is at least 2⁻⁸: errors down to 2⁻¹⁷
+    /// then have a gradient, and those above 2⁻⁶ keep all its digits.
     VanishingGradients {
         /// The terms that it happens to.
         terms: Vec<String>,

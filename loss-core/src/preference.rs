@@ -100,7 +100,8 @@ const WIDTH: f64 = 1e-8;
 /// // A loss that wants a fifth.
 /// let at = |shift: f64| {
 ///     let predicted = 1.0 / (1.0 + (-shift).exp());
-///     Ok(Shifted { value: (predicted - 0.2).powi(2), target: 0.1, predicted, decided: f64::from(shift > 0.0) })
+///     let (value, decided) = ((predicted - 0.2).powi(2), f64::from(shift > 0.0));
+///     Ok(Shifted { value, target: 0.1, predicted, decided })
 /// };
 /// let Preference::Size(size) = preferred_size(at)? else { panic!() };
 /// assert!((size.predicted_ratio().unwrap() - 2.0).abs() < 1e-4);

@@ -14,10 +14,10 @@ use crate::{Detail, Loss, LossError, Passes};
 ///
 /// Where s_k is positive, gradient descent shrinks class k; where it is negative, it grows the
 /// class; the unit is the loss's per unit of logit. For Cross-Entropy under softmax with
-/// `pooling=batch`, without weights and smoothing, it is p̂_k − t̂_k, the predicted less the true
-/// proportion: zero where these agree. Under softmax the classes add up to 0 for every term whose
-/// own activation is softmax. It depends on the logits at hand, not on the loss alone. Derived maps
-/// are held as they are.
+/// `pooling=batch`, without weights and smoothing, it is p̂_k − t̂_k, the predicted less the
+/// true proportion: zero where these agree. Under softmax the classes add up to 0 for every term
+/// whose own activation is softmax. It depends on the logits at hand, not on the loss alone.
+/// Derived maps are held as they are.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Pressure {
     /// Of the total, by class.

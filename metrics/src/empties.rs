@@ -53,7 +53,8 @@ pub enum OneEmpty {
 /// ```
 /// use segloss_metrics::{AbsentClass, Empties, OneEmpty};
 ///
-/// // The default: a miss or a false region is as bad as can be, images without either do not count.
+/// // The default: a miss or a false region is as bad as can be; images without either do not
+/// // count.
 /// let usual = Empties::default();
 /// assert_eq!((usual.absent, usual.one_empty), (AbsentClass::SkipEmpty, OneEmpty::Worst));
 /// // Only images in which both are there, as evaluations do that drop failures.

@@ -23,7 +23,8 @@
 //!     arr2(&[[0, 0, 1, 1], [0, 0, 0, 0], [0, 0, 0, 0]]),
 //!     arr2(&[[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]), // missed
 //! ];
-//! let wanted = Settings { metrics: vec![Metric::Dice, Metric::SizeError, Metric::Hausdorff], ..Settings::default() };
+//! let metrics = vec![Metric::Dice, Metric::SizeError, Metric::Hausdorff];
+//! let wanted = Settings { metrics, ..Settings::default() };
 //! let mut dice = Vec::new();
 //! for prediction in &predictions {
 //!     let maps = LabelMaps::new(prediction.view(), target.view())?;

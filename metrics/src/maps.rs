@@ -30,7 +30,8 @@ use crate::surface::{Surface, SurfaceDistances};
 /// let target = arr2(&[[0u8, 1, 1, 0], [0, 1, 1, 255]]);
 /// let prediction = arr2(&[[0i64, 1, 1, 1], [0, 1, 1, 1]]);
 /// // Rows 2 mm apart, columns 1 mm.
-/// let maps = LabelMaps::new(prediction.view(), target.view())?.with_spacing(&[2.0, 1.0])?.with_ignored(&[255]);
+/// let maps = LabelMaps::new(prediction.view(), target.view())?;
+/// let maps = maps.with_spacing(&[2.0, 1.0])?.with_ignored(&[255]);
 ///
 /// let counts = maps.counts(1);
 /// assert_eq!((counts.valid, counts.target, counts.predicted, counts.both), (7, 4, 5, 4));

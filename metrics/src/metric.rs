@@ -212,7 +212,8 @@ impl Settings {
     /// let target = arr2(&[[0, 1, 1], [0, 1, 1]]);
     /// let prediction = arr2(&[[0, 0, 1], [0, 0, 1]]);
     /// let maps = LabelMaps::new(prediction.view(), target.view())?;
-    /// let settings = Settings { metrics: vec![Metric::SizeError, "hd95".parse()?], ..Settings::default() };
+    /// let metrics = vec![Metric::SizeError, "hd95".parse()?];
+    /// let settings = Settings { metrics, ..Settings::default() };
     /// let scores = settings.scores(&maps, &[1])?;
     /// assert_eq!(scores[0].values, [Some(-0.5), Some(1.0)]);
     /// # Ok::<(), segloss_metrics::MetricError>(())

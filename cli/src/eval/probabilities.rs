@@ -1,9 +1,9 @@
 //! Probabilities in the place of logits.
 //!
-//! Under softmax the logit is ln p, under sigmoid ln p − ln(1−p): the activation gives p back. A
-//! probability of exactly 0 or 1 has an infinite logit. It becomes −1024 or 1024, which every float
-//! type holds exactly, and of which the activation is 0 or 1 in float64; no other probability has a
-//! logit as far out, for the smallest float64 above 0 has ln p = −744.4.
+//! Under softmax the logit is ln p, under sigmoid ln p − ln(1−p): the activation gives p back.
+//! A probability of exactly 0 or 1 has an infinite logit. It becomes −1024 or 1024, which every
+//! float type holds exactly, and of which the activation is 0 or 1 in float64; no other probability
+//! has a logit as far out, for the smallest float64 above 0 has ln p = −744.4.
 
 use half::f16;
 use ndarray::ArrayD;

@@ -106,8 +106,8 @@ fn unread(adapter: &dyn Adapter) -> Result<(), String> {
 }
 
 fn vanishing(adapter: &dyn Adapter) -> Result<(), String> {
-    // 16 pixels with a weight of 2⁻²⁰ are, to each of them, 2²⁴ pixels: a gradient is at most 2⁻²⁴,
-    // and rounds to 0 from |p − y| = ½ on.
+    // 16 pixels with a weight of 2⁻²⁰ are, to each of them, 2²⁴ pixels: a gradient is at
+    // most 2⁻²⁴, and rounds to 0 from |p − y| = ½ on.
     let weight = 1.0 / f64::from(1 << 20);
     let mut input = input(&[1, 2, 16], 72);
     *labels(&mut input)? = (0..16).map(|i| i % 2).collect();

@@ -147,8 +147,8 @@ impl Program {
     }
 }
 
-/// A bound of Σ_k u_k ∂s_k/∂z for a summand s of a statistic and any logit z of the pixel, where u
-/// is the derivative for the statistic.
+/// A bound of Σ_k u_k ∂s_k/∂z for a summand s of a statistic and any logit z of the pixel,
+/// where u is the derivative for the statistic.
 fn slope(statistic: &Statistic, upstream: &[f64]) -> f64 {
     let Some(probability) = statistic.probability() else { return 0.0 };
     let softmax = probability.activation == Activation::Softmax;

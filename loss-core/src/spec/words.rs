@@ -32,7 +32,8 @@ pub enum WordsFor {
 ///
 /// ```
 /// use loss_core::spec::{WordsFor, words};
-/// let of = |name: &str| words(WordsFor::Terms).iter().find(|word| word.names.contains(&name)).unwrap();
+/// let all = words(WordsFor::Terms);
+/// let of = |name: &str| all.iter().find(|word| word.names.contains(&name)).unwrap();
 /// assert_eq!(of("dice_ce").write, "ce + dice");
 /// assert_eq!(of("lovasz").write, "");   // there is nothing like it
 /// ```

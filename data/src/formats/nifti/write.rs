@@ -73,7 +73,8 @@ const SECOND: Fields = Fields {
 /// let labels = ndarray::arr3(&[[[0u8, 1, 2], [2, 2, 0]]]).insert_axis(ndarray::Axis(0));
 /// std::fs::write(&path, labels_as_nifti(labels.view(), Place::Spaced([3.0, 1.0, 1.0]))?)?;
 /// let found = read(&path, &segloss_data::Limits::default())?;
-/// assert_eq!(found.values.integers().unwrap(), labels.mapv(i64::from).index_axis_move(ndarray::Axis(1), 0).into_dyn());
+/// let written = labels.mapv(i64::from).index_axis_move(ndarray::Axis(1), 0);
+/// assert_eq!(found.values.integers().unwrap(), written.into_dyn());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn labels_as_nifti(labels: ArrayView4<u8>, place: Place<'_>) -> Result<Vec<u8>, DataError> {
