@@ -8,7 +8,7 @@ mod augment;
 #[path = "../../cli/src/train/data.rs"]
 mod data;
 #[allow(dead_code)]
-#[path = "../../cli/src/train/network.rs"]
+#[path = "../../cli/src/train/network/mod.rs"]
 mod network;
 #[allow(dead_code)]
 #[path = "../../cli/src/train/patches.rs"]

@@ -1,12 +1,15 @@
 //! The network: a small U-Net for pictures and volumes.
 
+mod operations;
+
 use burn::module::Module;
 use burn::nn::conv::{Conv3d, Conv3dConfig};
 use burn::nn::{GroupNorm, GroupNormConfig, PaddingConfig3d};
-use burn::tensor::activation::relu;
 use burn::tensor::module::{interpolate, max_pool2d};
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions, MaxPoolOptions};
 use burn::tensor::{Device, Tensor};
+
+use self::operations::{convolution, normalised};
 
 /// Sides of its input must be multiples of this, but for the one slice of a picture.
 pub(crate) const STRIDE: usize = 4;
@@ -124,8 +127,8 @@ impl Block {
     }
 
     fn forward(&self, x: Tensor<5>) -> Tensor<5> {
-        let x = relu(self.first_norm.forward(self.first.forward(x)));
-        relu(self.second_norm.forward(self.second.forward(x)))
+        let x = normalised(&self.first_norm, convolution(&self.first, x));
+        normalised(&self.second_norm, convolution(&self.second, x))
     }
 }
 
