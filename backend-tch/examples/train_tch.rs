@@ -214,7 +214,7 @@ fn write(line: &str) -> Result<(), Box<dyn Error>> {
 
 fn train() -> Result<(), Box<dyn Error>> {
     let Options { device, loss, epochs, images, batch: size, width, seed } = Options::read()?;
-    let dataset = synthetic::dataset(images, seed);
+    let dataset = synthetic::dataset([images, images.div_ceil(4)], seed, None);
     let lesions = 100.0 * data::Dataset::shares(&dataset.train, dataset.classes)[1];
     println!("{loss} on {images} images of {}, lesions {lesions:.2} % of the pixels, on {device:?}", dataset.origin);
     tch::manual_seed(seed as i64);

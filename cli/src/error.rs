@@ -100,6 +100,27 @@ pub(crate) enum CliError {
     /// A run that cannot go on as it is asked to.
     #[error("--resume: {0}, or another --out")]
     Resume(String),
+    /// A file of a study that cannot be used.
+    #[error("{}: {reason}", shown(.path))]
+    Plan {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and the way out.
+        reason: String,
+    },
+    /// A study that cannot be done as it is asked for.
+    #[error("study: {0}")]
+    Study(String),
+    /// A study was asked to stop.
+    #[error("stopped; {done} of {all} runs are kept in {}, and the same command goes on", shown(.out))]
+    StudyStopped {
+        /// Runs that are done.
+        done: usize,
+        /// Runs in all.
+        all: usize,
+        /// Where they are.
+        out: PathBuf,
+    },
     /// Training ran into NaN or infinity.
     #[error("the loss became {total} in epoch {epoch}, step {step}; what there was is saved in {}; try a smaller --lr", shown(.out))]
     Diverged {
@@ -159,7 +180,7 @@ impl CliError {
         match self {
             Self::Diverged { .. } | Self::Disagreement(_) | Self::Tensor(_) | Self::Unusable { .. } => 1,
             // What a shell reports after Ctrl-C.
-            Self::Interrupted { .. } => 130,
+            Self::Interrupted { .. } | Self::StudyStopped { .. } => 130,
             _ => 2,
         }
     }

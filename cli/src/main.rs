@@ -15,6 +15,7 @@ mod npy;
 mod npz;
 mod output;
 mod predict;
+mod study;
 mod table;
 mod train;
 
@@ -39,6 +40,7 @@ use crate::output::Console;
   segloss metrics --prediction P --target T
   segloss bias --logits Z.npy --target Y.npy
   segloss landscape --picture landscape.png
+  segloss study --quick
   segloss conformance --report conformance.html")]
 struct Cli {
     #[command(subcommand)]
@@ -56,6 +58,7 @@ enum Command {
     Train(Box<train::TrainArgs>),
     Metrics(Box<metrics::MetricsArgs>),
     Predict(Box<predict::PredictArgs>),
+    Study(Box<study::StudyArgs>),
     Conformance(conformance::ConformanceArgs),
 }
 
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
         Command::Train(args) => train::run(args, &mut console),
         Command::Metrics(args) => metrics::run(args, &mut console),
         Command::Predict(args) => predict::run(args, &mut console),
+        Command::Study(args) => study::run(args, &mut console),
         Command::Conformance(args) => conformance::run(args, &mut console),
     };
     match result {
@@ -100,7 +104,7 @@ fn unparsed(error: &clap::Error) -> ExitCode {
 }
 
 /// The message without the usage that follows it; its paragraphs and lists follow each other.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     let text = text.split("\n\nUsage:").next().unwrap_or_default();
     let text = text.split("\n\nFor more information").next().unwrap_or_default();
     let paragraphs = text.split("\n\n").map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "));

@@ -71,7 +71,7 @@ fn dice(network: &UNet, pictures: &[Picture], device: &Device) -> f64 {
 pub(crate) fn train(run: &Run, settings: &Settings, plain: Device) -> Result<(), Failed> {
     let &Settings { epochs, images, batch: size, width } = settings;
     let device = plain.clone().autodiff();
-    let dataset = synthetic::dataset(images, 0);
+    let dataset = synthetic::dataset([images, images.div_ceil(4)], 0, None);
     let loss: Loss = LOSSES[0].1.parse()?;
     device.seed(0);
     let shape = Shape { channels: dataset.channels, classes: dataset.classes, width, volumes: dataset.volumes };

@@ -33,7 +33,7 @@ pub(crate) fn asked(dataset: &Dataset, loss: &Loss, settings: &Settings, device:
 }
 
 /// A checksum of all that the network sees and is judged by, in the order of the images.
-fn checksum(dataset: &Dataset) -> u32 {
+pub(crate) fn checksum(dataset: &Dataset) -> u32 {
     let mut sum = crc32fast::Hasher::new();
     for picture in dataset.train.iter().chain(&dataset.validation) {
         picture.size().iter().for_each(|length| sum.update(&length.to_le_bytes()));

@@ -81,6 +81,7 @@ pub(crate) mod tests {
             learning_rate: 1e-3,
             total: 0.1 * epoch as f64,
             terms: Vec::new(),
+            pressure: vec![1.0 / 3.0],
             classes: vec![class],
             seconds: 0.25,
             unseen: vec![1],

@@ -136,6 +136,7 @@ fn picture(data: &segloss_data::Dataset, i: usize, common: &Common) -> Result<Pi
         input: if grid.is_same() { image } else { grid.image(&image) },
         truth: if grid.is_same() { truth } else { truth.on(&grid) },
         own,
+        spacing: super::space::spacing(pair).unwrap_or([1.0; 3]),
         source: source.map(|image| image.path.clone()),
         grid,
     })

@@ -102,6 +102,7 @@ mod tests {
             learning_rate: 0.1,
             total: 1.0,
             terms: Vec::new(),
+            pressure: vec![1.0 / 3.0],
             classes: Vec::new(),
             seconds: 0.0,
             unseen: unseen(labels),

@@ -26,7 +26,7 @@ struct Series {
 /// Draws the history of a run, which must have an epoch.
 pub(crate) fn write(path: &Path, loss: &str, origin: &str, history: &[EpochRecord]) -> Result<(), CliError> {
     // Drawn at twice the size and halved, for smooth lines; all lengths below are for that size.
-    let mut canvas = Canvas::new(2800, 2000);
+    let mut canvas = Canvas::new(4200, 2000);
     draw(&canvas.area(), loss, origin, history)
         .map_err(|error| CliError::Encode { path: path.to_path_buf(), reason: error.to_string() })?;
     canvas.halved().save(path)
@@ -37,7 +37,7 @@ fn draw(area: &Area, loss: &str, origin: &str, history: &[EpochRecord]) -> Drawn
     let (top, rest) = area.split_vertically(150);
     top.draw_text(&shorten(loss, 90), &bold(46.0), (60, 36))?;
     top.draw_text(origin, &plain(32.0).color(&GREY), (60, 98))?;
-    let panels = rest.split_evenly((2, 2));
+    let panels = rest.split_evenly((2, 3));
 
     let mut matching = vec![over(history, "total", BLACK, true, |r| r.total)];
     let mut sizes = Vec::new();
@@ -72,7 +72,7 @@ fn draw(area: &Area, loss: &str, origin: &str, history: &[EpochRecord]) -> Drawn
     let number = |v: &f64| trimmed(*v);
     panel(&panels[0], "Ground-truth matching parts and the total, training", linear(&matching), &number, &matching)?;
     panel(&panels[1], "Region-size parts, training", linear(&sizes), &number, &sizes)?;
-    panel(&panels[2], "Dice on the validation images", 0.0..1.02, &number, &dice)?;
+    panel(&panels[3], "Dice on the validation images", 0.0..1.02, &number, &dice)?;
     // Classes of a tenth of a percent and of ninety percent have to be seen together; what is far
     // below the rarest class lies on the lower edge.
     let rarest = first.classes.iter().map(|c| c.target).filter(|&t| t > 0.0).fold(1.0, f64::min);
@@ -80,7 +80,22 @@ fn draw(area: &Area, loss: &str, origin: &str, history: &[EpochRecord]) -> Drawn
     areas.iter_mut().flat_map(|s| &mut s.values).for_each(|v| *v = v.max(floor));
     let percent = |v: &f64| format!("{} %", trimmed(100.0 * v));
     let title = "Predicted area on the validation images (dashed: true area)";
-    panel(&panels[3], title, (floor..1.2).log_scale(), &percent, &areas)
+    panel(&panels[4], title, (floor..1.2).log_scale(), &percent, &areas)?;
+
+    let pressure = |k: usize| over(history, &format!("class {k}"), color(k), false, move |r| at(&r.pressure, k));
+    let pressures: Vec<Series> = (0..first.classes.len()).map(pressure).collect();
+    panel(&panels[2], "Pressure on the size of each class (above 0 shrinks it), training", linear(&pressures), &number, &pressures)?;
+    let rare = (0..first.classes.len()).filter(|&k| first.classes[k].target == rarest).min().unwrap_or(0);
+    let of_term = |(i, term): (usize, &TermRecord)| {
+        let value = move |r: &EpochRecord| r.terms.get(i).map_or(f64::NAN, |term| term.weight * at(&term.pressure, rare));
+        over(history, &term.name, color(i), false, value)
+    };
+    let terms: Vec<Series> = first.terms.iter().enumerate().map(of_term).collect();
+    panel(&panels[5], &format!("The same of each term on class {rare}, the rarest"), linear(&terms), &number, &terms)
+}
+
+fn at(values: &[f64], k: usize) -> f64 {
+    values.get(k).copied().unwrap_or(f64::NAN)
 }
 
 fn over(history: &[EpochRecord], name: &str, color: RGBColor, dashed: bool, value: impl Fn(&EpochRecord) -> f64) -> Series {

@@ -132,6 +132,8 @@ pub(crate) fn write_metrics(path: &Path, history: &[EpochRecord], foreground: us
             names.extend(["weight", "value", "matching", "size", "constant"].map(|part| format!("{}.{part}", term.name)));
         }
         for k in 0..first.classes.len() {
+            names.push(format!("class{k}.pressure"));
+            names.extend(first.terms.iter().map(|term| format!("class{k}.pressure.{}", term.name)));
             names.extend(["target", "predicted", "probability", "dice"].map(|part| format!("class{k}.{part}")));
         }
         names.push("foreground_dice".into());
@@ -142,7 +144,9 @@ pub(crate) fn write_metrics(path: &Path, history: &[EpochRecord], foreground: us
         for term in &record.terms {
             values.extend([term.weight, term.value, term.matching, term.size, term.constant]);
         }
-        for class in &record.classes {
+        for (k, class) in record.classes.iter().enumerate() {
+            let pressures = std::iter::once(&record.pressure).chain(record.terms.iter().map(|term| &term.pressure));
+            values.extend(pressures.map(|by_class| by_class.get(k).copied().unwrap_or(f64::NAN)));
             values.extend([class.target, class.predicted, class.probability, class.dice]);
         }
         values.push(foreground_dice(&record.classes, foreground));
@@ -167,6 +171,7 @@ mod tests {
             matching: 0.25,
             size: 0.125,
             constant: 0.125,
+            pressure: vec![-0.25, 0.25],
         };
         let class = |target, dice| ClassReport { target, predicted: 0.5, probability: 0.5, dice };
         EpochRecord {
@@ -174,6 +179,7 @@ mod tests {
             learning_rate: 0.001,
             total: 1.5,
             terms: vec![term("ce", "matching"), term("l1", "size")],
+            pressure: vec![-0.5, 0.5],
             classes: vec![class(0.9, 0.75), class(0.1, f64::NAN)],
             seconds: 2.0,
             unseen: Vec::new(),
@@ -203,9 +209,10 @@ truth |          |                   |          |               |     90.00  10.
             std::fs::read_to_string(&path).unwrap(),
             "epoch,learning_rate,total,ce.weight,ce.value,ce.matching,ce.size,ce.constant,\
              l1.weight,l1.value,l1.matching,l1.size,l1.constant,\
+             class0.pressure,class0.pressure.ce,class0.pressure.l1,\
              class0.target,class0.predicted,class0.probability,class0.dice,\
-             class1.target,class1.predicted,class1.probability,class1.dice,foreground_dice\n\
-             3,0.001,1.5,1,0.5,0.25,0.125,0.125,1,0.5,0.25,0.125,0.125,0.9,0.5,0.5,0.75,0.1,0.5,0.5,,\n"
+             class1.pressure,class1.pressure.ce,class1.pressure.l1,class1.target,class1.predicted,class1.probability,class1.dice,foreground_dice\n\
+             3,0.001,1.5,1,0.5,0.25,0.125,0.125,1,0.5,0.25,0.125,0.125,-0.5,-0.25,-0.25,0.9,0.5,0.5,0.75,0.5,0.25,0.25,0.1,0.5,0.5,,\n"
         );
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use segloss::burn::{BurnLoss, BurnTarget};
-use segloss::{Evaluation, Loss};
+use segloss::{Evaluation, Loss, Pressure};
 use serde::{Deserialize, Serialize};
 
 use super::augment::Augment;
@@ -63,6 +63,9 @@ pub(crate) struct TermRecord {
     /// Its constant part.
     #[serde(with = "super::exact")]
     pub(crate) constant: f64,
+    /// Its pressure on the size of each class before the weight: above 0 it shrinks the class.
+    #[serde(with = "super::exact::list")]
+    pub(crate) pressure: Vec<f64>,
 }
 
 /// What an epoch came to.
@@ -78,6 +81,9 @@ pub(crate) struct EpochRecord {
     pub(crate) total: f64,
     /// Means of the terms.
     pub(crate) terms: Vec<TermRecord>,
+    /// Mean pressure of the total on the size of each class.
+    #[serde(with = "super::exact::list")]
+    pub(crate) pressure: Vec<f64>,
     /// The classes on the validation images.
     pub(crate) classes: Vec<ClassReport>,
     /// Wall-clock time.
@@ -163,8 +169,10 @@ pub(crate) fn train(
             let batch = sampler.batch(settings.batch);
             seen.add(&batch, settings.patch.iter().product());
             let (images, target) = tensors(batch, dataset, settings, &device);
-            let output = loss.forward(state.network.forward(images), &target)?;
-            let total = means.add(&output)?;
+            let logits = state.network.forward(images);
+            let pressure = loss.pressure(logits.clone().without_autodiff(), &target)?;
+            let output = loss.forward(logits, &target)?;
+            let total = means.add(&output, &pressure)?;
             if !total.is_finite() {
                 end = End::Diverged { total, epoch: epoch + 1, step: step + 1 };
                 break 'run;
@@ -181,9 +189,9 @@ pub(crate) fn train(
             end = End::Stopped;
             break;
         };
-        let (total, terms) = means.finish();
+        let (total, terms, pressure) = means.finish();
         let seconds = started.elapsed().as_secs_f64();
-        let record = EpochRecord { epoch: epoch + 1, learning_rate, total, terms, classes, seconds, unseen: seen.unseen() };
+        let record = EpochRecord { epoch: epoch + 1, learning_rate, total, terms, pressure, classes, seconds, unseen: seen.unseen() };
         state.chance = sampler.chance.clone();
         state.add(record.clone(), &plain, dataset.foreground());
         observer.keep(&state)?;
@@ -252,18 +260,25 @@ struct Means {
     steps: f64,
     total: f64,
     terms: Vec<TermRecord>,
+    pressure: Vec<f64>,
 }
 
 impl Means {
     /// Adds a step and gives its total.
-    fn add(&mut self, output: &Evaluation<Tensor<1>>) -> Result<f64, CliError> {
+    fn add(&mut self, output: &Evaluation<Tensor<1>>, pressure: &Pressure) -> Result<f64, CliError> {
         let total = number(&output.total)?;
         self.steps += 1.0;
         self.total += total;
         if self.terms.is_empty() {
             let names = unique(output.terms.iter().map(|term| term.name.clone()));
-            self.terms = names.map(|name| TermRecord { name, ..TermRecord::default() }).collect();
+            let none = vec![0.0; pressure.total.len()];
+            let empty = |name| TermRecord { name, pressure: none.clone(), ..TermRecord::default() };
+            self.terms = names.map(empty).collect();
+            self.pressure = none.clone();
         }
+        let add = |sums: &mut [f64], more: &[f64]| sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+        add(&mut self.pressure, &pressure.total);
+        self.terms.iter_mut().zip(&pressure.terms).for_each(|(sum, more)| add(&mut sum.pressure, more));
         for (sum, term) in self.terms.iter_mut().zip(&output.terms) {
             sum.role = term.role.to_string();
             sum.weight = term.weight;
@@ -281,13 +296,13 @@ impl Means {
         Ok(total)
     }
 
-    fn finish(mut self) -> (f64, Vec<TermRecord>) {
+    fn finish(mut self) -> (f64, Vec<TermRecord>, Vec<f64>) {
         for term in &mut self.terms {
-            for part in [&mut term.value, &mut term.matching, &mut term.size, &mut term.constant] {
-                *part /= self.steps;
-            }
+            let parts = [&mut term.value, &mut term.matching, &mut term.size, &mut term.constant];
+            parts.into_iter().chain(&mut term.pressure).for_each(|part| *part /= self.steps);
         }
-        (self.total / self.steps, self.terms)
+        self.pressure.iter_mut().for_each(|part| *part /= self.steps);
+        (self.total / self.steps, self.terms, self.pressure)
     }
 }
 

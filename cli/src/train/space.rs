@@ -75,7 +75,8 @@ fn orientation(pair: &Pair) -> Option<&str> {
     pair.images.first()?.header.orientation.as_deref()
 }
 
-fn spacing(pair: &Pair) -> Option<[f64; 3]> {
+/// The spacing of a pair along [D, H, W].
+pub(crate) fn spacing(pair: &Pair) -> Option<[f64; 3]> {
     three(&pair.images.first()?.header)
 }
 

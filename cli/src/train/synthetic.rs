@@ -1,7 +1,8 @@
 //! Images of small bright lesions, made up: a few percent of the pixels, among things that look
 //! like them.
 
-use std::f32::consts::TAU;
+use std::f32::consts::{PI, TAU};
+use std::str::FromStr;
 
 use ndarray::Array2;
 use rand::{RngExt, SeedableRng};
@@ -12,11 +13,33 @@ use super::data::{Dataset, Picture, Reading};
 /// Side of an image.
 const SIDE: usize = 64;
 
-/// So many images to train on, and a quarter as many to validate with. Image number i depends on
-/// the seed and on i alone.
-pub(crate) fn dataset(images: usize, seed: u64) -> Dataset {
-    let validation = images.div_ceil(4);
-    let make = |stream: u64, kind: &str, i: usize| lesions(format!("{kind} {}", i + 1), seed, stream + i as u64);
+/// How much of an image is lesion, as a share of its pixels: between the two numbers, evenly by
+/// their logarithm.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Lesions([f32; 2]);
+
+/// Shares of images of one share lie within this factor of it.
+const SPREAD: f32 = 1.25;
+
+impl FromStr for Lesions {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |text: &str| text.trim().parse::<f32>().ok().map(|percent| percent / 100.0);
+        let ends = match text.split_once(':') {
+            Some((low, high)) => number(low).zip(number(high)).map(|(low, high)| [low, high]),
+            None => number(text).map(|share| [share / SPREAD, share * SPREAD]),
+        };
+        let sound = |[low, high]: &[f32; 2]| *low >= 0.001 && low <= high && *high <= 0.4;
+        let expected = "expected a percentage, or two as LOW:HIGH, between 0.1 and 40 (one: 0.125 to 32)";
+        ends.filter(sound).map(Self).ok_or_else(|| expected.into())
+    }
+}
+
+/// Images to train on and to validate with, so many of each. Image number i depends on the seed, on
+/// the lesions and on i alone.
+pub(crate) fn dataset([train, validation]: [usize; 2], seed: u64, sizes: Option<Lesions>) -> Dataset {
+    let make = |stream: u64, kind: &str, i: usize| lesions(format!("{kind} {}", i + 1), seed, stream + i as u64, sizes);
     Dataset {
         origin: format!("made-up lesions, {SIDE}x{SIDE}"),
         classes: 2,
@@ -27,13 +50,13 @@ pub(crate) fn dataset(images: usize, seed: u64) -> Dataset {
         volumes: false,
         common: segloss_data::Common::default(),
         notes: Vec::new(),
-        train: (0..images).map(|i| make(0, "training", i)).collect(),
+        train: (0..train).map(|i| make(0, "training", i)).collect(),
         validation: (0..validation).map(|i| make(1 << 32, "validation", i)).collect(),
     }
 }
 
 /// One image.
-fn lesions(name: String, seed: u64, stream: u64) -> Picture {
+fn lesions(name: String, seed: u64, stream: u64, sizes: Option<Lesions>) -> Picture {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(stream);
     let mut canvas = Canvas { grey: Array2::zeros([SIDE, SIDE]), rng };
@@ -50,8 +73,14 @@ fn lesions(name: String, seed: u64, stream: u64) -> Picture {
     for _ in 0..canvas.count(0, 2) {
         canvas.hole();
     }
-    for _ in 0..canvas.count(1, 3) {
-        canvas.lesion(&mut labels);
+    let count = canvas.count(1, 3);
+    match sizes {
+        Some(sizes) => canvas.lesions_of(sizes, count, &mut labels),
+        None => (0..count).for_each(|_| {
+            let centre = canvas.place(7.0);
+            let [strength, radius] = [canvas.uniform(24.0, 55.0), canvas.uniform(2.0, 5.2)];
+            canvas.lesion(centre, strength, radius, &mut labels);
+        }),
     }
     canvas.specks();
     canvas.noise();
@@ -144,10 +173,23 @@ impl Canvas {
         self.add(|y, x| -depth * edge(radius - (y - cy).hypot(x - cx)));
     }
 
-    /// What is to be found: a small bright blob of irregular outline.
-    fn lesion(&mut self, labels: &mut Array2<u8>) {
-        let [cy, cx] = self.place(7.0);
-        let [strength, radius] = [self.uniform(24.0, 55.0), self.uniform(2.0, 5.2)];
+    /// Lesions that make up a share of the image. They part it unevenly; what one lacks because it
+    /// lies on others or beyond the border, the next has more.
+    fn lesions_of(&mut self, Lesions([low, high]): Lesions, count: usize, labels: &mut Array2<u8>) {
+        let share = low * (high / low).powf(self.uniform(0.0, 1.0));
+        let area = share * (SIDE * SIDE) as f32;
+        for left in (1..=count).rev() {
+            let missing = area - labels.iter().filter(|&&label| label == 1).count() as f32;
+            let part = if left == 1 { 1.0 } else { self.uniform(0.5, 1.5) / left as f32 };
+            let radius = (missing.max(4.0) * part / PI).sqrt().max(0.8);
+            let centre = self.place((1.2 * radius).clamp(2.0, SIDE as f32 / 2.0 - 1.0));
+            let strength = self.uniform(24.0, 55.0);
+            self.lesion(centre, strength, radius, labels);
+        }
+    }
+
+    /// What is to be found: a bright blob of irregular outline.
+    fn lesion(&mut self, [cy, cx]: [f32; 2], strength: f32, radius: f32, labels: &mut Array2<u8>) {
         let waves = [2.0, 3.0].map(|n| (n, self.uniform(0.0, 0.16), self.uniform(0.0, TAU)));
         let depth = |y: f32, x: f32| {
             let angle = (y - cy).atan2(x - cx);
@@ -200,20 +242,35 @@ mod tests {
 
     #[test]
     fn imbalanced_and_reproducible() {
-        let data = dataset(40, 7);
+        let data = dataset([40, 10], 7, None);
         assert_eq!((data.train.len(), data.validation.len()), (40, 10));
         let share = Dataset::shares(&data.train, 2)[1];
         assert!((0.01..0.06).contains(&share), "{share}");
-        assert_eq!(data.train, dataset(40, 7).train);
+        assert_eq!(data.train, dataset([40, 10], 7, None).train);
         // More images leave the first ones as they were; another seed does not.
-        assert_eq!(data.train[..], dataset(41, 7).train[..40]);
-        assert_ne!(data.train[0].pixels, dataset(1, 8).train[0].pixels);
+        assert_eq!(data.train[..], dataset([41, 1], 7, None).train[..40]);
+        assert_ne!(data.train[0].pixels, dataset([1, 1], 8, None).train[0].pixels);
         assert_ne!(data.train[0].pixels, data.validation[0].pixels);
     }
 
     #[test]
+    fn lesions_have_the_size_that_was_asked_for() {
+        for (text, low, high) in [("0.5", 0.004, 0.007), ("8", 0.06, 0.105), ("25", 0.19, 0.32), ("0.3:30", 0.002, 0.33)] {
+            let sizes = text.parse::<Lesions>().unwrap();
+            let data = dataset([60, 1], 3, Some(sizes));
+            let shares: Vec<f64> = data.train.iter().map(|p| Dataset::shares(std::slice::from_ref(p), 2)[1]).collect();
+            let within = shares.iter().filter(|share| (low..=high).contains(*share)).count();
+            assert!(within >= 54, "{text}: {shares:?}");
+            assert!(shares.iter().all(|share| *share > 0.0));
+        }
+        for refused in ["", "x", "0.05", "60", "3:2", "1:50", "nan", "1:2:3"] {
+            assert!(refused.parse::<Lesions>().is_err(), "{refused}");
+        }
+    }
+
+    #[test]
     fn lesions_are_brighter_than_their_surroundings_but_not_alone_in_that() {
-        let data = dataset(20, 1);
+        let data = dataset([20, 1], 1, None);
         let mean = |class: u8| {
             let values = data.train.iter().flat_map(|p| p.input.iter().zip(labels(p)));
             let values: Vec<f32> = values.filter(|&(_, &l)| l == class).map(|(&v, _)| v).collect();

@@ -211,7 +211,7 @@ mod tests {
     fn an_image_is_judged_on_its_own_grid() {
         let device = Device::flex();
         let network = UNet::new(Shape { channels: 1, classes: 2, width: 4, volumes: false }, &device);
-        let mut picture = crate::train::synthetic::dataset(1, 3).train.remove(0);
+        let mut picture = crate::train::synthetic::dataset([1, 1], 3, None).train.remove(0);
         let predicting = Predicting { activation: Activation::Softmax, window: [1, 64, 64], overlapping: false };
         let go = AtomicBool::new(false);
         let judge = |picture: &Picture| validate(&network, &[picture], 2, &predicting, &device, &go).unwrap().unwrap();

@@ -16,7 +16,7 @@ use crate::error::CliError;
 use crate::output::{self, Console};
 
 /// Asks a run to stop after its step; a second time leaves at once.
-pub(super) fn listen_for_ctrl_c(stop: &Arc<AtomicBool>) {
+pub(crate) fn listen_for_ctrl_c(stop: &Arc<AtomicBool>) {
     let stop = Arc::clone(stop);
     // Where no handler can be set, Ctrl-C ends the process as ever.
     let _ = ctrlc::set_handler(move || {
