@@ -9,10 +9,13 @@ use crate::wilcoxon::attained;
 
 /// More seeds or images than a plan will ask for.
 const MOST: usize = 10_000;
+/// Logarithm of the density, beside that at its peak, at which an integral ends.
+const LEAST: f64 = -14.0;
 /// Of Wilcoxon's test beside Student's, for normal differences.
 const EFFICIENCY: f64 = 3.0 / std::f64::consts::PI;
-/// Points of each integral over a variance.
-const POINTS: usize = 24;
+/// Points of each integral over a variance, of many degrees of freedom, and more of few: their
+/// distribution has a long tail.
+const POINTS: [f64; 2] = [12.0, 72.0];
 
 /// A study that is planned: of how many runs, and what is asked of it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -45,7 +48,7 @@ impl Spread {
     /// let plan = Plan { seeds: 4, images: 40, comparisons: 1, level: 0.95 };
     /// assert_eq!((100.0 * spread.power(0.025, &plan)).round(), 68.0);
     /// assert_eq!(spread.seeds_needed(0.025, 0.8, &plan), Some(5));
-    /// assert_eq!(spread.images_needed(0.025, 0.8, &plan), Some(156));
+    /// assert_eq!(spread.images_needed(0.025, 0.8, &plan), Some(157));
     /// // Six comparisons of seven images: no p can be small enough.
     /// assert_eq!(spread.power(1.0, &Plan { images: 7, comparisons: 6, ..plan }), 0.0);
     /// ```
@@ -139,7 +142,7 @@ fn fewest(mut will_do: impl FnMut(usize) -> bool) -> Option<usize> {
 }
 
 /// Estimates of a variance with their weights, which are those of χ²/freedom: points at even steps
-/// of its logarithm, from 1e-9 of the density at its peak to the same beyond.
+/// of its logarithm, from 1e-6 of the density at its peak to the same beyond.
 fn variances(expected: f64, freedom: f64) -> Vec<(f64, f64)> {
     if expected <= 0.0 || freedom <= 0.0 {
         return vec![(expected.max(0.0), 1.0)];
@@ -148,18 +151,19 @@ fn variances(expected: f64, freedom: f64) -> Vec<(f64, f64)> {
     let log_density = |y: f64| freedom / 2.0 * (y - y.exp_m1());
     let end = |sign: f64| {
         let [mut inside, mut outside] = [0.0, sign];
-        while log_density(outside) > -20.0 {
+        while log_density(outside) > LEAST {
             outside *= 2.0;
         }
         for _ in 0..40 {
             let middle = 0.5 * (inside + outside);
-            *(if log_density(middle) > -20.0 { &mut inside } else { &mut outside }) = middle;
+            *(if log_density(middle) > LEAST { &mut inside } else { &mut outside }) = middle;
         }
         outside
     };
     let (low, high) = (end(-1.0), end(1.0));
-    let points: Vec<(f64, f64)> = (0..POINTS)
-        .map(|k| low + (high - low) * (k as f64 + 0.5) / POINTS as f64)
+    let count = (POINTS[0] + POINTS[1] / freedom).ceil();
+    let points: Vec<(f64, f64)> = (0..count as usize)
+        .map(|k| low + (high - low) * (k as f64 + 0.5) / count)
         .map(|y| (expected * y.exp(), log_density(y).exp()))
         .collect();
     let sum: f64 = points.iter().map(|(_, weight)| weight).sum();
