@@ -67,17 +67,49 @@ impl Bootstrap {
         if images < 2 || self.check().is_err() {
             return None;
         }
-        let mut random = ChaCha8Rng::seed_from_u64(self.seed);
+        let mut draws = Draws::new(self.seed);
         let mut drawn = vec![0; images];
         let mut values = Vec::with_capacity(self.resamples);
         for _ in 0..self.resamples {
-            // By the upper half of a product: the same on every machine, and even but for 2^-64.
-            drawn.fill_with(|| ((u128::from(random.next_u64()) * images as u128) >> 64) as usize);
+            drawn.fill_with(|| draws.index(images));
             values.extend(number(&drawn));
         }
+        self.between(values)
+    }
+
+    /// The interval of what has been computed of each draw: from its `(1 - level)/2` to its
+    /// `(1 + level)/2` quantile. `None` of no number.
+    #[must_use]
+    pub fn between(&self, mut values: Vec<f64>) -> Option<[f64; 2]> {
         values.sort_unstable_by(f64::total_cmp);
         let tail = (1.0 - self.level) / 2.0;
         Some([quantile(&values, tail)?, quantile(&values, 1.0 - tail)?])
+    }
+}
+
+/// Draws with replacement, the same of the same seed on every machine.
+///
+/// ```
+/// use segloss_metrics::Draws;
+///
+/// let mut draws = Draws::new(0);
+/// let drawn: Vec<usize> = (0..100).map(|_| draws.index(3)).collect();
+/// assert!((0..3).all(|index| drawn.contains(&index)) && drawn.iter().all(|&index| index < 3));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Draws(ChaCha8Rng);
+
+impl Draws {
+    /// Begins anew for a seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(ChaCha8Rng::seed_from_u64(seed))
+    }
+
+    /// One of `0..of`, each as likely as the others but for 2^-64; 0 where there is none.
+    pub fn index(&mut self, of: usize) -> usize {
+        // By the upper half of a product.
+        ((u128::from(self.0.next_u64()) * of as u128) >> 64) as usize
     }
 }
 

@@ -49,7 +49,7 @@ mod metric;
 mod region;
 mod surface;
 
-pub use bootstrap::{Bootstrap, Summary};
+pub use bootstrap::{Bootstrap, Draws, Summary};
 pub use calibration::{Bin, Calibration};
 pub use counts::Counts;
 pub use empties::{Empties, OneEmpty, Presence};
