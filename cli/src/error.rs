@@ -19,6 +19,9 @@ pub(crate) enum CliError {
     /// A metric's option that is refused.
     #[error(transparent)]
     Metric(#[from] MetricError),
+    /// Runs of a study that do not go together.
+    #[error("study: {0}")]
+    Paired(#[from] segloss_study::StudyError),
     /// A prediction and a target that do not go together.
     #[error("{}: {reason}", shown(.path))]
     Unpaired {

@@ -1,10 +1,12 @@
 //! `segloss study`: which loss is better on which data, by how much, and how sure that is.
 
+pub(crate) mod analysis;
 mod one;
 pub(crate) mod plan;
 pub(crate) mod record;
 mod schedule;
 mod sheet;
+mod text;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -96,8 +98,23 @@ pub(crate) fn run(args: &StudyArgs, console: &mut Console) -> Result<(), CliErro
     console.line("")?;
     let stop = Arc::new(AtomicBool::new(false));
     crate::train::watch::listen_for_ctrl_c(&stop);
-    study.run(args.workers(), &stop, console)?;
-    console.line(&format!("\nall runs are in {}", shown(&args.out)))
+    let ran = study.run(args.workers(), &stop, console);
+    conclude(&args.out, &plan, &study, console)?;
+    ran
+}
+
+/// Writes and says what the runs that are there come to.
+fn conclude(out: &Path, plan: &Plan, study: &Study<'_>, console: &mut Console) -> Result<(), CliError> {
+    let analysis = analysis::analysis(plan, study)?;
+    if analysis.conditions.is_empty() {
+        return Ok(());
+    }
+    let json = serde_json::to_string_pretty(&analysis).map_err(CliError::json)?;
+    output::write_file(&out.join("analysis.json"), format!("{json}\n").as_bytes())?;
+    output::write_file(&out.join("results.csv"), &text::table(&study.records)?)?;
+    console.line("")?;
+    console.line(&text::text(&analysis))?;
+    console.line(&format!("\nsaved in {}: analysis.json, results.csv, runs", shown(out)))
 }
 
 impl StudyArgs {
