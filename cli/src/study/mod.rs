@@ -7,6 +7,7 @@ pub(crate) mod record;
 mod schedule;
 mod sheet;
 mod text;
+mod trial;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -74,17 +75,27 @@ pub(crate) struct StudyArgs {
     /// Folder for the results
     #[arg(long, value_name = "DIR", default_value = "segloss-study")]
     out: PathBuf,
+    /// Say what would be run and how long it takes, measured by a few steps of each condition
+    #[arg(long)]
+    plan: bool,
     /// Does one run, in a process of its own.
     #[arg(long, hide = true)]
     job: Option<String>,
+    /// Times a few steps of one.
+    #[arg(long, hide = true)]
+    trial: Option<String>,
 }
 
 /// Runs it.
 pub(crate) fn run(args: &StudyArgs, console: &mut Console) -> Result<(), CliError> {
-    if let Some(job) = &args.job {
-        let job = serde_json::from_str(job).map_err(|error| CliError::Study(format!("--job: {error}")))?;
+    if let Some(job) = args.job.as_ref().or(args.trial.as_ref()) {
+        let job = serde_json::from_str(job).map_err(|error| CliError::Study(format!("a run of another version: {error}")))?;
         one::end_with_parent();
-        return one::run(&args.out, &job);
+        one::on_this_thread();
+        if args.trial.is_none() {
+            return one::run(&args.out, &job);
+        }
+        return console.line(&serde_json::to_string(&trial::trial(&job)?).map_err(CliError::json)?);
     }
     let plan = args.resolved()?;
     plan.check()?;
@@ -96,6 +107,10 @@ pub(crate) fn run(args: &StudyArgs, console: &mut Console) -> Result<(), CliErro
     }
     console.line(&format!("runs        {} of {} are there", study.records.len(), study.count()))?;
     console.line("")?;
+    if args.plan {
+        let missing: Vec<usize> = plan.conditions.iter().map(|condition| study.missing(condition)).collect();
+        return console.line(&trial::estimate(&plan, &args.out, args.workers(), &missing)?);
+    }
     let stop = Arc::new(AtomicBool::new(false));
     crate::train::watch::listen_for_ctrl_c(&stop);
     let ran = study.run(args.workers(), &stop, console);

@@ -21,7 +21,7 @@ use crate::train::state::State;
 use crate::train::{begin, fitting};
 
 /// Images on which an epoch is watched.
-const WATCHED: usize = 16;
+pub(super) const WATCHED: usize = 16;
 
 /// Leaves as soon as nobody holds the other end of standard input: whoever started this run has
 /// ended, or was killed.
@@ -35,7 +35,7 @@ pub(super) fn end_with_parent() {
 
 /// Computes on this thread, where there is to be one: handing every small piece of work to another
 /// one and waiting for it takes time.
-fn on_this_thread() {
+pub(super) fn on_this_thread() {
     if std::env::var("RAYON_NUM_THREADS").is_ok_and(|threads| threads == "1") {
         // Where threads are there already, they do as well.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build_global();
@@ -45,7 +45,6 @@ fn on_this_thread() {
 /// Does a run and keeps its record.
 pub(super) fn run(out: &Path, job: &Job) -> Result<(), CliError> {
     let started = Instant::now();
-    on_this_thread();
     let (dataset, loss, mut settings) = prepared(job)?;
     let data = format!("{:08x}", begin::checksum(&dataset));
     let device = Device::flex();

@@ -214,15 +214,19 @@ impl<'a> Study<'a> {
         format!("{:>digits$}/{all} {}: {came}, {:.0} s{left}", self.records.len(), job.name(), record.seconds)
     }
 
+    /// Runs that a condition lacks.
+    pub(crate) fn missing(&self, condition: &Condition) -> usize {
+        let each = self.count() / self.plan.conditions.len().max(1);
+        each - self.records.iter().filter(|record| record.condition == condition.name).count().min(each)
+    }
+
     /// Time that the missing runs will take, by those of their condition that are there; none
     /// before every condition has one.
     fn left(&self, workers: usize) -> Option<Duration> {
-        let Plan { losses, seeds, rates, conditions, .. } = self.plan;
-        let each = losses.len() * (*seeds as usize + if rates.len() > 1 { rates.len() } else { 0 });
         let mut seconds = 0.0;
-        for condition in conditions {
+        for condition in &self.plan.conditions {
             let done: Vec<f64> = self.records.iter().filter(|r| r.condition == condition.name).map(|r| r.seconds).collect();
-            let missing = each - done.len().min(each);
+            let missing = self.missing(condition);
             if missing > 0 {
                 if done.is_empty() {
                     return None;
@@ -253,7 +257,7 @@ struct Running {
 
 impl Running {
     fn start(out: &Path, job: Job) -> Result<Self, CliError> {
-        Ok(Self { child: child(out, &job, 1)?, job, started: Instant::now() })
+        Ok(Self { child: child(out, &job, 1, false)?, job, started: Instant::now() })
     }
 
     fn path(&self, out: &Path) -> PathBuf {
@@ -287,17 +291,18 @@ impl Running {
     }
 }
 
-/// This command once more, for one run on so many threads. It ends when its standard input does.
-pub(super) fn child(out: &Path, job: &Job, threads: usize) -> Result<Child, CliError> {
+/// This command once more, for one run on so many threads or for a trial of it. It ends when its
+/// standard input does.
+pub(super) fn child(out: &Path, job: &Job, threads: usize, trial: bool) -> Result<Child, CliError> {
     let text = serde_json::to_string(job).map_err(CliError::json)?;
     let fail = |error| CliError::Study(format!("a run cannot be started: {error}"));
     let program = std::env::current_exe().map_err(fail)?;
     Command::new(program)
-        .args(["study", "--job", &text, "--out"])
+        .args(["study", if trial { "--trial" } else { "--job" }, &text, "--out"])
         .arg(out)
         .env("RAYON_NUM_THREADS", threads.to_string())
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(if trial { Stdio::piped() } else { Stdio::null() })
         .stderr(Stdio::piped())
         .spawn()
         .map_err(fail)
