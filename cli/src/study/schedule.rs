@@ -198,7 +198,19 @@ impl<'a> Study<'a> {
         };
         bar.finish_and_clear();
         running.into_iter().for_each(Running::kill);
+        self.sort();
         outcome
+    }
+
+    /// In the plan's order, whichever run ended first.
+    fn sort(&mut self) {
+        let Plan { losses, conditions, .. } = self.plan;
+        let place = |record: &Record| {
+            let condition = conditions.iter().position(|condition| condition.name == record.condition);
+            let loss = losses.iter().position(|loss| *loss == record.loss);
+            (condition, loss, record.role, record.seed)
+        };
+        self.records.sort_by(|a, b| place(a).cmp(&place(b)).then(a.rate.total_cmp(&b.rate)));
     }
 
     /// What is said of a run that has ended.
