@@ -129,6 +129,16 @@ fn percent(share: f64) -> f64 {
     (share * 1e4).round() / 100.0
 }
 
+/// A p-value as one writes it.
+struct P(f64);
+
+impl Display for P {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        if self.0 < 0.001 { f.write_str("p < 0.001") } else { write!(f, "p = {:.3}", self.0) }
+    }
+}
+
+/// A number with its interval, decimals, unit and level.
 struct Of<'a>(f64, [f64; 2], usize, &'a str, f64);
 
 impl Display for Of<'_> {
@@ -219,7 +229,7 @@ impl Comparison {
             Shortage::Pairs => f.write_str("not enough runs: no image has scores of both losses"),
             Shortage::Seeds => f.write_str("not enough runs: one seed tells nothing of others; four tell something"),
             Shortage::Images { smallest_p, needed } => {
-                write!(f, "not enough images: with {images}, no p can be below {smallest_p:.2}")?;
+                write!(f, "not enough images: with {images}, no p can be below {smallest_p:.3}")?;
                 if comparisons > 1 {
                     write!(f, " after correction for {comparisons} comparisons")?;
                 }
@@ -228,7 +238,7 @@ impl Comparison {
             Shortage::Test => {
                 f.write_str("no verdict: the losses ")?;
                 self.of_difference(f)?;
-                write!(f, ", but Wilcoxon's test over images has p = {:.2}", self.p_holm)?;
+                write!(f, ", but Wilcoxon's test over images has {}", P(self.p_holm))?;
                 if comparisons > 1 { write!(f, " for {comparisons} comparisons") } else { Ok(()) }
             }
             Shortage::Runs { power, wanted, seeds: enough, images: enough_images } => {
@@ -250,11 +260,12 @@ impl Comparison {
         }
     }
 
-    /// Where the test alone finds a difference: of these runs, not of the losses.
+    /// Where the test alone finds a difference: of these networks, not of the losses.
     fn of_the_test(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         let holds_0 = self.interval.is_some_and(|[low, high]| low <= 0.0 && high >= 0.0);
         if holds_0 && self.p_holm <= 1.0 - self.level {
-            f.write_str("; these networks differ over images, as much as seeds do by chance")?;
+            let p = P(self.p_holm);
+            write!(f, "; Wilcoxon's test over images ({p}) tells these networks apart, other seeds may turn it round")?;
         }
         Ok(())
     }
