@@ -166,7 +166,8 @@ impl Study {
     }
 
     /// Every loss of every condition against a reference, which each condition must have; in the
-    /// order of conditions, then losses. Holm's correction is over the losses of a condition.
+    /// order of conditions, then losses. Holm's correction is over the losses of a condition; each
+    /// metric and each condition is a question of its own, so choose what counts beforehand.
     ///
     /// # Errors
     /// As [`Options::check`]; [`StudyError::Unknown`] for a metric or reference that is not there;
