@@ -118,6 +118,12 @@ fn decimals([low, high]: [f64; 2]) -> usize {
     if half > 0.0 { (1.0 - half.log10().floor()).clamp(0.0, 12.0) as usize } else { 3 }
 }
 
+/// Rounded, and never -0.
+fn rounded(value: f64, decimals: usize) -> f64 {
+    let unit = 10f64.powi(decimals as i32);
+    (value * unit).round() / unit + 0.0
+}
+
 /// Rounded away from 0, so that what is within the number is within its text.
 fn rounded_up(value: f64, decimals: usize) -> f64 {
     let unit = 10f64.powi(decimals as i32);
@@ -144,6 +150,7 @@ struct Of<'a>(f64, [f64; 2], usize, &'a str, f64);
 impl Display for Of<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         let &Self(value, [low, high], decimals, unit, level) = self;
+        let [value, low, high] = [value, low, high].map(|number| rounded(number, decimals));
         let level = percent(level);
         write!(f, "{value:.decimals$} {unit} ({level} % interval {low:.decimals$} to {high:.decimals$})")
     }
@@ -213,6 +220,7 @@ impl Comparison {
         }
         let Some([low, high]) = self.interval else { return Ok(()) };
         let (digits, name, level) = (decimals([low, high]), &self.metric.name, percent(self.level));
+        let [low, high] = [low, high].map(|end| rounded(end, digits));
         write!(f, "no difference larger than ")?;
         if is_margin {
             write!(f, "{difference}")?;
@@ -308,5 +316,6 @@ mod tests {
             assert_eq!(decimals([-half, half]), expected, "{half}");
         }
         assert_eq!(rounded_up(0.0341, 3), 0.035);
+        assert_eq!(format!("{:.2}", rounded(-0.001, 2)), "0.00");
     }
 }
