@@ -118,6 +118,12 @@ fn decimals([low, high]: [f64; 2]) -> usize {
     if half > 0.0 { (1.0 - half.log10().floor()).clamp(0.0, 12.0) as usize } else { 3 }
 }
 
+/// Rounded, and never -0.
+fn rounded(value: f64, decimals: usize) -> f64 {
+    let unit = 10f64.powi(decimals as i32);
+    (value * unit).round() / unit + 0.0
+}
+
 /// Rounded away from 0, so that what is within the number is within its text.
 fn rounded_up(value: f64, decimals: usize) -> f64 {
     let unit = 10f64.powi(decimals as i32);
@@ -129,11 +135,22 @@ fn percent(share: f64) -> f64 {
     (share * 1e4).round() / 100.0
 }
 
+/// A p-value as one writes it.
+struct P(f64);
+
+impl Display for P {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        if self.0 < 0.001 { f.write_str("p < 0.001") } else { write!(f, "p = {:.3}", self.0) }
+    }
+}
+
+/// A number with its interval, decimals, unit and level.
 struct Of<'a>(f64, [f64; 2], usize, &'a str, f64);
 
 impl Display for Of<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         let &Self(value, [low, high], decimals, unit, level) = self;
+        let [value, low, high] = [value, low, high].map(|number| rounded(number, decimals));
         let level = percent(level);
         write!(f, "{value:.decimals$} {unit} ({level} % interval {low:.decimals$} to {high:.decimals$})")
     }
@@ -203,6 +220,7 @@ impl Comparison {
         }
         let Some([low, high]) = self.interval else { return Ok(()) };
         let (digits, name, level) = (decimals([low, high]), &self.metric.name, percent(self.level));
+        let [low, high] = [low, high].map(|end| rounded(end, digits));
         write!(f, "no difference larger than ")?;
         if is_margin {
             write!(f, "{difference}")?;
@@ -219,7 +237,7 @@ impl Comparison {
             Shortage::Pairs => f.write_str("not enough runs: no image has scores of both losses"),
             Shortage::Seeds => f.write_str("not enough runs: one seed tells nothing of others; four tell something"),
             Shortage::Images { smallest_p, needed } => {
-                write!(f, "not enough images: with {images}, no p can be below {smallest_p:.2}")?;
+                write!(f, "not enough images: with {images}, no p can be below {smallest_p:.3}")?;
                 if comparisons > 1 {
                     write!(f, " after correction for {comparisons} comparisons")?;
                 }
@@ -228,7 +246,7 @@ impl Comparison {
             Shortage::Test => {
                 f.write_str("no verdict: the losses ")?;
                 self.of_difference(f)?;
-                write!(f, ", but Wilcoxon's test over images has p = {:.2}", self.p_holm)?;
+                write!(f, ", but Wilcoxon's test over images has {}", P(self.p_holm))?;
                 if comparisons > 1 { write!(f, " for {comparisons} comparisons") } else { Ok(()) }
             }
             Shortage::Runs { power, wanted, seeds: enough, images: enough_images } => {
@@ -250,11 +268,12 @@ impl Comparison {
         }
     }
 
-    /// Where the test alone finds a difference: of these runs, not of the losses.
+    /// Where the test alone finds a difference: of these networks, not of the losses.
     fn of_the_test(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         let holds_0 = self.interval.is_some_and(|[low, high]| low <= 0.0 && high >= 0.0);
         if holds_0 && self.p_holm <= 1.0 - self.level {
-            f.write_str("; these networks differ over images, as much as seeds do by chance")?;
+            let p = P(self.p_holm);
+            write!(f, "; Wilcoxon's test over images ({p}) tells these networks apart, other seeds may turn it round")?;
         }
         Ok(())
     }
@@ -297,5 +316,6 @@ mod tests {
             assert_eq!(decimals([-half, half]), expected, "{half}");
         }
         assert_eq!(rounded_up(0.0341, 3), 0.035);
+        assert_eq!(format!("{:.2}", rounded(-0.001, 2)), "0.00");
     }
 }

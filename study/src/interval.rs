@@ -23,10 +23,12 @@ pub enum Interval {
     /// I - 1; nested: within the seeds, with I - S). Both hold the variance of the rest V_E; it is
     /// counted once. Nested, V_S holds all, and the last term is 0.
     ///
-    /// Each part is widened by its own quantile: then the sum covers at least as often as the level
-    /// says where parts are normal and independent, whatever their sizes. And the interval is never
-    /// narrower than that of images alone, by which few seeds that agree by chance would be taken
-    /// for more than they are.
+    /// Each part is widened by its own quantile. For sums of independent parts of normal numbers it
+    /// is proven that such an interval covers at least as often as its level says, whatever their
+    /// sizes. Here the rest is taken out of one part; by integration over many spreads, 95 % leave
+    /// out the truth in at most 5.0 % with up to 4 seeds, and in at most 5.4 % with more (`cargo
+    /// test -p segloss-study intervals_of`). And the interval is never narrower than that of images
+    /// alone, by which few seeds that agree by chance would be taken for more than they are.
     ///
     /// Where numbers are missing, the variances are those of the jackknife that leaves out a seed,
     /// or an image.
@@ -79,6 +81,10 @@ impl Interval {
 
 /// The quantile of Student's t that leaves `1 - level` on both sides together.
 pub(crate) fn student(freedom: f64, level: f64) -> f64 {
+    if freedom > 1e6 {
+        // The same to six digits, and sure of its arguments.
+        return Normal::standard().inverse_cdf(0.5 + level / 2.0);
+    }
     // Never refused: the freedom is above 0.
     StudentsT::new(0.0, 1.0, freedom).map_or(f64::INFINITY, |t| t.inverse_cdf(0.5 + level / 2.0))
 }

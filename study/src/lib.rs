@@ -43,15 +43,15 @@
 //!
 //! | | images crossed with seeds | images nested in seeds |
 //! |---|---|---|
-//! | verdicts of better or worse, 4 seeds | 4.0 % | 4.0 % |
-//! | the same by [`Interval::Bootstrap`] | 3.0 % | 3.0 % |
-//! | Wilcoxon's test over images alone | 30 % | 29 % |
-//! | percentile bootstrap of seeds, as it is | 17 % | 17 % |
+//! | verdicts of better or worse, 4 seeds | 3.9 % | 3.6 % |
+//! | the same by [`Interval::Bootstrap`] | 3.0 % | 3.2 % |
+//! | Wilcoxon's test over images alone | 28 % | 31 % |
+//! | percentile bootstrap of four seeds | 20 % | 20 % |
 //!
 //! The last two are why verdicts ask for more. The luck of a seed moves all its images together,
 //! and a test over images takes that for a difference of the losses. A bootstrap of four seeds has
-//! a standard error that is √(3/4) of what it should be, and takes the quantiles of a normal where
-//! three degrees of freedom need 3.18 of them.
+//! a standard error that is √(3/4) of what it should be, and takes 1.96 of them where three
+//! degrees of freedom need 3.18.
 //!
 //! Differences that are there are found as often as [`Spread::power`] says.
 

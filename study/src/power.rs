@@ -38,7 +38,8 @@ impl Spread {
     /// given the variances is integrated over their distributions. In Wilcoxon's place the integral
     /// has the t-test of the same means, less efficient by 3/π, at the largest p that Wilcoxon's can
     /// have up to the level of Holm's first step: where even the smallest p is above that, the power
-    /// is 0. Without spread of images or rest it is the power of a t-test of seeds' means.
+    /// is 0. Without spread of images or rest it is the power of a t-test of seeds' means. It is 0
+    /// too for a level outside (0, 1), and for sizes that are not finite.
     ///
     /// ```
     /// use segloss_study::{Design, Plan, Spread};
@@ -54,13 +55,23 @@ impl Spread {
     /// ```
     #[must_use]
     pub fn power(&self, difference: f64, plan: &Plan) -> f64 {
-        let [s, i] = [plan.seeds, plan.images].map(|n| n as f64);
-        let nested = self.design == Design::Nested;
-        let tested = if nested { plan.seeds.saturating_mul(plan.images) } else { plan.images };
-        let p = attained(tested, (1.0 - plan.level) / plan.comparisons.max(1) as f64);
-        if plan.seeds < 2 || tested < 2 || p == 0.0 {
+        let sizes = [self.seeds, self.images, self.rest, difference];
+        if !(plan.level > 0.0 && plan.level < 1.0) || sizes.iter().any(|size| !size.is_finite()) {
             return 0.0;
         }
+        let images = if self.design == Design::Nested { plan.seeds.saturating_mul(plan.images) } else { plan.images };
+        let p = attained(images, (1.0 - plan.level) / plan.comparisons.max(1) as f64);
+        if plan.seeds < 2 || images < 2 || p == 0.0 {
+            return 0.0;
+        }
+        self.found(difference, plan, student(images as f64 - 1.0, 1.0 - p) / EFFICIENCY.sqrt())
+    }
+
+    /// The chance of a mean that is above the interval's half-width and above `t_tested` standard
+    /// errors of images alone.
+    fn found(&self, difference: f64, plan: &Plan, t_tested: f64) -> f64 {
+        let [s, i] = [plan.seeds, plan.images].map(|n| n as f64);
+        let nested = self.design == Design::Nested;
         // What the variances of the mean are expected to be.
         let rest = self.rest.powi(2) / (s * i);
         let seeds = self.seeds.powi(2) / s + rest;
@@ -68,28 +79,26 @@ impl Spread {
         let sd = (seeds + images - rest).sqrt();
         let free_of_images = if nested { s * (i - 1.0) } else { i - 1.0 };
         let free_of_rest = if nested { 0.0 } else { (s - 1.0) * (i - 1.0) };
-        let [t_seeds, t_images] =
-            [s - 1.0, free_of_images].map(|free| if free > 0.0 { student(free, plan.level) } else { 0.0 });
-        let tested = tested as f64;
-        let t_tested = student(tested - 1.0, 1.0 - p) * EFFICIENCY.sqrt().recip();
+        let squared = |freedom: f64| if freedom > 0.0 { student(freedom, plan.level).powi(2) } else { 0.0 };
+        let (t_seeds, t_images) = (squared(s - 1.0), squared(free_of_images));
+        let of_images = variances(images, free_of_images);
+        let of_rest = variances(rest, free_of_rest);
         let mut power = 0.0;
         for (v_seeds, w_seeds) in variances(seeds, s - 1.0) {
-            for &(v_images, w_images) in &variances(images, free_of_images) {
-                let test = if nested {
-                    // All images together vary between the seeds and within.
-                    ((s - 1.0) * v_seeds + free_of_images * v_images) / (tested - 1.0)
-                } else {
-                    v_images
-                };
-                let floor = (t_images.powi(2) * v_images).max(t_tested.powi(2) * test);
-                for &(v_rest, w_rest) in &variances(rest, free_of_rest) {
-                    let beyond = if nested { 0.0 } else { t_images.powi(2) * (v_images - v_rest).max(0.0) };
-                    let half = (t_seeds.powi(2) * v_seeds + beyond).max(floor).sqrt();
+            for &(v_images, w_images) in &of_images {
+                // Nested, all images together vary between the seeds and within.
+                let between = (s - 1.0) * v_seeds + free_of_images * v_images;
+                let tested = if nested { between / (s * i - 1.0) } else { v_images };
+                let least = (t_images * v_images).max(t_tested.powi(2) * tested);
+                for &(v_rest, w_rest) in &of_rest {
+                    let beyond = if nested { 0.0 } else { t_images * (v_images - v_rest).max(0.0) };
+                    let half = (t_seeds * v_seeds + beyond).max(least).sqrt();
                     power += w_seeds * w_images * w_rest * above(difference.abs() - half, sd);
                 }
             }
         }
-        power
+        // The weights' sum is rounded.
+        power.clamp(0.0, 1.0)
     }
 
     /// The fewest seeds with which the plan would find the difference as often as `power` says, its
@@ -141,10 +150,11 @@ fn fewest(mut will_do: impl FnMut(usize) -> bool) -> Option<usize> {
     Some(enough)
 }
 
-/// Estimates of a variance with their weights, which are those of χ²/freedom: points at even steps
-/// of its logarithm, from 1e-6 of the density at its peak to the same beyond.
+/// Estimates of a variance with their weights, which are those of χ²/freedom: points at even
+/// steps of its logarithm, from 1e-6 of the density at its peak to the same beyond.
 fn variances(expected: f64, freedom: f64) -> Vec<(f64, f64)> {
-    if expected <= 0.0 || freedom <= 0.0 {
+    // Without degrees of freedom it is not estimated; with so many it does not vary.
+    if expected <= 0.0 || freedom <= 0.0 || freedom > 1e9 {
         return vec![(expected.max(0.0), 1.0)];
     }
     // Of y = ln(χ²/freedom), but for a constant; 0 at the peak.
@@ -168,4 +178,37 @@ fn variances(expected: f64, freedom: f64) -> Vec<(f64, f64)> {
         .collect();
     let sum: f64 = points.iter().map(|(_, weight)| weight).sum();
     points.into_iter().map(|(variance, weight)| (variance, weight / sum)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The chance that the closed form's interval leaves out a mean difference of 0, on both sides,
+    /// by the integral that is the power.
+    fn rate(spread: Spread, seeds: usize, images: usize) -> f64 {
+        2.0 * spread.found(0.0, &Plan { seeds, images, comparisons: 1, level: 0.95 }, 0.0)
+    }
+
+    /// Beyond the sums for which it is proven: the rest is taken out of one part.
+    #[test]
+    fn intervals_of_95_percent_leave_out_0_in_hardly_more_than_5_whatever_the_spread() {
+        let (mut most, mut most_of_four) = (0.0, 0.0);
+        for seeds in [2, 3, 4, 5, 8, 12, 20, 30, 60] {
+            for images in [2, 3, 5, 7, 12, 20, 40, 100] {
+                for of_seeds in [0.0, 0.1, 0.3, 1.0, 3.0] {
+                    for of_images in [0.0, 0.1, 0.3, 0.6, 1.0, 3.0] {
+                        let spread = Spread { design: Design::Crossed, seeds: of_seeds, images: of_images, rest: 1.0 };
+                        let rate = rate(spread, seeds, images);
+                        most = f64::max(most, rate);
+                        most_of_four = f64::max(most_of_four, if seeds <= 4 { rate } else { 0.0 });
+                    }
+                    let spread = Spread { design: Design::Nested, seeds: of_seeds, images: 0.0, rest: 1.0 };
+                    most_of_four = f64::max(most_of_four, rate(spread, seeds, images));
+                }
+            }
+        }
+        assert!(most <= 0.054 && most > 0.05, "{most}");
+        assert!(most_of_four <= 0.0501 && most_of_four > 0.049, "{most_of_four}");
+    }
 }

@@ -69,8 +69,10 @@ struct Condition {
 /// use segloss_study::{Direction, Failure, Metric, Options, Row, Run, Study};
 ///
 /// let run = |loss: &str, seed| Run { condition: "2 %".into(), loss: loss.into(), seed };
-/// let row = |loss, seed, score| Row { run: run(loss, seed), image: "07".into(), scores: vec![score] };
-/// let rows = vec![row("ce", 0, Some(0.7)), row("dice", 0, Some(0.8)), row("ce", 1, Some(0.6))];
+/// let row = |loss, seed, dice| {
+///     Row { run: run(loss, seed), image: "07".into(), scores: vec![Some(dice)] }
+/// };
+/// let rows = vec![row("ce", 0, 0.7), row("dice", 0, 0.8), row("ce", 1, 0.6)];
 /// let failed = Failure { run: run("dice", 1), reason: "diverged in epoch 3".into() };
 /// let study = Study::new(vec![Metric::new("Dice", Direction::Larger)], rows, vec![failed])?;
 ///
@@ -164,7 +166,8 @@ impl Study {
     }
 
     /// Every loss of every condition against a reference, which each condition must have; in the
-    /// order of conditions, then losses. Holm's correction is over the losses of a condition.
+    /// order of conditions, then losses. Holm's correction is over the losses of a condition; each
+    /// metric and each condition is a question of its own, so choose what counts beforehand.
     ///
     /// # Errors
     /// As [`Options::check`]; [`StudyError::Unknown`] for a metric or reference that is not there;

@@ -8,14 +8,20 @@ use crate::sample::Spread;
 
 /// What may be said of a loss, against the other.
 ///
-/// | interval | Wilcoxon, p after Holm | verdict |
+/// | interval | Wilcoxon's p after Holm | verdict |
 /// |---|---|---|
-/// | leaves out 0 | at most 1 - level, same sign | [`Better`](Self::Better), [`Worse`](Self::Worse) (`Larger`, `Smaller` where neither is better) |
-/// | within ± the margin | any other | [`NoLargerThan`](Self::NoLargerThan) the margin |
-/// | any | cannot be so small with so few images | [`NotEnough`](Self::NotEnough): [`Shortage::Images`] |
-/// | leaves out 0 | larger | [`NotEnough`](Self::NotEnough): [`Shortage::Test`] |
-/// | holds 0, no margin is given | any | [`NoLargerThan`](Self::NoLargerThan) the end of the interval that is farther from 0 |
-/// | holds 0, reaches beyond the margin | any | [`NotEnough`](Self::NotEnough): [`Shortage::Runs`] |
+/// | leaves out 0 | at most 1 - level, same sign | [`Better`], [`Worse`], [`Larger`], [`Smaller`] |
+/// | within ± the margin | any other | [`NoLargerThan`] the margin |
+/// | any | cannot be so small of so few images | not enough: [`Shortage::Images`] |
+/// | leaves out 0 | larger | not enough: [`Shortage::Test`] |
+/// | holds 0, no margin is given | any | [`NoLargerThan`] its end that is farther from 0 |
+/// | holds 0, beyond the margin | any | not enough: [`Shortage::Runs`] |
+///
+/// [`Better`]: Self::Better
+/// [`Worse`]: Self::Worse
+/// [`Larger`]: Self::Larger
+/// [`Smaller`]: Self::Smaller
+/// [`NoLargerThan`]: Self::NoLargerThan
 ///
 /// The first row that fits counts. Where there is no interval, of one seed or one image, there is
 /// not enough. A loss of which more runs came to nothing than of the other is called neither better
@@ -189,7 +195,7 @@ impl Evidence<'_> {
     fn too_few_images(&self) -> Verdict {
         let (comparisons, level) = (self.plan.comparisons, self.plan.level);
         let smallest_p = smallest_p(self.images as f64, comparisons);
-        // At most 64 halvings: the level is at most 0.9999, and the comparisons fit a machine's word.
+        // Each image halves p: a few dozen more will do.
         let needed = (self.images..).find(|&images| can_reach(images as f64, comparisons, level)).unwrap_or(self.images);
         Verdict::NotEnough(Shortage::Images { smallest_p, needed: needed.max(2) })
     }

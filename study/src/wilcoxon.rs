@@ -11,9 +11,9 @@ const EXACT_WITH_TIES: usize = 13;
 /// Wilcoxon's signed-rank test, two-sided: are differences as often and as far above 0 as below?
 ///
 /// Zeros are left out, as Wilcoxon did. The others are ranked by their size, ties at the mean of
-/// their ranks; W₊ is the sum of ranks of those above 0, W₋ of those below. Under the hypothesis
-/// each sign is a coin of its own, so that every way to sign the ranks is as likely as the others,
-/// and p is twice the share of those with a sum as small as min(W₊, W₋), 1 at most.
+/// their ranks; W₊ is the sum of ranks of those above 0, W₋ of those below. Under the
+/// hypothesis each sign is a coin of its own: every way to sign the ranks is as likely as the
+/// others, and p is twice the share of those with a sum as small as min(W₊, W₋), 1 at most.
 ///
 /// The share is counted for up to 50 differences without ties or zeros, and up to 13 with them.
 /// Otherwise W₊ is taken as normal, with mean n(n+1)/4 and variance
@@ -147,9 +147,9 @@ pub fn holm(p: &[f64]) -> Vec<f64> {
 /// How large a difference is, whatever its unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Effect {
-    /// The matched-pairs rank-biserial correlation, (W₊ - W₋)/(W₊ + W₋): 1 where all differences
-    /// are above 0, -1 where all are below. `None` where all are 0. Source: Kerby, "The simple
-    /// difference formula" (2014).
+    /// The matched-pairs rank-biserial correlation, (W₊ - W₋)/(W₊ + W₋): 1 where all
+    /// differences are above 0, -1 where all are below. `None` where all are 0. Source: Kerby, "The
+    /// simple difference formula" (2014).
     pub rank_biserial: Option<f64>,
     /// The standardised mean difference of pairs, mean / standard deviation (of n - 1): d_z. `None`
     /// of fewer than two, or where they do not differ. Source: Lakens, "Calculating and reporting
