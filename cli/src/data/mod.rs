@@ -1,7 +1,7 @@
 //! `segloss data`: what a folder holds, before anything is trained on it.
 
 mod options;
-mod page;
+pub(crate) mod page;
 mod text;
 
 use std::path::PathBuf;

@@ -249,7 +249,7 @@ fn drawn(image: &ArrayD<f32>, target: &Target) -> Result<(Option<usize>, Vec<u8>
     Ok((slice, canvas.encoded().map_err(|reason| CliError::Encode { path: "report".into(), reason })?))
 }
 
-fn base64(bytes: &[u8]) -> String {
+pub(crate) fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for three in bytes.chunks(3) {

@@ -2,6 +2,7 @@
 
 pub(crate) mod analysis;
 mod one;
+mod page;
 pub(crate) mod plan;
 pub(crate) mod record;
 mod schedule;
@@ -78,6 +79,9 @@ pub(crate) struct StudyArgs {
     /// Say what would be run and how long it takes, measured by a few steps of each condition
     #[arg(long)]
     plan: bool,
+    /// Run nothing, and write the report of the runs that are there
+    #[arg(long, conflicts_with = "plan")]
+    report: bool,
     /// Does one run, in a process of its own.
     #[arg(long, hide = true)]
     job: Option<String>,
@@ -111,6 +115,9 @@ pub(crate) fn run(args: &StudyArgs, console: &mut Console) -> Result<(), CliErro
         let missing: Vec<usize> = plan.conditions.iter().map(|condition| study.missing(condition)).collect();
         return console.line(&trial::estimate(&plan, &args.out, args.workers(), &missing)?);
     }
+    if args.report {
+        return conclude(&args.out, &plan, &study, console);
+    }
     let stop = Arc::new(AtomicBool::new(false));
     crate::train::watch::listen_for_ctrl_c(&stop);
     let ran = study.run(args.workers(), &stop, console);
@@ -127,9 +134,10 @@ fn conclude(out: &Path, plan: &Plan, study: &Study<'_>, console: &mut Console) -
     let json = serde_json::to_string_pretty(&analysis).map_err(CliError::json)?;
     output::write_file(&out.join("analysis.json"), format!("{json}\n").as_bytes())?;
     output::write_file(&out.join("results.csv"), &text::table(&study.records)?)?;
+    page::write(&out.join("report.html"), plan, &analysis, &study.records, out)?;
     console.line("")?;
     console.line(&text::text(&analysis))?;
-    console.line(&format!("\nsaved in {}: analysis.json, results.csv, runs", shown(out)))
+    console.line(&format!("\nsaved in {}: report.html, analysis.json, results.csv, runs", shown(out)))
 }
 
 impl StudyArgs {
