@@ -99,7 +99,10 @@ fn a_study_grows_and_is_not_mixed_up() {
     folder.bytes("plan.toml", PLAN.as_bytes());
     study(&folder, "o", &["--loss", "ce", "--rate", "0.01"]);
     let before = runs(&folder, "o");
-    assert_eq!(before.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["small/ce/seed-1.json", "small/ce/seed-2.json"]);
+    assert_eq!(
+        before.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+        ["small/ce/seed-1.json", "small/ce/seed-2.json"]
+    );
 
     let printed = study(&folder, "o", &["--loss", "ce", "--loss", "ce + 0.5 * l1", "--rate", "0.01"]);
     assert!(printed.contains("runs        2 of 4 are there"), "{printed}");
@@ -122,7 +125,7 @@ fn a_study_grows_and_is_not_mixed_up() {
     folder.bytes("plan.toml", PLAN.replace("steps = 2", "steps = 3").as_bytes());
     folder.refuses(
         &["study", "plan.toml", "--out", "o", "--loss", "ce", "--rate", "0.01"],
-        "o/runs/small/ce/seed-1.json: steps was 2 in this run, and now is 3; give the same, or the condition another name"
+        "o/runs/small/ce/seed-1.json: steps was 2 in this run, and now is 3; give the same, or the condition another name",
     );
 }
 
@@ -140,16 +143,16 @@ fn what_cannot_be_studied_is_said() {
     );
     says(&PLAN.replace("\"dice\"", "\"cross_entropy\""), "study: the loss \"cross_entropy\" is there twice");
     says(&PLAN.replace("width = 4", "width = 5"), "study: condition \"small\": --width 5: must be a multiple of 4");
-    says(
-        &PLAN.replace("width = 4", "lr = 4"),
-        "study: condition \"small\": lr is decided by the study; take it out",
-    );
+    says(&PLAN.replace("width = 4", "lr = 4"), "study: condition \"small\": lr is decided by the study; take it out");
     says(
         &PLAN.replace("width = 4", "wdith = 4"),
         "study: condition \"small\": error: unexpected argument '--wdith' found; tip: a similar argument exists: '--width'",
     );
     says("", "study: there is nothing to train on; name a plan's file, --data FOLDER, --lesions PERCENT, or --quick");
-    says(&PLAN.replace("seeds = 2", "seeds = 2\nreference = \"kl\""), "study: the reference \"kl\" is none of the losses (ce, dice)");
+    says(
+        &PLAN.replace("seeds = 2", "seeds = 2\nreference = \"kl\""),
+        "study: the reference \"kl\" is none of the losses (ce, dice)",
+    );
 }
 
 #[test]

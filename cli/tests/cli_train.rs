@@ -10,7 +10,8 @@ use support::{Folder, utf8};
 const TINY: [&str; 11] = ["train", "--epochs", "2", "--steps", "2", "--batch", "2", "--patch", "16", "--width", "4"];
 
 /// What a run leaves, besides its checkpoints.
-const RESULTS: [&str; 6] = ["best.safetensors", "metrics.csv", "metrics.png", "model.safetensors", "pictures.png", "run.json"];
+const RESULTS: [&str; 7] =
+    ["best.safetensors", "images.csv", "metrics.csv", "metrics.png", "model.safetensors", "pictures.png", "run.json"];
 
 fn tiny<'a>(more: &[&'a str]) -> Vec<&'a str> {
     [&TINY, more].concat()
@@ -50,8 +51,10 @@ fn a_run_leaves_everything() {
     assert_eq!(
         csv.lines().next().unwrap(),
         "epoch,learning_rate,total,ce.weight,ce.value,ce.matching,ce.size,ce.constant,dice.weight,dice.value,dice.matching,\
-         dice.size,dice.constant,l1.weight,l1.value,l1.matching,l1.size,l1.constant,class0.target,class0.predicted,\
-         class0.probability,class0.dice,class1.target,class1.predicted,class1.probability,class1.dice,foreground_dice"
+         dice.size,dice.constant,l1.weight,l1.value,l1.matching,l1.size,l1.constant,class0.pressure,class0.pressure.ce,\
+         class0.pressure.dice,class0.pressure.l1,class0.target,class0.predicted,class0.probability,class0.dice,class1.pressure,\
+         class1.pressure.ce,class1.pressure.dice,class1.pressure.l1,class1.target,class1.predicted,class1.probability,\
+         class1.dice,foreground_dice"
     );
     assert_eq!(column(&csv, "epoch"), ["1", "2"]);
     let number = |name: &str| column(&csv, name)[1].parse::<f64>().unwrap();
@@ -60,6 +63,19 @@ fn a_run_leaves_everything() {
     near(number("ce.value"), number("ce.matching") + number("ce.size") + number("ce.constant"));
     near(number("l1.value"), number("l1.size"));
     near(number("class0.target") + number("class1.target"), 1.0);
+    // Under softmax what makes a class smaller makes the others larger.
+    near(number("class0.pressure"), -number("class1.pressure"));
+    let of_terms = number("class1.pressure.ce") + number("class1.pressure.dice") + 0.5 * number("class1.pressure.l1");
+    near(number("class1.pressure"), of_terms);
+    assert!(number("class1.pressure").abs() > 1e-6);
+
+    // The image that validates, by its pixels and surfaces.
+    let images = folder.text("a/run/images.csv");
+    assert_eq!(images.lines().next().unwrap(), "image,class,true_pixels,predicted_pixels,both,dice,size_error,hd95,missed");
+    assert_eq!(images.lines().count(), 2);
+    let scores = &run_file(&folder, "a/run")["scores"][0];
+    assert_eq!((&scores["class"], scores["dice"]["images"].as_u64()), (&"lesion".into(), Some(1)));
+    near(scores["dice"]["mean"].as_f64().unwrap(), column(&images, "dice")[0].parse().unwrap());
     near(number("class0.probability") + number("class1.probability"), 1.0);
 
     // A line for each epoch, under headings, then the table.
@@ -72,7 +88,7 @@ fn a_run_leaves_everything() {
     assert!(lines[at("  class  ")].ends_with("true area  predicted area  mean probability    Dice"));
     assert_eq!(
         lines[at("saved in")],
-        "saved in a/run: metrics.csv, metrics.png, model.safetensors, best.safetensors, pictures.png, run.json"
+        "saved in a/run: metrics.csv, metrics.png, model.safetensors, best.safetensors, images.csv, pictures.png, run.json"
     );
 
     for (name, least) in [("metrics.png", 500), ("pictures.png", 250)] {
@@ -315,7 +331,9 @@ fn ctrl_c_saves_what_there_is() {
     assert!(error.ends_with(&last), "{error}");
     assert_eq!(run_file(&folder, "o")["epochs_done"], epochs.len());
     assert!(
-        text.contains("\nsaved in o: metrics.csv, metrics.png, model.safetensors, best.safetensors, pictures.png, run.json\n"),
+        text.contains(
+            "\nsaved in o: metrics.csv, metrics.png, model.safetensors, best.safetensors, images.csv, pictures.png, run.json\n"
+        ),
         "{text}"
     );
     assert_eq!(results(&folder, "o"), RESULTS);

@@ -202,7 +202,8 @@ pub(crate) fn image_name(record: &Record, i: usize, made_up: bool) -> String {
 /// The metrics with what matters of them.
 fn metrics(plan: &Plan) -> Result<Vec<Metric>, CliError> {
     let directions = [Direction::Larger, Direction::Neither, Direction::Smaller, Direction::Smaller, Direction::Smaller];
-    let mut metrics: Vec<Metric> = METRICS.iter().zip(directions).map(|(name, direction)| Metric::new(*name, direction)).collect();
+    let mut metrics: Vec<Metric> =
+        METRICS.iter().zip(directions).map(|(name, direction)| Metric::new(*name, direction)).collect();
     if let Some(dice) = metrics.first_mut() {
         *dice = dice.clone().with_margin(plan.margin)?;
     }

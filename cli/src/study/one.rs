@@ -62,7 +62,8 @@ pub(super) fn run(out: &Path, job: &Job) -> Result<(), CliError> {
     };
     let predicting = settings.predicting(&watched, &loss);
     let judged = match &failed {
-        None => judge::judge(network, &judged_by, watched.classes, &predicting, &device, &stop)?.unwrap_or_default(),
+        None => judge::judge(network, &judged_by, watched.classes, &predicting, job.role == Role::Test, &device, &stop)?
+            .unwrap_or_default(),
         Some(_) => Vec::new(),
     };
     let foreground = watched.foreground();
@@ -169,13 +170,9 @@ fn class(k: usize, names: &[String], judged: &[Judged]) -> ClassRecord {
 
 /// What cannot be measured, such as a loss of distances on a class that no image has, is left out.
 fn preferred(found: &Result<Preference, segloss::LossError>) -> Option<Preferred> {
-    let outcome = |outcome: &str, predicted, decided| {
-        Some(Preferred { outcome: outcome.into(), predicted, decided })
-    };
+    let outcome = |outcome: &str, predicted, decided| Some(Preferred { outcome: outcome.into(), predicted, decided });
     match found {
-        Ok(Preference::Size(size)) => {
-            outcome("size", size.predicted_ratio().map(rounded), size.decided_ratio().map(rounded))
-        }
+        Ok(Preference::Size(size)) => outcome("size", size.predicted_ratio().map(rounded), size.decided_ratio().map(rounded)),
         Ok(Preference::Nothing) => outcome("nothing", None, None),
         Ok(Preference::Everything) => outcome("everything", None, None),
         Ok(Preference::Extremes) => outcome("extremes", None, None),

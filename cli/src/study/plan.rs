@@ -157,7 +157,9 @@ impl Plan {
             return refuse(format!("the margin is {}; a difference of Dice is above 0 and below 1", self.margin));
         }
         if self.conditions.is_empty() {
-            return refuse("there is nothing to train on; name a plan's file, --data FOLDER, --lesions PERCENT, or --quick".into());
+            return refuse(
+                "there is nothing to train on; name a plan's file, --data FOLDER, --lesions PERCENT, or --quick".into(),
+            );
         }
         let mut names = BTreeSet::new();
         for condition in &self.conditions {
@@ -176,7 +178,9 @@ impl ConditionFile {
         let mut words = Vec::new();
         for (option, value) in options {
             let value = match value {
-                toml::Value::String(text) if option == "data" || option == "split" => folder.join(text).to_string_lossy().into_owned(),
+                toml::Value::String(text) if option == "data" || option == "split" => {
+                    folder.join(text).to_string_lossy().into_owned()
+                }
                 toml::Value::String(text) => text,
                 toml::Value::Integer(number) => number.to_string(),
                 toml::Value::Float(number) => number.to_string(),
@@ -263,11 +267,16 @@ pub(crate) fn lines(plan: &Plan) -> Vec<String> {
         format!("losses      {}", losses.join(" | ")),
         format!("reference   {reference}"),
         format!("seeds       1 to {seeds}"),
-        format!("rates       {} (each loss gets the one with the greatest Dice on images that are not tested)", rates.join(", ")),
+        format!(
+            "rates       {} (each loss gets the one with the greatest Dice on images that are not tested)",
+            rates.join(", ")
+        ),
     ];
     for Condition { name, options, test } in conditions {
-        let options: Vec<String> = options.iter().map(|(option, value)| format!("--{option} {value}").trim().to_owned()).collect();
-        let made_up = if options.iter().any(|o| o.starts_with("--data")) { String::new() } else { format!("; {test} test images") };
+        let options: Vec<String> =
+            options.iter().map(|(option, value)| format!("--{option} {value}").trim().to_owned()).collect();
+        let made_up =
+            if options.iter().any(|o| o.starts_with("--data")) { String::new() } else { format!("; {test} test images") };
         lines.push(format!("condition   {name}: {}{made_up}", shown(Path::new(&options.join(" ")))));
     }
     lines

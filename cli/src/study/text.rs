@@ -1,6 +1,6 @@
 //! A study in words, and its table of numbers.
 
-use super::analysis::{Analysis, OfCondition, OfLoss, DICE, METRICS, score};
+use super::analysis::{Analysis, DICE, METRICS, OfCondition, OfLoss, score};
 use super::record::{Record, Role};
 use crate::error::CliError;
 use crate::table::Table;
@@ -13,7 +13,8 @@ pub(crate) fn text(analysis: &Analysis) -> String {
 
 fn of_condition(analysis: &Analysis, condition: &OfCondition) -> String {
     let OfCondition { name, classes, shares, images: [train, test], losses, comparisons, .. } = condition;
-    let shares: Vec<String> = classes.iter().zip(shares).map(|(class, share)| format!("{class} {:.2} %", 100.0 * share)).collect();
+    let shares: Vec<String> =
+        classes.iter().zip(shares).map(|(class, share)| format!("{class} {:.2} %", 100.0 * share)).collect();
     let mut lines = vec![format!("{name}: {}; {train} images to learn from, {test} to be judged by", shares.join(", "))];
     lines.push(means(losses).to_string());
     let mut said = Table::bare();
@@ -28,7 +29,8 @@ fn of_condition(analysis: &Analysis, condition: &OfCondition) -> String {
 }
 
 fn means(losses: &[OfLoss]) -> Table {
-    let mut table = Table::new(["loss", "rate", "Dice", "size error", "HD95", "missed", "preferred size: probability", "decided"]);
+    let mut table =
+        Table::new(["loss", "rate", "Dice", "size error", "HD95", "missed", "preferred size: probability", "decided"]);
     for loss in losses {
         let mean = |metric: &str| {
             let place = METRICS.iter().position(|other| *other == metric);
@@ -65,7 +67,8 @@ pub(crate) fn table(records: &[Record]) -> Result<Vec<u8>, CliError> {
         for (i, image) in record.images.iter().enumerate() {
             for class in &record.classes {
                 let counts = class.counts(i, record.valid.get(i));
-                let mut cells = vec![record.condition.clone(), record.loss.clone(), record.rate.to_string(), record.seed.to_string()];
+                let mut cells =
+                    vec![record.condition.clone(), record.loss.clone(), record.rate.to_string(), record.seed.to_string()];
                 cells.extend([image.clone(), class.name.clone()]);
                 cells.extend([counts.target, counts.predicted, counts.both].map(|n| n.to_string()));
                 let score = |metric: &&str| score(record, class, i, metric).map_or_else(String::new, |score| score.to_string());

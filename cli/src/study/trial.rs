@@ -60,7 +60,7 @@ pub(super) fn trial(job: &Job) -> Result<Trial, CliError> {
     let between = |from: usize, to: usize| times.0.get(to).zip(times.0.get(from)).map_or(0.0, |(a, b)| (*a - *b).as_secs_f64());
     let started = Instant::now();
     let predicting = settings.predicting(&dataset, &loss);
-    judge::judge(&outcome.network, &dataset.validation, dataset.classes, &predicting, &device, &stop)?;
+    judge::judge(&outcome.network, &dataset.validation, dataset.classes, &predicting, false, &device, &stop)?;
     let judge = started.elapsed().as_secs_f64() / dataset.validation.len().max(1) as f64;
     Ok(Trial { load, step: between(WARM - 1, WARM + STEPS - 1) / STEPS as f64, judge, steps, images })
 }

@@ -35,16 +35,18 @@ pub(crate) struct Judged {
     pub(crate) diagonal: f64,
     /// Every class.
     pub(crate) classes: Vec<ClassScore>,
-    /// Probabilities [K, D, H, W].
-    pub(crate) probabilities: Array4<f32>,
+    /// Probabilities [K, D, H, W], where they are kept.
+    pub(crate) probabilities: Option<Array4<f32>>,
 }
 
 /// Predicts images one at a time and compares them with their masks; `None` when told to stop.
+/// Probabilities, which need K times 4 bytes for each pixel, are kept on demand.
 pub(crate) fn judge(
     network: &UNet,
     pictures: &[Picture],
     classes: usize,
     predicting: &Predicting,
+    keep: bool,
     device: &Device,
     stop: &AtomicBool,
 ) -> Result<Option<Vec<Judged>>, CliError> {
@@ -58,7 +60,13 @@ pub(crate) fn judge(
         let scores = scores(&picture.own, &prediction, classes, spacing)?;
         let lengths = picture.own.size();
         let diagonal = lengths.iter().zip(spacing).map(|(&n, s)| (n as f64 * s).powi(2)).sum::<f64>().sqrt();
-        all.push(Judged { prediction, shown: picture.own.fullest(), diagonal, classes: scores, probabilities });
+        all.push(Judged {
+            prediction,
+            shown: picture.own.fullest(),
+            diagonal,
+            classes: scores,
+            probabilities: keep.then_some(probabilities),
+        });
     }
     Ok(Some(all))
 }
@@ -91,9 +99,9 @@ pub(crate) fn preferred(loss: &Loss, pictures: &[Picture], judged: &[Judged], cl
     let images: Vec<(Array4<f64>, Array3<u8>)> = pictures
         .iter()
         .zip(judged)
-        .filter_map(|(picture, judged)| match &picture.own {
-            Regions::Exclusive(labels) => Some((logits(&judged.probabilities, loss.activation()), labels.clone())),
-            Regions::Overlapping(_) => None,
+        .filter_map(|(picture, judged)| match (&picture.own, &judged.probabilities) {
+            (Regions::Exclusive(labels), Some(found)) => Some((logits(found, loss.activation()), labels.clone())),
+            _ => None,
         })
         .collect();
     let classes = judged.first().map_or(0, |judged| judged.classes.len());
@@ -132,7 +140,8 @@ mod tests {
         // From the true 0.5 to the predicted 1.0, and from the predicted 2.0 to the true 1.0.
         assert!(found[1].hd95.unwrap() > 0.5 && found[1].hd95.unwrap() <= 1.0);
         assert_eq!((found[2].counts.target, found[2].hd95), (0, None));
-        let [one, two] = [[1u8, 0], [1, 1]].map(|v| Regions::Overlapping(Array::from_shape_vec([2, 1, 1, 1], v.to_vec()).unwrap()));
+        let [one, two] =
+            [[1u8, 0], [1, 1]].map(|v| Regions::Overlapping(Array::from_shape_vec([2, 1, 1, 1], v.to_vec()).unwrap()));
         let found = scores(&one, &two, 2, [1.0; 3]).unwrap();
         assert_eq!((found[0].hd95, found[1].hd95, found[1].counts.predicted), (Some(0.0), None, 1));
     }
@@ -147,7 +156,7 @@ mod tests {
                 let probabilities = ndarray::stack(Axis(0), &[input.mapv(|p| 1.0 - p).view(), input.view()]).unwrap();
                 let prediction = Regions::of(&probabilities.view(), false);
                 let classes = scores(&picture.own, &prediction, 2, [1.0; 3]).unwrap();
-                Judged { prediction, shown: 0, diagonal: 1.0, classes, probabilities }
+                Judged { prediction, shown: 0, diagonal: 1.0, classes, probabilities: Some(probabilities) }
             })
             .collect();
         let loss: Loss = "ce".parse().unwrap();

@@ -21,6 +21,7 @@ pub(crate) mod report;
 mod results;
 pub(crate) mod run;
 pub(crate) mod run_file;
+pub(crate) mod scores;
 pub(crate) mod space;
 pub(crate) mod state;
 mod synthetic;
@@ -79,9 +80,10 @@ pub(crate) fn run(args: &TrainArgs, console: &mut Console) -> Result<(), CliErro
     watcher.finish();
     // Ctrl-C during what follows means it: saving takes a moment only.
     let words = args.augment(dataset.volumes)?.0;
-    let run_file = results::run_file(&loss, &dataset, &settings, words, &loss_notes, &outcome)?;
-    let saved = results::save(&args.out, &loss, &dataset, &run_file, &outcome)?;
-    results::conclude(&args.out, &dataset, &outcome, &checkpoints, &saved, console)
+    let judged = results::judged(&loss, &dataset, &settings, &outcome)?;
+    let run_file = results::run_file(&loss, &dataset, &settings, words, &loss_notes, &outcome, &judged)?;
+    let saved = results::save(&args.out, &loss, &dataset, &run_file, &outcome, &judged)?;
+    results::conclude(&args.out, &dataset, &outcome, &checkpoints, &saved, &run_file.scores, console)
 }
 
 /// The loss for these images, if it can learn from them.

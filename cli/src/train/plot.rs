@@ -84,7 +84,13 @@ fn draw(area: &Area, loss: &str, origin: &str, history: &[EpochRecord]) -> Drawn
 
     let pressure = |k: usize| over(history, &format!("class {k}"), color(k), false, move |r| at(&r.pressure, k));
     let pressures: Vec<Series> = (0..first.classes.len()).map(pressure).collect();
-    panel(&panels[2], "Pressure on the size of each class (above 0 shrinks it), training", linear(&pressures), &number, &pressures)?;
+    panel(
+        &panels[2],
+        "Pressure on the size of each class (above 0 shrinks it), training",
+        linear(&pressures),
+        &number,
+        &pressures,
+    )?;
     let rare = (0..first.classes.len()).filter(|&k| first.classes[k].target == rarest).min().unwrap_or(0);
     let of_term = |(i, term): (usize, &TermRecord)| {
         let value = move |r: &EpochRecord| r.terms.get(i).map_or(f64::NAN, |term| term.weight * at(&term.pressure, rare));

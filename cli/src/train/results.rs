@@ -7,14 +7,24 @@ use segloss::{Loss, Note};
 use segloss_data::shown;
 
 use super::checkpoints::Checkpoints;
-use super::data::{Dataset, Regions};
+use super::data::Dataset;
+use super::judge::{Judged, judge};
 use super::notes::{self, EpochNotes};
 use super::run::{End, Outcome, Settings};
 use super::run_file::RunFile;
+use super::scores::ClassScores;
 use super::validation::foreground_dice;
-use super::{pictures, plot, predictions, report, weights};
+use super::{pictures, plot, predictions, report, scores, weights};
 use crate::error::CliError;
 use crate::output::{self, Console};
+
+/// The images that validate, by the network as it was last.
+pub(super) fn judged(loss: &Loss, dataset: &Dataset, settings: &Settings, outcome: &Outcome) -> Result<Vec<Judged>, CliError> {
+    let (device, go_on) = (outcome.device.clone().inner(), AtomicBool::new(false));
+    let predicting = settings.predicting(dataset, loss);
+    let all = judge(&outcome.network, &dataset.validation, dataset.classes, &predicting, false, &device, &go_on)?;
+    Ok(all.unwrap_or_default())
+}
 
 /// What run.json says of it.
 pub(super) fn run_file(
@@ -24,6 +34,7 @@ pub(super) fn run_file(
     words: &str,
     told: &[Note],
     outcome: &Outcome,
+    judged: &[Judged],
 ) -> Result<RunFile, CliError> {
     let Outcome { best, history, .. } = outcome;
     Ok(RunFile {
@@ -55,6 +66,7 @@ pub(super) fn run_file(
         foreground_dice: history.last().map(|record| foreground_dice(&record.classes, dataset.foreground())),
         best_epoch: best.as_ref().map(|best| best.epoch),
         best_foreground_dice: best.as_ref().map(|best| best.dice),
+        scores: scores::means(judged, &dataset.class_names, dataset.foreground()),
         notes: notes::values(told)?,
         data_notes: dataset.notes.clone(),
         epoch_notes: EpochNotes::changes(history, loss.activation())?,
@@ -68,6 +80,7 @@ pub(super) fn save(
     dataset: &Dataset,
     run_file: &RunFile,
     outcome: &Outcome,
+    judged: &[Judged],
 ) -> Result<Vec<&'static str>, CliError> {
     let Outcome { network, best, history, .. } = outcome;
     let mut saved = Vec::new();
@@ -105,30 +118,23 @@ pub(super) fn save(
     }
 
     let shown = pictures::chosen(&dataset.validation);
-    let predicting = run_file.predicting(loss);
-    let device = outcome.device.clone().inner();
-    let go_on = AtomicBool::new(false);
     let mut rows = Vec::new();
-    for picture in &dataset.validation {
-        let is_shown = shown.iter().any(|other| std::ptr::eq(*other, picture));
-        if !(is_shown || dataset.volumes) {
-            continue;
-        }
-        let found = predicting.image(network, &picture.input, &picture.grid, &device, &go_on)?;
-        let Some(found) = found.map(|found| Regions::of(&found.view(), dataset.overlapping)) else { continue };
+    for (picture, image) in dataset.validation.iter().zip(judged) {
         if dataset.volumes {
             let path = predictions::path(&out.join("predictions"), &picture.name);
-            predictions::write(&path, &found, picture.source.as_deref())?;
+            predictions::write(&path, &image.prediction, picture.source.as_deref())?;
         }
-        if is_shown {
-            rows.push(found);
+        if shown.iter().any(|other| std::ptr::eq(*other, picture)) {
+            rows.push(image.prediction.clone());
         }
     }
+    let names: Vec<String> = dataset.validation.iter().map(|picture| picture.name.clone()).collect();
+    scores::write(&out.join("images.csv"), &names, judged, &dataset.class_names, dataset.foreground())?;
     pictures::write(&out.join("pictures.png"), &shown, &rows, dataset.classes)?;
     if dataset.volumes {
         saved.push("predictions");
     }
-    saved.extend(["pictures.png", "run.json"]);
+    saved.extend(["images.csv", "pictures.png", "run.json"]);
     Ok(saved)
 }
 
@@ -139,6 +145,7 @@ pub(super) fn conclude(
     outcome: &Outcome,
     checkpoints: &Checkpoints,
     saved: &[&str],
+    scored: &[ClassScores],
     console: &mut Console,
 ) -> Result<(), CliError> {
     if let End::Diverged { total, epoch, step } = outcome.end {
@@ -149,6 +156,7 @@ pub(super) fn conclude(
     if let Some(last) = outcome.history.last() {
         console.line("")?;
         console.line(&report::summary(last, dataset.validation.len(), dataset.foreground()))?;
+        console.line(&scores::table(scored).to_string())?;
     }
     console.line(&format!("\nsaved in {}: {}", shown(out), saved.join(", ")))?;
     if outcome.end == End::Stopped {

@@ -191,7 +191,8 @@ pub(crate) fn train(
         };
         let (total, terms, pressure) = means.finish();
         let seconds = started.elapsed().as_secs_f64();
-        let record = EpochRecord { epoch: epoch + 1, learning_rate, total, terms, pressure, classes, seconds, unseen: seen.unseen() };
+        let record =
+            EpochRecord { epoch: epoch + 1, learning_rate, total, terms, pressure, classes, seconds, unseen: seen.unseen() };
         state.chance = sampler.chance.clone();
         state.add(record.clone(), &plain, dataset.foreground());
         observer.keep(&state)?;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::network::Shape;
 use super::notes::EpochNotes;
+use super::scores::ClassScores;
 use super::validation::Predicting;
 use crate::error::CliError;
 use crate::output;
@@ -70,6 +71,9 @@ pub(crate) struct RunFile {
     pub(crate) best_epoch: Option<usize>,
     /// What it was then.
     pub(crate) best_foreground_dice: Option<f64>,
+    /// The images that validate, each judged by its decided pixels and surfaces after the last epoch:
+    /// means by class.
+    pub(crate) scores: Vec<ClassScores>,
     /// What is to be told of the loss and of the training images.
     pub(crate) notes: Vec<serde_json::Value>,
     /// What was left out or guessed when the images were read.

@@ -40,7 +40,11 @@ fn answer(analysis: &Analysis) -> String {
     }
     html.push_str("<ul>\n");
     for condition in &analysis.conditions {
-        html.push_str(&format!("<li><strong>{}</strong>: {}</li>\n", escape(&condition.name), escape(&said(analysis, condition))));
+        html.push_str(&format!(
+            "<li><strong>{}</strong>: {}</li>\n",
+            escape(&condition.name),
+            escape(&said(analysis, condition))
+        ));
     }
     html.push_str("</ul>\n");
     if analysis.conditions.len() > 1 {
@@ -149,7 +153,10 @@ fn of_condition(analysis: &Analysis, condition: &OfCondition, records: &[Record]
         html.push_str("</div>\n<ul>\n");
         for compared in dice {
             let (loss, words) = (escape(&compared.numbers.loss), escape(&compared.words));
-            html.push_str(&format!("<li class=\"{}\"><strong>{loss}</strong>: {words}</li>\n", class(&compared.numbers.verdict)));
+            html.push_str(&format!(
+                "<li class=\"{}\"><strong>{loss}</strong>: {words}</li>\n",
+                class(&compared.numbers.verdict)
+            ));
         }
         html.push_str("</ul>\n");
     }
@@ -195,7 +202,8 @@ fn table(losses: &[OfLoss]) -> String {
         let number = |metric: &str, scale: f64, digits: usize, unit: &str| {
             let Some(found) = mean(loss, metric) else { return "–".to_owned() };
             let Some(value) = found.mean else { return "–".to_owned() };
-            let sign = if metric == SIZE { format!("{:+.digits$}", scale * value) } else { format!("{:.digits$}", scale * value) };
+            let sign =
+                if metric == SIZE { format!("{:+.digits$}", scale * value) } else { format!("{:.digits$}", scale * value) };
             let range = found.interval.map_or_else(String::new, |[low, high]| {
                 format!(" <span class=\"quiet\">({:.digits$} to {:.digits$})</span>", scale * low, scale * high)
             });
@@ -205,7 +213,9 @@ fn table(losses: &[OfLoss]) -> String {
             let all: Vec<String> = loss
                 .preferred
                 .iter()
-                .map(|size| of(size).map_or_else(|| size.others.first().cloned().unwrap_or("–".into()), |v| format!("{v:.2} ×")))
+                .map(|size| {
+                    of(size).map_or_else(|| size.others.first().cloned().unwrap_or("–".into()), |v| format!("{v:.2} ×"))
+                })
                 .collect();
             all.join(", ")
         };
@@ -251,12 +261,7 @@ fn courses(condition: &OfCondition, records: &[Record]) -> String {
     .concat()
 }
 
-fn course(
-    condition: &OfCondition,
-    loss: &OfLoss,
-    records: &[Record],
-    of: &dyn Fn(&Epoch) -> Option<f64>,
-) -> Vec<(f64, f64)> {
+fn course(condition: &OfCondition, loss: &OfLoss, records: &[Record], of: &dyn Fn(&Epoch) -> Option<f64>) -> Vec<(f64, f64)> {
     let runs = || records.iter().filter(|r| r.role == Role::Test && r.condition == condition.name && r.loss == loss.loss);
     let epochs = runs().map(|record| record.curve.len()).max().unwrap_or(0);
     let mean = |i: usize| {
@@ -292,8 +297,11 @@ fn how(plan: &Plan, analysis: &Analysis) -> String {
     let mut tried = String::new();
     for condition in &analysis.conditions {
         for loss in condition.losses.iter().filter(|loss| !loss.tried.is_empty()) {
-            let all: Vec<String> =
-                loss.tried.iter().map(|(rate, dice, _)| format!("{rate}: {}", dice.map_or("–".into(), |d| format!("{d:.3}")))).collect();
+            let all: Vec<String> = loss
+                .tried
+                .iter()
+                .map(|(rate, dice, _)| format!("{rate}: {}", dice.map_or("–".into(), |d| format!("{d:.3}"))))
+                .collect();
             let (name, text) = (escape(&condition.name), escape(&loss.loss));
             tried.push_str(&format!("<tr><th scope=\"row\">{name}, {text}</th><td>{}</td></tr>\n", all.join("; ")));
         }

@@ -183,15 +183,16 @@ pub(super) fn forest(title: &str, twigs: &[Twig<'_>], margin: Option<f64>, axis_
     for tick in axis.ticks() {
         let (at, class) = (across(tick), if tick == 0.0 { "zero" } else { "grid" });
         marks.push_str(&format!("<path class=\"{class}\" d=\"M{at:.1} {bottom:.1}L{at:.1} {TOP}\"/>\n"));
-        marks.push_str(&format!("<text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\n", bottom + 15.0, short(tick)));
+        marks.push_str(&format!(
+            "<text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\n",
+            bottom + 15.0,
+            short(tick)
+        ));
     }
     for (i, twig) in twigs.iter().enumerate() {
         let y = TOP + ROW * (i as f64 + 0.5);
-        let name: String = if twig.name.chars().count() > 24 {
-            twig.name.chars().take(23).chain(['…']).collect()
-        } else {
-            twig.name.into()
-        };
+        let name: String =
+            if twig.name.chars().count() > 24 { twig.name.chars().take(23).chain(['…']).collect() } else { twig.name.into() };
         marks.push_str(&format!("<text class=\"name\" x=\"0\" y=\"{:.1}\">{}</text>\n", y + 4.0, escape(&name)));
         let mut drawn = format!("<title>{}</title>", escape(twig.name));
         if let Some([low, high]) = twig.interval {
