@@ -14,6 +14,7 @@ mod metrics;
 mod npy;
 mod npz;
 mod output;
+mod page;
 mod predict;
 mod table;
 mod train;
