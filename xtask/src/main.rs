@@ -5,10 +5,12 @@ mod kernels;
 mod libtorch;
 mod nvrtc;
 mod outside;
+mod pages;
 mod publish;
 mod sources;
 mod vulkan;
 
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
@@ -53,6 +55,13 @@ enum Task {
         #[arg(long)]
         all: bool,
     },
+    /// Make every page of the project on small data and open it in Chromium, narrow and wide, light
+    /// and dark; part of `test`
+    Pages {
+        /// Leave the pages, and pictures of them, in this folder
+        #[arg(long, value_name = "FOLDER")]
+        keep: Option<PathBuf>,
+    },
     /// Build and run a project outside of the workspace with Burn and tch; part of `test`
     Both,
     /// cargo publish --workspace, from a copy that is fit for it: cargo xtask publish --dry-run
@@ -85,6 +94,9 @@ struct Scope {
     /// Leave out backend-tch, the only package that needs LibTorch
     #[arg(long)]
     without_tch: bool,
+    /// Leave out the pages in a browser, which need Chromium
+    #[arg(long)]
+    without_pages: bool,
     /// Burn's kernels on wgpu too, which need Vulkan, and a second build of Burn, the longest of
     /// all
     #[arg(long)]
@@ -225,6 +237,7 @@ fn main() -> ExitCode {
         Task::Both => {
             outside::both().and_then(|done| if done { Ok(()) } else { Err("only on Linux is its LibTorch fetched".to_owned()) })
         }
+        Task::Pages { keep } => pages::check(keep.as_deref()),
         Task::Nvrtc { all } => nvrtc::compile(all),
         Task::Publish { arguments } => publish::publish(&arguments),
         Task::Device { burn } => device::bundle(burn),
@@ -250,8 +263,17 @@ fn any(arguments: &[String], needs: Needs) -> Result<(), String> {
 
 fn check([plain, wgpu, tch]: [&[&[Step]]; 3], tested: bool, scope: &Scope) -> Result<(), String> {
     let mut left_out = Vec::new();
+    let pages = tested && !scope.without_pages;
+    if pages {
+        pages::find().map_err(|error| format!("{error}; --without-pages leaves them out"))?;
+    }
     device::scripts()?;
     run(plain, Needs::Nothing)?;
+    if pages {
+        pages::check(None)?;
+    } else if tested {
+        left_out.push("the pages in a browser");
+    }
     if tested {
         kernels::each_instruction_set()?;
         kernels::not_optimised()?;

@@ -6,6 +6,7 @@ use segloss_data::{ClassSurvey, Dataset, Survey, Target};
 use super::text::{channels, counted, ignored, list, sizes, values};
 use super::{PLACES, histogram, median, percent};
 use crate::error::CliError;
+use crate::page::{self as frame, escape};
 use crate::train::canvas::{Canvas, color};
 
 const STYLE: &str = include_str!("page.css");
@@ -21,29 +22,11 @@ const FILES: usize = 20;
 
 /// The whole page.
 pub(super) fn page(dataset: &Dataset, survey: &Survey) -> Result<String, CliError> {
-    let title = format!("Data of {}", escape(&survey.folder));
-    let body = [
-        header(survey, &title),
-        classes(survey),
-        pictures(dataset, survey)?,
-        lists(dataset, survey),
-        worst(survey),
-        format!("<footer>segloss {}</footer>\n", env!("CARGO_PKG_VERSION")),
-    ];
-    Ok(format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n<link rel=\"icon\" href=\"data:,\">\n\
-         <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n{}</main>\n</body>\n</html>\n",
-        body.concat()
-    ))
+    let body = [header(survey), classes(survey), pictures(dataset, survey)?, lists(dataset, survey), worst(survey)];
+    Ok(frame::page(&format!("Data of {}", survey.folder), STYLE, &body))
 }
 
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
-fn header(survey: &Survey, title: &str) -> String {
+fn header(survey: &Survey) -> String {
     let splits: Vec<String> = survey.splits.iter().map(|(split, count)| format!("{split} {count}")).collect();
     let facts = [
         ("pairs", format!("{} with masks, {}", counted(survey.pairs, "image"), survey.masks)),
@@ -59,13 +42,12 @@ fn header(survey: &Survey, title: &str) -> String {
         ("ignored", ignored(survey)),
         ("prior", survey.prior.clone().unwrap_or_default()),
     ];
-    let row = |(name, value): &(&str, String)| format!("<tr><th scope=\"row\">{name}</th><td>{}</td></tr>\n", escape(value));
-    let rows: String = facts.iter().filter(|(_, value)| !value.is_empty()).map(row).collect();
-    format!("<h1>{title}</h1>\n<table>\n{rows}</table>\n")
+    frame::facts(facts.iter().map(|(name, fact)| (*name, fact.as_str())))
 }
 
 fn classes(survey: &Survey) -> String {
     let share = |share: Option<f64>| share.map_or_else(String::new, percent);
+    let split = !survey.splits.is_empty();
     let row = |(k, class): (usize, &ClassSurvey)| {
         let splits: Vec<String> = class.splits.iter().map(|(split, share)| format!("{split} {}", percent(*share))).collect();
         let numbers = [
@@ -76,20 +58,22 @@ fn classes(survey: &Survey) -> String {
             share(class.shares.last().copied()),
         ];
         let numbers: String = numbers.iter().map(|text| format!("<td class=\"number\">{text}</td>")).collect();
+        let splits = if split { format!("<td>{}</td>", splits.join(", ")) } else { String::new() };
         format!(
-            "<tr><th scope=\"row\">{}{}</th>{numbers}<td>{}</td><td>{}</td></tr>\n",
+            "<tr><th scope=\"row\">{}{}</th>{numbers}<td>{}</td>{splits}</tr>\n",
             swatch(k),
             escape(&class.name),
-            plot(&class.shares),
-            splits.join(", ")
+            plot(&class.shares)
         )
     };
     let rows: String = survey.classes.iter().enumerate().map(row).collect();
+    let numbers = ["share", "images", "least", "median", "greatest"];
+    let numbers = numbers.map(|name| format!("<th class=\"number\" scope=\"col\">{name}</th>")).concat();
+    let splits = if split { "<th scope=\"col\">by split</th>" } else { "" };
     format!(
         "<h2>Classes</h2>\n<p>The share of the pixels that count; in how many images a class occurs, and how large it is there: \
          each bar is the number of images in half a power of ten.</p>\n<div class=\"wide\"><table>\n\
-         <tr><th>class</th><th>share</th><th>images</th><th>least</th><th>median</th><th>greatest</th><th>sizes</th><th>by split</th></tr>\n\
-         {rows}</table></div>\n"
+         <tr><th scope=\"col\">class</th>{numbers}<th scope=\"col\">sizes</th>{splits}</tr>\n{rows}</table></div>\n"
     )
 }
 
@@ -117,12 +101,11 @@ fn plot(shares: &[f64]) -> String {
             WIDTH - 2
         ));
     }
-    for (tick, text) in ["0.001 %", "0.01 %", "0.1 %", "1 %", "10 %", "100 %"].into_iter().enumerate() {
+    // Every other tick has its text, so that they do not meet.
+    for (tick, text) in ["0.001 %", "", "0.1 %", "", "10 %", ""].into_iter().enumerate() {
         let x = 2 * tick * WIDTH + 10;
         marks.push_str(&format!("<line x1=\"{x}\" x2=\"{x}\" y1=\"{}\" y2=\"{}\"/>", HEIGHT + 2, HEIGHT + 6));
-        let anchor = if tick == 5 { "end" } else { "middle" };
-        let at = if tick == 5 { x + 10 } else { x.max(20) };
-        marks.push_str(&format!("<text x=\"{at}\" y=\"{}\" text-anchor=\"{anchor}\">{text}</text>", HEIGHT + 16));
+        marks.push_str(&format!("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{text}</text>", x.max(20), HEIGHT + 16));
     }
     let width = PLACES * WIDTH + 22;
     format!(
@@ -141,13 +124,14 @@ fn pictures(dataset: &Dataset, survey: &Survey) -> Result<String, CliError> {
     for i in (0..shown).map(|i| i * dataset.len() / shown) {
         // What cannot be read stands among the problems.
         let (Ok(item), Ok(image)) = (dataset.item(i), dataset.image(i)) else { continue };
-        let (slice, picture) = drawn(&image, &item.target)?;
+        let Some((slice, pictures)) = drawn(&image, &item.target)? else { continue };
         let name = survey.files.get(i).map_or("", |file| file.name.as_str());
         let slice = slice.map_or_else(String::new, |slice| format!(", slice {slice}"));
         let text = format!("{}{slice}", escape(name));
+        let [plain, painted] = pictures.map(|png| base64(&png));
         items.push_str(&format!(
-            "<li><img alt=\"{text}\" src=\"data:image/png;base64,{}\"><span>{text}</span></li>\n",
-            base64(&picture)
+            "<li><div><img alt=\"{text}\" src=\"data:image/png;base64,{plain}\">\
+             <img alt=\"the same with its mask\" src=\"data:image/png;base64,{painted}\"></div><span>{text}</span></li>\n"
         ));
     }
     Ok(format!(
@@ -203,7 +187,10 @@ fn fullest(target: &Target, rank: usize) -> Option<usize> {
     }
 }
 
-fn drawn(image: &ArrayD<f32>, target: &Target) -> Result<(Option<usize>, Vec<u8>), CliError> {
+/// The slice that is shown of a volume; the image, and the same with its mask over it.
+type Drawn = (Option<usize>, [Vec<u8>; 2]);
+
+fn drawn(image: &ArrayD<f32>, target: &Target) -> Result<Option<Drawn>, CliError> {
     let slice = fullest(target, image.ndim() - 1);
     let channels: Vec<ndarray::Array2<f32>> = image
         .outer_iter()
@@ -212,7 +199,7 @@ fn drawn(image: &ArrayD<f32>, target: &Target) -> Result<(Option<usize>, Vec<u8>
             channel.into_dimensionality::<Ix2>().ok()
         })
         .collect();
-    let (Some(first), Some(classes)) = (channels.first(), painted(target, slice)) else { return Ok((slice, Vec::new())) };
+    let (Some(first), Some(classes)) = (channels.first(), painted(target, slice)) else { return Ok(None) };
     let (height, width) = first.dim();
     let reduce = height.max(width).div_ceil(SIDE).max(1);
     let (tall, wide) = (height.div_ceil(reduce), width.div_ceil(reduce));
@@ -221,7 +208,7 @@ fn drawn(image: &ArrayD<f32>, target: &Target) -> Result<(Option<usize>, Vec<u8>
         let part = (view[at] - ends[0]) / (ends[1] - ends[0]).max(f32::MIN_POSITIVE);
         (255.0 * part).round() as u8
     };
-    let mut canvas = Canvas::new(2 * wide as u32 + 4, tall as u32);
+    let mut canvases = [0, 1].map(|_| Canvas::new(wide as u32, tall as u32));
     for y in 0..tall {
         for x in 0..wide {
             let at = [y * reduce, x * reduce];
@@ -239,14 +226,16 @@ fn drawn(image: &ArrayD<f32>, target: &Target) -> Result<(Option<usize>, Vec<u8>
                 None if (x + y) % 8 < 2 => [90; 3],
                 None => [30; 3],
             };
-            for (column, pixel) in [(x, shade), (x + wide + 4, over)] {
-                if let Some(place) = canvas.pixel(column, y) {
+            for (canvas, pixel) in canvases.iter_mut().zip([shade, over]) {
+                if let Some(place) = canvas.pixel(x, y) {
                     *place = pixel;
                 }
             }
         }
     }
-    Ok((slice, canvas.encoded().map_err(|reason| CliError::Encode { path: "report".into(), reason })?))
+    let [plain, over] =
+        canvases.map(|canvas| canvas.encoded().map_err(|reason| CliError::Encode { path: "report".into(), reason }));
+    Ok(Some((slice, [plain?, over?])))
 }
 
 pub(crate) fn base64(bytes: &[u8]) -> String {
@@ -264,19 +253,12 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
 
 fn lists(dataset: &Dataset, survey: &Survey) -> String {
     let notes: Vec<String> = survey.notes.iter().map(|note| note.line(&dataset.scan.folder)).collect();
-    let list = |(title, class, all): (&str, &str, &Vec<String>)| {
-        if all.is_empty() {
-            return String::new();
-        }
-        let items: String = all.iter().map(|line| format!("<li>{}</li>\n", escape(line))).collect();
-        format!("<h2{class}>{title}</h2>\n<ul>\n{items}</ul>\n")
-    };
     let all = [
-        ("What cannot be used", " class=\"bad\"", &survey.problems),
-        ("What to look at", "", &survey.warnings),
-        ("Notes", "", &notes),
+        ("<span class=\"bad\">What cannot be used</span>", &survey.problems),
+        ("What to look at", &survey.warnings),
+        ("Notes", &notes),
     ];
-    all.into_iter().map(list).collect()
+    all.into_iter().map(|(heading, lines)| frame::list(heading, lines)).collect()
 }
 
 /// The images of which most is ignored.
