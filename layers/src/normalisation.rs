@@ -104,52 +104,19 @@ impl Normalisation {
         self.check("gradient", gradient)?;
         check("scale", scale, self.channels)?;
         check("offset", offset, self.channels)?;
-        let (pixels, length) = (self.pixels, self.group() * self.pixels);
+        let length = self.group() * self.pixels;
         let mut out = vec![0.0; input.len()];
         if length == 0 {
             return Ok([out, vec![0.0; self.channels], vec![0.0; self.channels]]);
         }
         let groups = out.par_chunks_exact_mut(length).zip(input.par_chunks_exact(length));
         let groups = groups.zip(gradient.par_chunks_exact(length)).enumerate();
-        // By group: of each of its channels the sum of the gradient, and of its product with the
-        // normalised number.
-        let of_group = |(i, ((out, input), gradient)): (usize, ((&mut [f32], &[f32]), &[f32]))| {
-            let [mean, rate] = self.moments(input);
+        let sums = groups.map(|(i, ((out, input), gradient))| {
             let first = i % self.groups * self.group();
-            let channels = || input.chunks_exact(pixels).zip(gradient.chunks_exact(pixels));
-            let parameters = || scale[first..].iter().zip(&offset[first..]);
-            let of_channel = |((input, gradient), (&scale, &offset)): ((&[f32], &[f32]), (&f32, &f32))| {
-                let through = |x: f32, g: f32| {
-                    let normal = (x - mean) * rate;
-                    [if normal * scale + offset > 0.0 { g } else { 0.0 }, normal]
-                };
-                let pairs = || input.chunks(RUN).zip(gradient.chunks(RUN));
-                let plain = pairs().map(|(x, g)| lanes(x.iter().zip(g).map(|(&x, &g)| through(x, g)[0])));
-                let product = pairs().map(|(x, g)| {
-                    lanes(x.iter().zip(g).map(|(&x, &g)| {
-                        let [g, normal] = through(x, g);
-                        g * normal
-                    }))
-                });
-                [runs(plain), runs(product)]
-            };
-            let sums: Vec<[f64; 2]> = channels().zip(parameters()).map(of_channel).collect();
-            let over = |part: usize| {
-                let weighted = sums.iter().zip(&scale[first..]).map(|(sums, &scale)| f64::from(scale) * sums[part]);
-                (weighted.sum::<f64>() / length as f64) as f32
-            };
-            let [plain, product] = [over(0), over(1)];
-            for ((out, (input, gradient)), (&scale, &offset)) in out.chunks_exact_mut(pixels).zip(channels()).zip(parameters())
-            {
-                for ((out, x), g) in out.iter_mut().zip(input).zip(gradient) {
-                    let normal = (x - mean) * rate;
-                    let g = if normal * scale + offset > 0.0 { g * scale } else { 0.0 };
-                    *out = rate * (g - plain - normal * product);
-                }
-            }
-            sums
-        };
-        let sums: Vec<Vec<[f64; 2]>> = groups.map(of_group).collect();
+            let parameters = [&scale[first..], &offset[first..]].map(|all| &all[..self.group()]);
+            self.group_gradients(out, [input, gradient], parameters)
+        });
+        let sums: Vec<Vec<[f64; 2]>> = sums.collect();
         let mut of_channels = vec![[0.0; 2]; self.channels];
         for (i, sums) in sums.iter().enumerate() {
             let first = i % self.groups * self.group();
@@ -160,6 +127,64 @@ impl Normalisation {
         }
         let part = |part: usize| of_channels.iter().map(|sums| sums[part] as f32).collect();
         Ok([out, part(1), part(0)])
+    }
+}
+
+impl Normalisation {
+    /// The gradient of one group's input; of each of its channels the sum of the gradient before
+    /// the rectifier, and of its product with the normalised number.
+    fn group_gradients(&self, out: &mut [f32], [input, gradient]: [&[f32]; 2], [scale, offset]: [&[f32]; 2]) -> Vec<[f64; 2]> {
+        let [mean, rate] = self.moments(input);
+        let channels: Vec<Channel<'_>> = input
+            .chunks_exact(self.pixels)
+            .zip(gradient.chunks_exact(self.pixels))
+            .zip(scale.iter().zip(offset))
+            .map(|((input, gradient), (&scale, &offset))| Channel { input, gradient, mean, rate, scale, offset })
+            .collect();
+        let sums: Vec<[f64; 2]> = channels.iter().map(Channel::sums).collect();
+        let over = |part: usize| {
+            let weighted = sums.iter().zip(scale).map(|(sums, &scale)| f64::from(scale) * sums[part]);
+            (weighted.sum::<f64>() / input.len() as f64) as f32
+        };
+        let [plain, product] = [over(0), over(1)];
+        for (out, channel) in out.chunks_exact_mut(self.pixels).zip(&channels) {
+            for (out, (x, g)) in out.iter_mut().zip(channel.input.iter().zip(channel.gradient)) {
+                let [g, normal] = channel.through(*x, *g);
+                *out = rate * (g * channel.scale - plain - normal * product);
+            }
+        }
+        sums
+    }
+}
+
+/// One channel of one image.
+struct Channel<'a> {
+    input: &'a [f32],
+    gradient: &'a [f32],
+    mean: f32,
+    rate: f32,
+    scale: f32,
+    offset: f32,
+}
+
+impl Channel<'_> {
+    /// The gradient where the rectifier lets it through, and the normalised number.
+    #[inline(always)]
+    fn through(&self, x: f32, g: f32) -> [f32; 2] {
+        let normal = (x - self.mean) * self.rate;
+        [if normal * self.scale + self.offset > 0.0 { g } else { 0.0 }, normal]
+    }
+
+    fn sums(&self) -> [f64; 2] {
+        let pairs = || self.input.chunks(RUN).zip(self.gradient.chunks(RUN));
+        let plain = pairs().map(|(x, g)| lanes(x.iter().zip(g).map(|(&x, &g)| self.through(x, g)[0])));
+        let product = pairs().map(|(x, g)| {
+            lanes(x.iter().zip(g).map(|(&x, &g)| {
+                let [g, normal] = self.through(x, g);
+                g * normal
+            }))
+        });
+        [runs(plain), runs(product)]
     }
 }
 

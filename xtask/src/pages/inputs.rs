@@ -8,6 +8,34 @@ use std::path::Path;
 const IMAGES: [&str; 4] =
     ["a", "b<i>&amp;", "patient-0001-visit-02-of-the-second-series-t2w-fat-saturated-coronal-reconstruction-2mm", "d"];
 
+/// A study of made-up images and of those above, too short to learn anything.
+const PLAN: &str = r#"
+losses = ["ce", "ce + dice", "ce + 0.5 * l1(temperature=10)"]
+seeds = 2
+rates = [0.003, 0.01]
+
+[[condition]]
+name = "small <&> lesions"
+lesions = "4"
+images = 6
+test = 6
+batch = 2
+steps = 3
+epochs = 3
+patch = 32
+width = 4
+
+[[condition]]
+name = "a folder"
+data = "data"
+ignore = 255
+batch = 2
+steps = 3
+epochs = 2
+patch = 16
+width = 4
+"#;
+
 /// Writes all that the pages are made of.
 ///
 /// # Errors
@@ -25,6 +53,7 @@ pub(super) fn write(folder: &Path) -> io::Result<()> {
             vec![if ignored { 255 } else { inside(at / 44, at % 44) as u8 }]
         })?;
     }
+    fs::write(folder.join("plan.toml"), PLAN)?;
     let label = |at: usize| match (at / 6 + at / 240) % 23 {
         0 => 1usize,
         7 | 8 => 2,

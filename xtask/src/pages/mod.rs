@@ -20,6 +20,7 @@ type Page = (&'static str, &'static [&'static str]);
 
 const PAGES: &[Page] = &[
     ("data.html", &["data", "data", "--ignore", "255", "--report", "data.html"]),
+    ("study/report.html", &["study", "plan.toml", "--out", "study"]),
     (
         "conformance.html",
         &["conformance", "--quick", "--loss", "dice", "--dtype", "f32", "--dtype", "bf16", "--report", "conformance.html"],
