@@ -81,8 +81,8 @@ pub(super) fn run(out: &Path, job: &Job) -> Result<(), CliError> {
         seconds: 0.0,
         curve: history.iter().map(|epoch| epoch_of(epoch, foreground)).collect(),
         images: Vec::new(),
-        diagonals: judged.iter().map(|image| image.diagonal).collect(),
-        valid: judged.iter().map(|image| image.classes.first().map_or(0, |class| class.counts.valid)).collect(),
+        diagonals: judged.iter().map(|image| image.scores.diagonal).collect(),
+        valid: judged.iter().map(|image| image.scores.classes.first().map_or(0, |class| class.counts.valid)).collect(),
         classes: (foreground..watched.classes).map(|k| class(k, &watched.class_names, &judged)).collect(),
     };
     if !judged.is_empty() {
@@ -156,7 +156,7 @@ fn epoch_of(record: &EpochRecord, foreground: usize) -> Epoch {
 }
 
 fn class(k: usize, names: &[String], judged: &[Judged]) -> ClassRecord {
-    let of = || judged.iter().filter_map(|image| image.classes.get(k));
+    let of = || judged.iter().filter_map(|image| image.scores.classes.get(k));
     ClassRecord {
         class: k,
         name: names.get(k).cloned().unwrap_or_else(|| k.to_string()),

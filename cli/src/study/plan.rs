@@ -98,13 +98,13 @@ impl Default for Plan {
 impl Plan {
     /// A study of less than four minutes on two cores.
     pub(crate) fn quick() -> Self {
-        let options = [("lesions", "3"), ("images", "48"), ("epochs", "8"), ("steps", "12")];
+        let options = [("lesions", "5"), ("images", "96"), ("epochs", "30"), ("steps", "20"), ("batch", "4")];
         let options = options.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        let conditions = vec![Condition { name: "lesions-3".into(), options, test: 24 }];
+        let conditions = vec![Condition { name: "lesions-5".into(), options, test: 40 }];
         Self {
             losses: ["ce", "dice", "ce + dice", "ce + l1"].map(String::from).into(),
             seeds: 3,
-            rates: vec![0.005, 0.015],
+            rates: vec![0.01],
             conditions,
             ..Self::default()
         }
@@ -262,15 +262,18 @@ fn one_line(text: &str) -> String {
 /// The plan in words.
 pub(crate) fn lines(plan: &Plan) -> Vec<String> {
     let Plan { losses, reference, seeds, rates, conditions, .. } = plan;
-    let rates: Vec<String> = rates.iter().map(f64::to_string).collect();
+    let rates = match &rates[..] {
+        [rate] => format!("{rate} for every loss"),
+        _ => {
+            let rates: Vec<String> = rates.iter().map(f64::to_string).collect();
+            format!("{} (each loss gets the one with the greatest Dice on images that are not tested)", rates.join(", "))
+        }
+    };
     let mut lines = vec![
         format!("losses      {}", losses.join(" | ")),
         format!("reference   {reference}"),
         format!("seeds       1 to {seeds}"),
-        format!(
-            "rates       {} (each loss gets the one with the greatest Dice on images that are not tested)",
-            rates.join(", ")
-        ),
+        format!("rates       {rates}"),
     ];
     for Condition { name, options, test } in conditions {
         let options: Vec<String> =

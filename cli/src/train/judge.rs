@@ -24,6 +24,15 @@ pub(crate) struct ClassScore {
     pub(crate) hd95: Option<f64>,
 }
 
+/// All classes in an image.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ImageScores {
+    /// The image's diagonal, which no distance exceeds.
+    pub(crate) diagonal: f64,
+    /// Every class.
+    pub(crate) classes: Vec<ClassScore>,
+}
+
 /// An image, judged on its own grid.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Judged {
@@ -31,10 +40,8 @@ pub(crate) struct Judged {
     pub(crate) prediction: Regions,
     /// The slice with the most true foreground.
     pub(crate) shown: usize,
-    /// The image's diagonal, which no distance exceeds.
-    pub(crate) diagonal: f64,
-    /// Every class.
-    pub(crate) classes: Vec<ClassScore>,
+    /// How well.
+    pub(crate) scores: ImageScores,
     /// Probabilities [K, D, H, W], where they are kept.
     pub(crate) probabilities: Option<Array4<f32>>,
 }
@@ -56,19 +63,19 @@ pub(crate) fn judge(
             return Ok(None);
         };
         let prediction = Regions::of(&probabilities.view(), predicting.overlapping);
-        let spacing = picture.spacing;
-        let scores = scores(&picture.own, &prediction, classes, spacing)?;
-        let lengths = picture.own.size();
-        let diagonal = lengths.iter().zip(spacing).map(|(&n, s)| (n as f64 * s).powi(2)).sum::<f64>().sqrt();
-        all.push(Judged {
-            prediction,
-            shown: picture.own.fullest(),
-            diagonal,
-            classes: scores,
-            probabilities: keep.then_some(probabilities),
-        });
+        let scores = ImageScores::of(&picture.own, &prediction, classes, picture.spacing)?;
+        let shown = picture.own.fullest();
+        all.push(Judged { prediction, shown, scores, probabilities: keep.then_some(probabilities) });
     }
     Ok(Some(all))
+}
+
+impl ImageScores {
+    /// Of a prediction beside a mask, with the image's spacing.
+    pub(crate) fn of(truth: &Regions, prediction: &Regions, classes: usize, spacing: [f64; 3]) -> Result<Self, MetricError> {
+        let diagonal = truth.size().iter().zip(spacing).map(|(&n, s)| (n as f64 * s).powi(2)).sum::<f64>().sqrt();
+        Ok(Self { diagonal, classes: scores(truth, prediction, classes, spacing)? })
+    }
 }
 
 /// The classes of one image.
@@ -104,7 +111,7 @@ pub(crate) fn preferred(loss: &Loss, pictures: &[Picture], judged: &[Judged], cl
             _ => None,
         })
         .collect();
-    let classes = judged.first().map_or(0, |judged| judged.classes.len());
+    let classes = judged.first().map_or(0, |judged| judged.scores.classes.len());
     preferred_size(|by| {
         let mut set = ShiftedSums::new(loss, classes, class, by)?;
         for (logits, labels) in &images {
@@ -155,8 +162,8 @@ mod tests {
                 let input = picture.input.index_axis(Axis(0), 0).mapv(|v| 1.0 / (1.0 + (2.0 - v).exp()));
                 let probabilities = ndarray::stack(Axis(0), &[input.mapv(|p| 1.0 - p).view(), input.view()]).unwrap();
                 let prediction = Regions::of(&probabilities.view(), false);
-                let classes = scores(&picture.own, &prediction, 2, [1.0; 3]).unwrap();
-                Judged { prediction, shown: 0, diagonal: 1.0, classes, probabilities: Some(probabilities) }
+                let scores = ImageScores::of(&picture.own, &prediction, 2, [1.0; 3]).unwrap();
+                Judged { prediction, shown: 0, scores, probabilities: Some(probabilities) }
             })
             .collect();
         let loss: Loss = "ce".parse().unwrap();

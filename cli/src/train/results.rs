@@ -8,7 +8,7 @@ use segloss_data::shown;
 
 use super::checkpoints::Checkpoints;
 use super::data::Dataset;
-use super::judge::{Judged, judge};
+use super::judge::{ImageScores, Judged, judge};
 use super::notes::{self, EpochNotes};
 use super::run::{End, Outcome, Settings};
 use super::run_file::RunFile;
@@ -24,6 +24,10 @@ pub(super) fn judged(loss: &Loss, dataset: &Dataset, settings: &Settings, outcom
     let predicting = settings.predicting(dataset, loss);
     let all = judge(&outcome.network, &dataset.validation, dataset.classes, &predicting, false, &device, &go_on)?;
     Ok(all.unwrap_or_default())
+}
+
+fn scores_of(judged: &[Judged]) -> Vec<&ImageScores> {
+    judged.iter().map(|image| &image.scores).collect()
 }
 
 /// What run.json says of it.
@@ -66,7 +70,7 @@ pub(super) fn run_file(
         foreground_dice: history.last().map(|record| foreground_dice(&record.classes, dataset.foreground())),
         best_epoch: best.as_ref().map(|best| best.epoch),
         best_foreground_dice: best.as_ref().map(|best| best.dice),
-        scores: scores::means(judged, &dataset.class_names, dataset.foreground()),
+        scores: scores::means(&scores_of(judged), &dataset.class_names, dataset.foreground()),
         notes: notes::values(told)?,
         data_notes: dataset.notes.clone(),
         epoch_notes: EpochNotes::changes(history, loss.activation())?,
@@ -129,7 +133,7 @@ pub(super) fn save(
         }
     }
     let names: Vec<String> = dataset.validation.iter().map(|picture| picture.name.clone()).collect();
-    scores::write(&out.join("images.csv"), &names, judged, &dataset.class_names, dataset.foreground())?;
+    scores::write(&out.join("images.csv"), &names, &scores_of(judged), &dataset.class_names, dataset.foreground())?;
     pictures::write(&out.join("pictures.png"), &shown, &rows, dataset.classes)?;
     if dataset.volumes {
         saved.push("predictions");

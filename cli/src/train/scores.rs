@@ -6,7 +6,7 @@ use std::path::Path;
 use segloss_metrics::{Bootstrap, Empties, Summary};
 use serde::{Deserialize, Serialize};
 
-use super::judge::{ClassScore, Judged};
+use super::judge::{ClassScore, ImageScores};
 use crate::error::CliError;
 use crate::output;
 use crate::table::Table;
@@ -57,10 +57,10 @@ pub(crate) fn score(class: &ClassScore, diagonal: f64, metric: &str) -> Option<f
 }
 
 /// Means over images of every class from `foreground` on.
-pub(crate) fn means(judged: &[Judged], names: &[String], foreground: usize) -> Vec<ClassScores> {
+pub(crate) fn means(judged: &[&ImageScores], names: &[String], foreground: usize) -> Vec<ClassScores> {
     let bootstrap = Bootstrap::default();
     let of = |k: usize, metric: &str| {
-        let score = |image: &Judged| image.classes.get(k).and_then(|class| score(class, image.diagonal, metric));
+        let score = |image: &&ImageScores| image.classes.get(k).and_then(|class| score(class, image.diagonal, metric));
         let summary = Summary::of_images(&judged.iter().map(score).collect::<Vec<_>>(), &bootstrap);
         MeanScore { mean: summary.mean, interval: summary.interval, images: summary.images }
     };
@@ -100,7 +100,7 @@ pub(crate) fn table(scores: &[ClassScores]) -> Table {
 pub(crate) fn write(
     path: &Path,
     names: &[String],
-    judged: &[Judged],
+    judged: &[&ImageScores],
     classes: &[String],
     foreground: usize,
 ) -> Result<(), CliError> {
@@ -124,23 +124,17 @@ pub(crate) fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::data::Regions;
-    use ndarray::Array3;
     use segloss_metrics::Counts;
 
     #[test]
     fn what_is_missing_is_left_out_or_worst() {
         let class = |target, predicted, both, hd95| ClassScore { counts: Counts { valid: 9, target, predicted, both }, hd95 };
-        let judged: Vec<Judged> = [class(4, 2, 2, Some(1.5)), class(4, 0, 0, None), class(0, 0, 0, None), class(0, 3, 0, None)]
-            .into_iter()
-            .map(|class| Judged {
-                prediction: Regions::Exclusive(Array3::zeros([1, 3, 3])),
-                shown: 0,
-                diagonal: 5.0,
-                classes: vec![class, class],
-                probabilities: None,
-            })
-            .collect();
+        let judged: Vec<ImageScores> =
+            [class(4, 2, 2, Some(1.5)), class(4, 0, 0, None), class(0, 0, 0, None), class(0, 3, 0, None)]
+                .into_iter()
+                .map(|class| ImageScores { diagonal: 5.0, classes: vec![class, class] })
+                .collect();
+        let judged: Vec<&ImageScores> = judged.iter().collect();
         let [lesion] = &means(&judged, &["background".into(), "lesion".into()], 1)[..] else { panic!() };
         assert_eq!((lesion.dice.mean, lesion.dice.images), (Some((2.0 / 3.0) / 3.0), 3));
         assert_eq!((lesion.size_error.mean, lesion.size_error.images), (Some(-0.75), 2));
