@@ -25,19 +25,33 @@ pub(crate) struct Figure {
 
 /// How a line is drawn.
 #[derive(Clone, Copy)]
-pub(crate) struct Ink {
-    pub(crate) color: RGBColor,
-    pub(crate) dashed: bool,
-}
+pub(crate) struct Ink(Option<usize>);
+
+/// After so many colours they come again, dashed.
+const COLOURS: usize = 7;
 
 impl Ink {
-    /// That of something at this place in a list: after seven colours they come again, dashed.
+    /// That of something at this place in a list.
     pub(crate) fn of(index: usize) -> Self {
-        Self { color: color(index), dashed: index / 7 % 2 == 1 }
+        Self(Some(index))
     }
 
     /// Dashed and grey: what others are compared with.
-    pub(crate) const BESIDE: Self = Self { color: RGBColor(60, 60, 60), dashed: true };
+    pub(crate) const BESIDE: Self = Self(None);
+
+    fn color(self) -> RGBColor {
+        self.0.map_or(RGBColor(60, 60, 60), color)
+    }
+
+    fn dashed(self) -> bool {
+        self.0.is_none_or(|index| index / COLOURS % 2 == 1)
+    }
+
+    /// Its classes in a page.
+    pub(crate) fn class(self) -> String {
+        let colour = self.0.map_or_else(|| "beside".into(), |index| (index % COLOURS).to_string());
+        format!("ink ink-{colour}{}", if self.dashed() { " dashed" } else { "" })
+    }
 }
 
 /// One plot.
@@ -95,9 +109,9 @@ impl Figure {
             if x > 0 && x + 60 + width as i32 > right as i32 {
                 (x, y) = (0, y + 44);
             }
-            let pieces: &[[i32; 2]] = if ink.dashed { &[[0, 18], [30, 48]] } else { &[[0, 48]] };
+            let pieces: &[[i32; 2]] = if ink.dashed() { &[[0, 18], [30, 48]] } else { &[[0, 48]] };
             for [begin, end] in pieces {
-                area.draw(&PathElement::new([(x + begin, y), (x + end, y)], ink.color.stroke_width(6)))?;
+                area.draw(&PathElement::new([(x + begin, y), (x + end, y)], ink.color().stroke_width(6)))?;
             }
             area.draw_text(name, &style, (x + 60, y))?;
             x += 60 + width as i32 + 48;
@@ -136,8 +150,8 @@ impl Panel {
         chart.draw_series(LineSeries::new([(self.x.start, 0.0), (self.x.end, 0.0)], grey))?;
         for line in &self.lines {
             let points = line.points.iter().copied();
-            let style = line.ink.color.stroke_width(if line.ink.dashed { 4 } else { 5 });
-            if line.ink.dashed {
+            let style = line.ink.color().stroke_width(if line.ink.dashed() { 4 } else { 5 });
+            if line.ink.dashed() {
                 chart.draw_series(DashedLineSeries::new(points, 16, 12, style))?;
             } else {
                 chart.draw_series(LineSeries::new(points, style))?;
@@ -145,14 +159,14 @@ impl Panel {
         }
         for line in &self.lines {
             if let Some((x, y)) = line.dot.filter(|(x, y)| self.x.contains(x) && y.is_finite()) {
-                chart.draw_series([Circle::new((x, y), 11, line.ink.color.filled())])?;
+                chart.draw_series([Circle::new((x, y), 11, line.ink.color().filled())])?;
             }
         }
         Ok(())
     }
 
     /// The range of what is drawn, with a little air, and always with 0.
-    fn y(&self) -> Range<f64> {
+    pub(crate) fn y(&self) -> Range<f64> {
         let values = || self.lines.iter().flat_map(|line| &line.points).map(|(_, y)| *y).filter(|y| y.is_finite());
         let [low, high] = [values().fold(0.0, f64::min), values().fold(0.0, f64::max)];
         let air = ((high - low) * 0.05).max(1e-9);

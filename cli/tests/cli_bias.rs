@@ -2,12 +2,12 @@
 
 mod support;
 
-use ndarray::{Array2, Array3, Array4};
+use ndarray::{Array2, Array3, Array4, Axis};
 use segloss::ndarray::{NdarrayLoss, Target};
 use segloss::{Loss, Preference};
 use serde_json::Value;
 
-use support::{Folder, number};
+use support::{Folder, number, square, trained};
 
 const FILES: &[&str] = &["bias", "--logits", "z.npy", "--target", "y.npy"];
 
@@ -145,6 +145,154 @@ fn the_picture_has_a_row_for_each_class() {
     for color in [[0, 114, 178], [230, 97, 0]] {
         assert!(both.pixels().filter(|pixel| pixel.0 == color).count() > 300);
     }
+}
+
+#[test]
+fn the_page_says_what_the_text_says() {
+    let folder = Folder::new();
+    let (logits, labels) = informed();
+    folder.array("z.npy", &logits);
+    folder.array("y.npy", &labels);
+    let text = folder.printed(&[FILES, &["--page", "bias.html"]].concat());
+    assert!(text.ends_with("\npage written to bias.html\n"), "{text}");
+    let json = bias(&folder, &[]);
+    let page = folder.text("bias.html");
+    for losses in json["losses"].as_array().unwrap() {
+        assert!(page.contains(&format!("<code>{}</code>", losses["loss"].as_str().unwrap())));
+        let pressure = losses["classes"][1]["pressure"].as_f64().unwrap();
+        assert!(page.contains(&format!("{:.4}", pressure.abs())), "{pressure}");
+    }
+    for part in
+        ["<h1>Which size each loss wants</h1>", "<h3>Class 2</h3>", "<b>smaller</b> than it is with", "<svg class=\"chart\""]
+    {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(!page.contains("<script") && !page.contains("http") && !page.contains("NaN"));
+    folder.refuses(&[FILES, &["--page", "nowhere/bias.html"]].concat(), "nowhere/bias.html: no such file or directory");
+}
+
+#[test]
+fn notes_are_those_of_eval_and_unread_only_where_no_loss_reads() {
+    let folder = Folder::new();
+    folder.array("z.npy", &Array4::<f32>::zeros((1, 3, 4, 4)));
+    folder.array("y.npy", &Array3::from_shape_fn((1, 4, 4), |(_, y, x)| if y == 0 { 255i64 } else { i64::from(x == 1) }));
+    let told = |more: &[&str]| {
+        let args = [FILES, &["--ignore-index", "255", "--spacing", "2,1", "--class", "1"], more].concat();
+        let notes = folder.json(&[&args[..], &["--json"]].concat())["notes"].as_array().unwrap().clone();
+        let notes: Vec<String> = notes.iter().map(|note| note["text"].as_str().unwrap().to_owned()).collect();
+        let text = folder.printed(&args);
+        assert!(text.ends_with(&format!("\nnotes\n  {}\n", notes.join("\n  "))), "{text}");
+        notes
+    };
+    let always = ["4 of 16 pixels (25 %) are ignored", "class 2 has no true pixel"];
+    let spacing = "the spacing has no effect: no term measures distances";
+    assert_eq!(told(&["--loss", "ce", "--loss", "dice"]), [always[0], always[1], spacing]);
+    assert_eq!(told(&["--loss", "ce", "--loss", "boundary"]), always);
+}
+
+/// The network's logits on one image, by way of what `predict` writes.
+fn by_predict(folder: &Folder, image: &str) -> Value {
+    folder.printed(&[
+        "predict",
+        "--model",
+        "run",
+        "--data",
+        &format!("data/{image}_image.png"),
+        "--out",
+        "o",
+        "--probabilities",
+    ]);
+    let p: Array3<f32> = ndarray_npy::read_npy(folder.path(&format!("o/{image}_image.npy"))).unwrap();
+    folder.array("z.npy", &p.insert_axis(Axis(0)));
+    let mask = image::open(folder.path(&format!("data/{image}_mask.png"))).unwrap().into_luma8();
+    let (width, height) = mask.dimensions();
+    folder.array(
+        "y.npy",
+        &Array3::from_shape_fn((1, height as usize, width as usize), |(_, y, x)| mask.get_pixel(x as u32, y as u32)[0]),
+    );
+    bias(folder, &["--from", "probabilities", "--loss", "ce", "--loss", "dice"])
+}
+
+#[test]
+fn a_network_is_asked_about_images_that_it_does_not_know() {
+    let folder = trained();
+    let model = ["bias", "--model", "run", "--data", "data", "--loss", "ce", "--loss", "dice", "--json"];
+    let json = folder.json(&model);
+    assert_eq!(json["names"], serde_json::json!(["d"]));
+    let note = "3 images have names of those that the network was trained on, and left out; --images all takes all";
+    assert_eq!(json["data_notes"], serde_json::json!([note]));
+    // The same by way of files, and what the training measured of the same image.
+    let files = by_predict(&folder, "d");
+    for i in 0..2 {
+        for key in ["pressure", "predicted_ratio", "decided_ratio"] {
+            let pointer = format!("/losses/{i}/classes/0/{key}");
+            close(number(&json, &pointer), number(&files, &pointer), 1e-6);
+        }
+    }
+    let metrics = folder.text("run/metrics.csv");
+    let column = metrics.lines().next().unwrap().split(',').position(|name| name == "class1.probability").unwrap();
+    let last: f64 = metrics.lines().last().unwrap().split(',').nth(column).unwrap().parse().unwrap();
+    close(number(&json, "/classes/0/predicted"), last, 1e-6);
+    let text = folder.printed(&["bias", "--model", "run", "--data", "data", "--best"]);
+    assert!(text.contains("images    1 with masks, each a sample on its own grid\n"), "{text}");
+    assert!(text.contains("topk(pooling=sample)") && text.contains("boundary"), "{text}");
+}
+
+#[test]
+fn a_folder_is_one_question_whatever_the_sizes() {
+    let folder = trained();
+    // Another size, so that no array can hold both.
+    folder.picture("two/e_image.png", [20, 24], |y, x| if y > 9 && x > 9 { 200 } else { (x + y) as u8 });
+    folder.picture("two/e_mask.png", [20, 24], |y, x| u8::from(y > 9 && x > 9));
+    square(&folder, "two/f", 8);
+    let of =
+        |more: &[&str]| folder.json(&[&["bias", "--model", "run", "--loss", "ce", "--loss", "dice", "--json"], more].concat());
+    let json = of(&["--data", "two"]);
+    assert_eq!(json["names"], serde_json::json!(["e", "f"]));
+    let truth = f64::from(10 * 14 + 10 * 9) / f64::from(20 * 24 + 32 * 28);
+    close(number(&json, "/classes/0/target"), truth, 1e-12);
+    // Cross-Entropy wants the true proportion of all pixels together.
+    close(number(&json, "/losses/0/classes/0/predicted_ratio"), 1.0, 1e-4);
+    let pressure = number(&json, "/classes/0/predicted") - truth;
+    close(number(&json, "/losses/0/classes/0/pressure"), pressure, 1e-9);
+    // And is the least along its curve there, of the pooled loss.
+    let curve = json["losses"][1]["classes"][0]["curve"].as_array().unwrap();
+    let best = number(&json, "/losses/1/classes/0/preference/value");
+    assert!(curve.iter().all(|point| point["value"].as_f64().unwrap() >= best - 1e-12));
+    folder.refuses(
+        &["bias", "--model", "run", "--data", "two", "--loss", "topk"],
+        "--loss topk: ranks the pixels of a whole batch, but images are measured one by one; say pooling=sample",
+    );
+}
+
+#[test]
+fn refusals_of_a_network_name_the_way_out() {
+    let folder = trained();
+    let refuses = |args: &[&str], line: &str| folder.refuses(&[&["bias"], args].concat(), line);
+    std::fs::remove_file(folder.path("data/d_image.png")).unwrap();
+    std::fs::remove_file(folder.path("data/d_mask.png")).unwrap();
+    refuses(
+        &["--model", "run", "--data", "data"],
+        "data: holds no image but those that the network was trained on, by their names; --images all takes these",
+    );
+    refuses(
+        &["--model", "run", "--data", "data", "--loss", "ce with activation=sigmoid", "--images", "all"],
+        "--loss ce with activation=sigmoid: the network was trained with softmax, which makes its logits; leave the activation out",
+    );
+    folder.picture("data/a_mask.png", [32, 28], |_, x| (x % 3) as u8);
+    refuses(
+        &["--model", "run", "--data", "data"],
+        "data: masks have 3 classes, but the model knows 2 (0, 1); say with --labels what values mean",
+    );
+    refuses(
+        &["--model", "run", "--data", "data", "--logits", "z.npy", "--target", "y.npy"],
+        "the argument '--model <DIR>' cannot be used with: --logits <Z.npy> --target <Y.npy>",
+    );
+    for (option, shown) in [(&["--threshold", "1"][..], "--threshold <VALUE>"), (&["--best"], "--best")] {
+        let line = format!("the argument '--logits <Z.npy>' cannot be used with '{shown}'");
+        refuses(&[&["--logits", "z.npy", "--target", "y.npy"], option].concat(), &line);
+    }
+    refuses(&[], "the following required arguments were not provided: --logits <Z.npy> --target <Y.npy>");
 }
 
 #[test]

@@ -5,25 +5,7 @@ mod support;
 use ndarray::{Array3, Array4, Axis};
 use segloss_data::Limits;
 use segloss_data::formats::{Place, labels_as_nifti, read};
-use support::{Folder, utf8};
-
-/// Bright squares on dark: what a network learns in seconds.
-fn square(folder: &Folder, name: &str, at: u32) {
-    let inside = |y: u32, x: u32| (at..at + 10).contains(&y) && (at + 3..at + 12).contains(&x);
-    folder.picture(&format!("{name}_image.png"), [32, 28], |y, x| if inside(y, x) { 200 } else { (x + y) as u8 });
-    folder.picture(&format!("{name}_mask.png"), [32, 28], |y, x| inside(y, x).into());
-}
-
-/// A folder with training data in `data` and a network in `run`.
-fn trained() -> Folder {
-    let folder = Folder::new();
-    for (i, name) in ["a", "b", "c", "d"].iter().enumerate() {
-        square(&folder, &format!("data/{name}"), 2 + 3 * i as u32);
-    }
-    let args = ["train", "--data", "data", "--epochs", "4", "--steps", "6", "--batch", "4", "--patch", "32", "--width", "4"];
-    folder.printed(&[&args[..], &["--out", "run"]].concat());
-    folder
-}
+use support::{Folder, square, trained, utf8};
 
 fn pixels(folder: &Folder, name: &str) -> (u32, u32, Vec<u8>) {
     let image = image::open(folder.path(name)).unwrap().into_luma8();

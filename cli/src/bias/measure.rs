@@ -1,9 +1,11 @@
 //! The sizes that losses prefer, and what they do along the shift of a class's logits.
 
-use ndarray::{ArrayD, ArrayViewD, Axis};
-use segloss::ndarray::{NdarrayLoss, ShiftedSums, Target};
-use segloss::{Loss, LossError, Preference, Shifted};
+use ndarray::Axis;
+use segloss::ndarray::{NdarrayStatistics, NdarrayWhole, ShiftedSums};
+use segloss::{Evaluation, Loss, LossError, Note, Preference, Pressure, Shifted, preferred_size};
 use serde::Serialize;
+
+use super::batch::{Batch, Logits};
 
 /// What was measured.
 #[derive(Serialize)]
@@ -14,12 +16,17 @@ pub(crate) struct Bias {
     pub(crate) classes: Vec<Class>,
     /// The losses in the order they were named.
     pub(crate) losses: Vec<OfLoss>,
+    /// What these numbers do not show, as `segloss eval` tells it.
+    pub(crate) notes: Vec<Note>,
 }
 
 /// A class as it is.
 #[derive(Serialize)]
 pub(crate) struct Class {
     pub(crate) class: usize,
+    /// What it is called, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
     /// True proportion of the valid pixels.
     pub(crate) target: f64,
     /// Predicted proportion.
@@ -70,46 +77,94 @@ pub(crate) struct Point {
     pub(crate) pressure: f64,
 }
 
-/// Measures losses, with their names, on logits.
+/// Measures losses, with their names, on logits; `step` is called after each loss.
 pub(crate) fn measure(
     losses: &[(String, Loss)],
-    logits: ArrayViewD<'_, f64>,
-    target: &Target<'_>,
+    batch: &dyn Batch,
     classes: &[usize],
     curves: bool,
+    step: &dyn Fn(),
 ) -> Result<Bias, LossError> {
     let mut now = Vec::new();
     for &class in classes {
         let Some((_, first)) = losses.first() else { break };
-        let Shifted { target, predicted, decided, .. } = present(first, logits.view(), target, class)?;
-        now.push(Class { class, target, predicted, decided });
+        let Shifted { target, predicted, decided, .. } = shifted(first, batch, class, 0.0)?;
+        now.push(Class { class, name: batch.class_name(class), target, predicted, decided });
     }
-    let mut all = Vec::new();
+    let (mut all, mut notes) = (Vec::new(), Vec::new());
     for (name, loss) in losses {
-        let evaluation = loss.evaluate(logits.view(), target)?;
-        let pressure = evaluation.pressure.map_or_else(Vec::new, |pressure| pressure.total);
+        let (evaluation, pressure) = evaluate(loss, batch, None)?;
+        notes.push(evaluation.notes);
         let mut wishes = Vec::new();
         for &class in classes {
-            let preference = loss.preferred_size(logits.view(), target, class)?;
+            let preference = preferred_size(|by| shifted(loss, batch, class, by))?;
             let [predicted_ratio, decided_ratio] = match &preference {
                 Preference::Size(size) => [size.predicted_ratio(), size.decided_ratio()],
                 _ => [None, None],
             };
-            let curve = if curves { curve(loss, logits.view(), target, class)? } else { Vec::new() };
-            let pressure = pressure.get(class).copied().unwrap_or(f64::NAN);
+            let curve = if curves { curve(loss, batch, class)? } else { Vec::new() };
+            let pressure = pressure.total.get(class).copied().unwrap_or(f64::NAN);
             wishes.push(Wish { class, pressure, preference, predicted_ratio, decided_ratio, curve });
         }
         all.push(OfLoss { loss: name.clone(), value: evaluation.total, classes: wishes });
+        step();
     }
     let activation = losses.first().map_or_else(String::new, |(_, loss)| loss.activation().to_string());
-    Ok(Bias { activation, classes: now, losses: all })
+    Ok(Bias { activation, classes: now, losses: all, notes: together(&notes) })
 }
 
-/// The sizes of a class without a shift.
-fn present(loss: &Loss, logits: ArrayViewD<'_, f64>, target: &Target<'_>, class: usize) -> Result<Shifted, LossError> {
-    let mut sums = ShiftedSums::new(loss, logits.shape().get(1).copied().unwrap_or(1), class, 0.0)?;
-    sums.add(logits, target)?;
-    sums.whole(None)
+/// The notes of all losses, each once. That nothing reads an input is a note only where no loss
+/// reads it.
+fn together(of_losses: &[Vec<Note>]) -> Vec<Note> {
+    let mut all: Vec<Note> = Vec::new();
+    for note in of_losses.iter().flatten() {
+        let read = matches!(note, Note::Unread { .. }) && !of_losses.iter().all(|notes| notes.contains(note));
+        if !read && !all.contains(note) {
+            all.push(note.clone());
+        }
+    }
+    all
+}
+
+/// A loss, and the sizes of a class, where all logits of the class are shifted.
+fn shifted(loss: &Loss, batch: &dyn Batch, class: usize, by: f64) -> Result<Shifted, LossError> {
+    let mut all = ShiftedSums::new(loss, batch.classes(), class, by)?;
+    batch.each(&mut |logits, target| {
+        let mut part = ShiftedSums::new(loss, batch.classes(), class, by)?;
+        part.add(logits, target)?;
+        all.stack(part)
+    })?;
+    all.whole(None)
+}
+
+/// All that is said of a loss, where all logits of a class may be shifted.
+fn evaluate(loss: &Loss, batch: &dyn Batch, shift: Option<(usize, f64)>) -> Result<(Evaluation, Pressure), LossError> {
+    let moved = |logits: Logits<'_>| {
+        let mut moved = logits.to_owned();
+        if let Some((class, by)) = shift {
+            moved.index_axis_mut(Axis(1), class).mapv_inplace(|logit| logit + by);
+        }
+        moved
+    };
+    let mut sums = loss.statistics(batch.classes())?;
+    batch.each(&mut |logits, target| {
+        let mut part = loss.statistics(batch.classes())?;
+        part.add(moved(logits).view(), target)?;
+        sums.stack(part)
+    })?;
+    let whole = sums.whole(None)?;
+    let (mut pressure, mut begin) = (None::<Pressure>, 0);
+    batch.each(&mut |logits, target| {
+        let end = begin + logits.len_of(Axis(0));
+        let part = whole.rows(begin..end)?.pressure(moved(logits).view(), target)?;
+        begin = end;
+        match &mut pressure {
+            Some(pressure) => pressure.add(&part),
+            None => pressure = Some(part),
+        }
+        Ok(())
+    })?;
+    Ok((whole.evaluation().clone(), pressure.ok_or(LossError::NoTiles)?))
 }
 
 /// Shifts of a curve to either side, and the farthest. They lie closer together near 0.
@@ -117,37 +172,20 @@ const STEPS: i32 = 40;
 const FARTHEST: f64 = 24.0;
 
 /// A loss along the shift of a class's logits, from next to nothing to next to everything.
-pub(crate) fn curve(
-    loss: &Loss,
-    logits: ArrayViewD<'_, f64>,
-    target: &Target<'_>,
-    class: usize,
-) -> Result<Vec<Point>, LossError> {
-    let mut moved = logits.to_owned();
+fn curve(loss: &Loss, batch: &dyn Batch, class: usize) -> Result<Vec<Point>, LossError> {
     let at = |step: i32| {
         let part = f64::from(step) / f64::from(STEPS);
         FARTHEST * part * part.abs()
     };
-    (-STEPS..=STEPS).map(|step| point(loss, logits.view(), &mut moved, target, class, at(step))).collect()
+    (-STEPS..=STEPS).map(|step| point(loss, batch, class, at(step))).collect()
 }
 
-fn point(
-    loss: &Loss,
-    logits: ArrayViewD<'_, f64>,
-    moved: &mut ArrayD<f64>,
-    target: &Target<'_>,
-    class: usize,
-    shift: f64,
-) -> Result<Point, LossError> {
-    let channel = logits.index_axis(Axis(1), class);
-    moved.index_axis_mut(Axis(1), class).zip_mut_with(&channel, |to, from| *to = from + shift);
-    let evaluation = loss.evaluate(moved.view(), target)?;
+fn point(loss: &Loss, batch: &dyn Batch, class: usize, shift: f64) -> Result<Point, LossError> {
+    let (evaluation, pressure) = evaluate(loss, batch, Some((class, shift)))?;
     let part = |of: fn(&segloss::Split) -> f64| -> Option<f64> {
         evaluation.terms.iter().map(|term| Some(term.weight * of(term.split.as_ref()?))).sum()
     };
-    let region = evaluation.regions.get(class);
-    let pressure = evaluation.pressure.as_ref().and_then(|pressure| pressure.total.get(class));
-    let (Some(region), Some(&pressure)) = (region, pressure) else {
+    let (Some(region), Some(&pressure)) = (evaluation.regions.get(class), pressure.total.get(class)) else {
         return Err(LossError::ClassIndex { class, classes: evaluation.regions.len() });
     };
     Ok(Point {
@@ -158,4 +196,20 @@ fn point(
         size: part(|split| split.size),
         pressure,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use segloss::Argument;
+
+    #[test]
+    fn what_some_loss_reads_is_no_note() {
+        let unread = Note::Unread { what: Argument::Spacing, name: None };
+        let idle = Note::IdleOptions { term: "kl".into(), options: vec!["background".into()] };
+        let both = || vec![unread.clone(), idle.clone()];
+        assert_eq!(together(&[both(), both()]), both());
+        assert_eq!(together(&[both(), vec![idle.clone()]]), [idle]);
+        assert!(together(&[]).is_empty());
+    }
 }

@@ -1,8 +1,13 @@
 //! `segloss bias`: which size a loss wants, on the user's own logits.
 
+pub(crate) mod batch;
+mod images;
+mod input;
 pub(crate) mod measure;
+mod page;
 mod picture;
 pub(crate) mod text;
+mod verdict;
 
 use std::path::PathBuf;
 
@@ -11,12 +16,21 @@ use segloss::{Activation, Loss, LossError};
 use segloss_data::shown;
 use serde::Serialize;
 
+use self::batch::Batch;
+use self::images::ModelOptions;
+use self::input::{Input, Source};
 use self::measure::{Bias, measure};
+use crate::data::READING;
 use crate::error::CliError;
-use crate::eval::{ArrayOptions, Arrays};
+use crate::eval::ArrayOptions;
 use crate::output::{self, Console};
 
-/// Measure which size losses want regions to have, on logits and a target
+/// Measure which size losses want regions to have, on your predictions
+///
+/// Predictions are an array of logits beside a target, or those of a network that `segloss train`
+/// left in --model on the images with masks in --data, all of which are one question. Images are
+/// predicted and judged on their own grids, as by `segloss predict`; their logits are held in
+/// memory, 4 bytes for each class and pixel.
 ///
 /// All logits of a class are shifted by one number, which changes the size of its region and
 /// nothing else. The size at which a loss is least along this shift is the size it prefers; its
@@ -28,67 +42,66 @@ use crate::output::{self, Console};
 /// Everything is computed in float64 by ndarray, each class in some hundred evaluations.
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
+#[command(mut_args(|arg| if arg.get_help_heading() == Some(READING) { arg.conflicts_with("logits") } else { arg }))]
 #[command(after_help = "Examples:
   segloss bias --logits Z.npy --target Y.npy
+  segloss bias --model segloss-train --data FOLDER --page bias.html
   segloss bias --loss ce --loss 'ce + 0.5 * l1' --logits Z.npy --target Y.npy --picture bias.png
   segloss bias --loss focal --activation sigmoid --logits Z.npy --target Y.npy --json")]
 pub(crate) struct BiasArgs {
     /// A loss, as text or by name; may be given more than once [default: those that are used most]
     #[arg(long, value_name = "SPEC")]
     loss: Vec<String>,
-    #[command(flatten)]
-    arrays: ArrayOptions,
     /// A class to ask about; may be given more than once [default: all but class 0; under sigmoid
     /// all channels]
     #[arg(long, value_name = "K")]
     class: Vec<usize>,
+    /// Write a page with tables, curves and what they mean
+    #[arg(long, value_name = "OUT.html")]
+    page: Option<PathBuf>,
     /// Draw loss and pressure over the size of each class
     #[arg(long, value_name = "OUT.png")]
     picture: Option<PathBuf>,
     /// Print JSON, with the curves
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    arrays: ArrayOptions,
+    #[command(flatten)]
+    model: ModelOptions,
 }
-
-/// What is measured where no loss is named.
-const USUAL: [&str; 9] =
-    ["ce", "dice", "ce + dice", "ce + log_dice", "focal", "ce + l1", "ce + kl", "tversky(alpha=0.3, beta=0.7)", "topk"];
-
-/// Needs labels, and axes to measure distances along.
-const OF_DISTANCES: &str = "boundary";
 
 /// The measurement with what it was made of.
 #[derive(Serialize)]
 struct Report<'a> {
-    logits: &'a str,
-    target: &'a str,
+    #[serde(flatten)]
+    source: &'a Source,
     #[serde(flatten)]
     bias: &'a Bias,
 }
 
 /// Runs it.
 pub(crate) fn run(args: &BiasArgs, console: &mut Console) -> Result<(), CliError> {
-    if let Some(path) = &args.picture {
+    for path in [&args.picture, &args.page].into_iter().flatten() {
         output::check_writable(path)?;
     }
-    let named = args.loss.iter().map(String::as_str);
-    let mut losses: Vec<(String, Loss)> = named.map(|spec| args.arrays.loss(spec)).collect::<Result<_, _>>()?;
-    let arrays = args.arrays.read(args.loss.first().map_or(USUAL[0], String::as_str))?;
-    let logits = arrays.logits();
-    if losses.is_empty() {
-        let distances = arrays.has_labels() && (3..=5).contains(&logits.ndim());
-        let usual = USUAL.into_iter().chain(distances.then_some(OF_DISTANCES));
-        losses = usual.map(|spec| args.arrays.loss(spec)).collect::<Result<_, _>>()?;
-    }
-    let channels = logits.shape().get(1).copied().unwrap_or(1);
-    let classes = args.classes(channels, &losses)?;
-    let target = arrays.target();
-    let bias = measure(&losses, logits.view(), &target, &classes, args.json || args.picture.is_some())
-        .map_err(|error| arrays.locate(error))?;
+    let input = Input::open(args)?;
+    let losses = input.losses(args)?;
+    let classes = args.classes(input.classes(), &losses)?;
+    let curves = args.json || args.picture.is_some() || args.page.is_some();
+    let bar = output::bar(losses.len(), "measuring [{bar:32}] {percent}% {eta} left");
+    let measured = measure(&losses, &input, &classes, curves, &|| bar.inc(1));
+    bar.finish_and_clear();
+    let mut bias = measured.map_err(|error| input.locate(error))?;
+    bias.notes.retain(|note| input.tells(note));
+    let source = input.source();
     if let Some(path) = &args.picture {
         picture::write(path, &bias)?;
     }
-    console.line(&args.shown(&arrays, &bias)?)
+    if let Some(path) = &args.page {
+        output::write_file(path, page::page(&source, &bias).as_bytes())?;
+    }
+    console.line(&args.shown(&source, &bias)?)
 }
 
 impl BiasArgs {
@@ -107,15 +120,15 @@ impl BiasArgs {
         Ok((usize::from(background)..channels).collect())
     }
 
-    fn shown(&self, arrays: &Arrays, bias: &Bias) -> Result<String, CliError> {
-        let [logits, target] = arrays.files();
+    fn shown(&self, source: &Source, bias: &Bias) -> Result<String, CliError> {
         if self.json {
-            let report = Report { logits: &logits, target: &target, bias };
-            return serde_json::to_string_pretty(&report).map_err(CliError::json);
+            return serde_json::to_string_pretty(&Report { source, bias }).map_err(CliError::json);
         }
-        let mut text = text::text(&logits, &target, bias);
-        if let Some(path) = &self.picture {
-            text.push_str(&format!("\npicture written to {}", shown(path)));
+        let mut text = text::text(source, bias);
+        for (what, path) in [("picture", &self.picture), ("page", &self.page)] {
+            if let Some(path) = path {
+                text.push_str(&format!("\n{what} written to {}", shown(path)));
+            }
         }
         Ok(text)
     }

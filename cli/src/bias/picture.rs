@@ -6,6 +6,7 @@ use std::path::Path;
 use segloss::Preference;
 
 use super::measure::{Bias, Class, OfLoss, Point};
+use super::text::called;
 use crate::curves::{Figure, Ink, Line, Panel, within};
 use crate::error::CliError;
 
@@ -42,12 +43,14 @@ fn range(bias: &Bias, i: usize, class: &Class) -> Range<f64> {
     low..high.min(1.0 / unit)
 }
 
-fn row(bias: &Bias, i: usize, class: &Class, index: &str) -> Vec<Panel> {
+/// Loss and pressure of one class, which is at this place in the list.
+pub(super) fn row(bias: &Bias, i: usize, class: &Class, index: &str) -> Vec<Panel> {
     let x = range(bias, i, class);
     let absent = class.target == 0.0;
     let x_name = if absent { "predicted proportion" } else { "predicted size ÷ true size" };
     let of = |what: &str| {
-        if absent { format!("{index} {} (absent): {what}", class.class) } else { format!("{index} {}: {what}", class.class) }
+        let name = called(class);
+        if absent { format!("{index} {name}, absent: {what}") } else { format!("{index} {name}: {what}") }
     };
     let panel = |title: String, lines| Panel {
         title,

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::Args;
 use segloss_data::{Dataset, Survey};
 
-pub(crate) use self::options::{DataOptions, ReadOptions};
+pub(crate) use self::options::{DataOptions, READING, ReadOptions};
 use crate::error::CliError;
 use crate::output::{self, Console};
 

@@ -8,9 +8,12 @@ use segloss_data::{ChannelAxis, Limits, Options, Soft};
 
 use crate::error::CliError;
 
+/// What stands above the options in help.
+pub(crate) const READING: &str = "How to read FOLDER";
+
 /// What a folder does not say of its images and masks by itself.
 #[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "How to read FOLDER")]
+#[command(next_help_heading = READING)]
 pub(crate) struct ReadOptions {
     /// Where images are: a folder's name or the end of its path, or with an underscore the ending
     /// of their names, such as _image
@@ -46,7 +49,7 @@ pub(crate) struct ReadOptions {
 
 /// What a folder does not say by itself.
 #[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "How to read FOLDER")]
+#[command(next_help_heading = READING)]
 pub(crate) struct DataOptions {
     #[command(flatten)]
     reading: ReadOptions,

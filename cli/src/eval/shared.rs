@@ -9,28 +9,29 @@ use super::arrays::ArrayArg;
 use super::{ActivationArg, Backend, DeviceArg, Dtype, EvalArgs, Given, Input, TargetArray};
 use crate::error::CliError;
 
-/// Arrays, and how they are read.
+/// Arrays, and how they are read; a command that has these options reads a `--model` instead.
 #[derive(Args, Debug)]
+#[command(next_help_heading = "Logits from files")]
 pub(crate) struct ArrayOptions {
     /// Array of logits, [N, K, *spatial]
-    #[arg(long, value_name = "Z.npy")]
-    logits: ArrayArg,
+    #[arg(long, value_name = "Z.npy", required_unless_present = "model", conflicts_with = "model", requires = "target")]
+    logits: Option<ArrayArg>,
     /// Array of labels [N, *spatial], one-hot integers or soft targets [N, K, *spatial]
-    #[arg(long, value_name = "Y.npy")]
-    target: ArrayArg,
+    #[arg(long, value_name = "Y.npy", required_unless_present = "model", conflicts_with = "model", requires = "logits")]
+    target: Option<ArrayArg>,
     /// What the array of logits holds: logits, or probabilities, of which logits are made
-    #[arg(long, value_enum, default_value_t = Given::Logits)]
+    #[arg(long, value_enum, default_value_t = Given::Logits, conflicts_with = "model")]
     from: Given,
     /// Distance of neighbouring pixels along each spatial axis, for losses of distances [default:
     /// that of a NIfTI file, else 1]
-    #[arg(long, value_name = "D,H,W", value_delimiter = ',')]
+    #[arg(long, value_name = "D,H,W", value_delimiter = ',', conflicts_with = "model")]
     spacing: Vec<f64>,
     /// How logits become probabilities; one channel needs sigmoid [default: what SPEC says, else
     /// softmax]
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, conflicts_with = "model")]
     activation: Option<ActivationArg>,
     /// A label whose pixels do not count; may be given more than once
-    #[arg(long, value_name = "I", allow_negative_numbers = true)]
+    #[arg(long, value_name = "I", allow_negative_numbers = true, conflicts_with = "model")]
     ignore_index: Vec<i64>,
 }
 
@@ -55,10 +56,14 @@ impl ArrayOptions {
 
     /// Reads both files for losses of which this is one.
     pub(crate) fn read(&self, spec: &str) -> Result<Arrays, CliError> {
+        let (Some(logits), Some(target)) = (self.logits.clone(), self.target.clone()) else {
+            let expected = "is needed, with --target".into();
+            return Err(CliError::Option { option: "logits", value: String::new(), expected });
+        };
         let args = EvalArgs {
             loss: spec.into(),
-            logits: self.logits.clone(),
-            target: self.target.clone(),
+            logits,
+            target,
             weights: None,
             from: self.from,
             spacing: self.spacing.clone(),
@@ -97,6 +102,11 @@ impl Arrays {
     /// The files with what they hold, for a reader.
     pub(crate) fn files(&self) -> [String; 2] {
         EvalArgs::files(&self.input)
+    }
+
+    /// What was done with the arrays beyond reading them.
+    pub(crate) fn told(&self) -> &[String] {
+        &self.input.told
     }
 
     /// Names the file that a refusal is about.

@@ -12,6 +12,7 @@ use segloss_data::shown;
 use serde::Serialize;
 
 use self::sample::{Sample, Setting};
+use crate::bias::batch::One;
 use crate::bias::measure::{Bias, measure};
 use crate::bias::text::{preferred, verb};
 use crate::curves::short;
@@ -84,7 +85,8 @@ pub(crate) fn run(args: &LandscapeArgs, console: &mut Console) -> Result<(), Cli
     for setting in settings {
         let Sample { logits, labels, weights } = setting.sample();
         let target = Target::labels(labels.view()).weights(weights.view());
-        let bias = measure(&losses, logits.view(), &target, &[class], args.json || args.picture.is_some())?;
+        let batch = One { logits: logits.view(), target };
+        let bias = measure(&losses, &batch, &[class], args.json || args.picture.is_some(), &|| {})?;
         all.push(Landscape { setting, bias });
     }
     if let Some(path) = &args.picture {

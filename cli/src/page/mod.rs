@@ -1,6 +1,10 @@
 //! What the command's pages share: one file each, no scripts, nothing loaded from elsewhere, light
 //! and dark as the reader has it.
 
+mod chart;
+
+pub(crate) use self::chart::{CHARTS, chart, sample};
+
 const STYLE: &str = include_str!("page.css");
 
 /// The whole page: its title as text, its own rules after the common ones, and its body as markup.

@@ -27,22 +27,7 @@ impl Masks {
         if !dataset.scan.problems.is_empty() {
             return Err(dataset.scan.problems.remove(0).into());
         }
-        let refuse = |reason: String| Err(CliError::Folder { path: folder.to_path_buf(), reason });
-        let overlapping = matches!(dataset.coding, segloss_data::Coding::Overlapping);
-        if overlapping != model.run.overlapping {
-            let [masks, known] = [overlapping, model.run.overlapping].map(|o| if o { "overlap" } else { "exclude each other" });
-            return refuse(format!(
-                "classes of the masks {masks}, but those of the model {known}; leave the masks alone with --no-dice"
-            ));
-        }
-        let [found, known] = [dataset.classes.len(), model.run.classes];
-        if found > known || (overlapping && found != known) {
-            return refuse(format!(
-                "masks have {found} classes, but the model knows {known} ({}); say with --labels what values mean, or leave the \
-                 masks alone with --no-dice",
-                model.run.class_names.join(", ")
-            ));
-        }
+        model.check_masks(&dataset, Some("leave the masks alone with --no-dice"))?;
         let first = |i: usize| dataset.scan.pairs[i].images.first().map(|image| (image.path.clone(), i));
         let places = (0..dataset.len()).filter_map(first).collect();
         Ok(Self { dataset, places })

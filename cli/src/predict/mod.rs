@@ -15,7 +15,7 @@ use segloss_data::{Image, Images, Options};
 
 use self::files::Files;
 use self::masks::{Masks, Score};
-use self::model::Model;
+pub(crate) use self::model::Model;
 use crate::data::ReadOptions;
 use crate::error::CliError;
 use crate::output::{self, Console};
@@ -84,7 +84,9 @@ pub(crate) fn run(args: &PredictArgs, console: &mut Console) -> Result<(), CliEr
     let works = || (0..sources.len()).flat_map(|of| sources[of].all.iter().map(move |image| Work { image: image.clone(), of }));
     let works: Vec<Work> = works().collect();
     for work in &works {
-        model.check(&work.image, &options)?;
+        let Image { sources, size, channels, .. } = &work.image;
+        let path = sources.first().map(|source| source.path.clone()).unwrap_or_default();
+        model.check(&path, size, *channels, &options)?;
     }
     apart(&works)?;
     let masks = masks(args, &model, &sources, &options)?;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use segloss::Loss;
-use segloss_data::{Common, Image, Options, Scale, Taken};
+use segloss_data::{Coding, Common, Dataset, Options, Scale, Taken};
 
 use crate::error::CliError;
 use crate::train::network::UNet;
@@ -65,12 +65,12 @@ impl Model {
     }
 
     /// Refuses an image that it cannot take; none is read yet.
-    pub(crate) fn check(&self, image: &Image, options: &Options) -> Result<(), CliError> {
-        let path = image.sources.first().map(|source| source.path.clone()).unwrap_or_default();
-        let refuse = |reason: String| Err(CliError::Folder { path, reason });
-        let size = || image.size.iter().rev().map(usize::to_string).collect::<Vec<_>>().join("x");
+    pub(crate) fn check(&self, path: &Path, size: &[usize], channels: usize, options: &Options) -> Result<(), CliError> {
+        let refuse = |reason: String| Err(CliError::Folder { path: path.to_path_buf(), reason });
+        let axes = size.len();
+        let size = || size.iter().rev().map(usize::to_string).collect::<Vec<_>>().join("x");
         let [known, other] = if self.run.volumes { ["volumes", "a picture"] } else { ["pictures", "a volume"] };
-        match image.size.len() {
+        match axes {
             axes if axes == self.taken().axes => {}
             2 | 3 => {
                 let kind = if self.run.volumes { "pictures" } else { "volumes" };
@@ -81,7 +81,7 @@ impl Model {
             }
             _ => return refuse(format!("is an array of {}; predict takes pictures and volumes", size())),
         }
-        let [found, wanted] = [image.channels, self.run.channels];
+        let [found, wanted] = [channels, self.run.channels];
         match (found, wanted) {
             _ if found == wanted => Ok(()),
             (3, 1) if options.grey => Ok(()),
@@ -93,5 +93,25 @@ impl Model {
                 self.run.data
             )),
         }
+    }
+
+    /// Refuses masks that mean more than the network knows; `otherwise` is how to do without them.
+    pub(crate) fn check_masks(&self, dataset: &Dataset, otherwise: Option<&str>) -> Result<(), CliError> {
+        let refuse = |reason: String| Err(CliError::Folder { path: dataset.scan.folder.clone(), reason });
+        let overlapping = matches!(dataset.coding, Coding::Overlapping);
+        if overlapping != self.run.overlapping {
+            let [masks, known] = [overlapping, self.run.overlapping].map(|o| if o { "overlap" } else { "exclude each other" });
+            let otherwise = otherwise.map_or_else(String::new, |way| format!("; {way}"));
+            return refuse(format!("classes of the masks {masks}, but those of the model {known}{otherwise}"));
+        }
+        let [found, known] = [dataset.classes.len(), self.run.classes];
+        if found > known || (overlapping && found != known) {
+            let otherwise = otherwise.map_or_else(String::new, |way| format!(", or {way}"));
+            return refuse(format!(
+                "masks have {found} classes, but the model knows {known} ({}); say with --labels what values mean{otherwise}",
+                self.run.class_names.join(", ")
+            ));
+        }
+        Ok(())
     }
 }

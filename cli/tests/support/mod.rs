@@ -148,3 +148,21 @@ pub fn utf8(bytes: Vec<u8>) -> String {
 pub fn number(json: &Value, pointer: &str) -> f64 {
     json.pointer(pointer).and_then(Value::as_f64).unwrap_or_else(|| panic!("{pointer} of {json}"))
 }
+
+/// Bright squares on dark: what a network learns in seconds.
+pub fn square(folder: &Folder, name: &str, at: u32) {
+    let inside = |y: u32, x: u32| (at..at + 10).contains(&y) && (at + 3..at + 12).contains(&x);
+    folder.picture(&format!("{name}_image.png"), [32, 28], |y, x| if inside(y, x) { 200 } else { (x + y) as u8 });
+    folder.picture(&format!("{name}_mask.png"), [32, 28], |y, x| inside(y, x).into());
+}
+
+/// A folder with training data in `data` and a network in `run`.
+pub fn trained() -> Folder {
+    let folder = Folder::new();
+    for (i, name) in ["a", "b", "c", "d"].iter().enumerate() {
+        square(&folder, &format!("data/{name}"), 2 + 3 * i as u32);
+    }
+    let args = ["train", "--data", "data", "--epochs", "4", "--steps", "6", "--batch", "4", "--patch", "32", "--width", "4"];
+    folder.printed(&[&args[..], &["--out", "run"]].concat());
+    folder
+}

@@ -38,7 +38,7 @@ pub(crate) struct Browser {
 /// # Errors
 /// Where there is none, with the way out.
 pub(crate) fn find() -> Result<std::path::PathBuf, String> {
-    if let Some(path) = env::var_os(VARIABLE).map(std::path::PathBuf::from) {
+    if let Some(path) = env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(std::path::PathBuf::from) {
         return if path.is_file() { Ok(path) } else { Err(format!("{VARIABLE} is {}, which is no file", path.display())) };
     }
     let folders: Vec<_> = env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default();

@@ -21,6 +21,7 @@ type Page = (&'static str, &'static [&'static str]);
 const PAGES: &[Page] = &[
     ("data.html", &["data", "data", "--ignore", "255", "--report", "data.html"]),
     ("study/report.html", &["study", "plan.toml", "--out", "study"]),
+    ("bias.html", &["bias", "--logits", "z.npy", "--target", "y.npy", "--spacing", "2,1", "--page", "bias.html"]),
     (
         "conformance.html",
         &["conformance", "--quick", "--loss", "dice", "--dtype", "f32", "--dtype", "bf16", "--report", "conformance.html"],
@@ -50,10 +51,10 @@ const FOUND: [&str; 7] = [
 /// # Errors
 /// What is wrong, one line each.
 pub(crate) fn check(keep: Option<&Path>) -> Result<(), String> {
-    let start = Instant::now();
     find()?;
     // As the tests are built, so that after them there is nothing to build.
-    cargo(&["test", "--workspace", "--exclude", "backend-tch", "--no-run", "--test", "cli_data"], None, Needs::Nothing)?;
+    cargo(&["test", "--workspace", "--exclude", "backend-tch", "--no-run", "--test", "cli_bias"], None, Needs::Nothing)?;
+    let start = Instant::now();
     let own = workspace().join("target/pages");
     let folder = keep.map_or(own.join("made"), Path::to_path_buf);
     let io = |error: std::io::Error| format!("{}: {error}", folder.display());
