@@ -47,7 +47,7 @@ fn a_folder_without_masks_and_the_same_with_them() {
     folder.bytes("val/masks/d.png", &std::fs::read(folder.path("data/d_mask.png")).unwrap());
     folder.bytes("val/images/d.png", &std::fs::read(folder.path("data/d_image.png")).unwrap());
     let text = folder.printed(&["predict", "--model", "run", "--data", "val", "--out", "v"]);
-    let dice = format!("\nforeground Dice {:.4}; mean of the images", run["foreground_dice"].as_f64().unwrap());
+    let dice = format!("\nforeground Dice {:.4}\n  by image", run["foreground_dice"].as_f64().unwrap());
     assert!(text.contains(&dice), "{dice} {text}");
     let text = folder.printed(&["predict", "--model", "run", "--data", "val", "--out", "v", "--no-dice"]);
     assert!(!text.contains("Dice"), "{text}");

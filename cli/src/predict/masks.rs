@@ -10,8 +10,10 @@ use super::model::Model;
 use crate::error::CliError;
 use crate::train::data::Regions;
 use crate::train::folder::truth;
+use crate::train::judge::ImageScores;
 use crate::train::report::{class_table, score};
-use crate::train::validation::{Sums, foreground_dice, image_dice};
+use crate::train::scores;
+use crate::train::validation::{Sums, foreground_dice};
 
 /// The masks of one folder.
 pub(crate) struct Masks {
@@ -47,40 +49,45 @@ pub(crate) struct Score {
     sums: Sums,
     classes: usize,
     foreground: usize,
-    images: usize,
-    dice: Vec<f64>,
+    images: Vec<ImageScores>,
 }
 
 impl Score {
     /// Of no image yet.
     pub(crate) fn new(model: &Model) -> Self {
         let classes = model.run.classes;
-        Self { sums: Sums::new(classes), classes, foreground: usize::from(!model.run.overlapping), images: 0, dice: Vec::new() }
+        Self { sums: Sums::new(classes), classes, foreground: usize::from(!model.run.overlapping), images: Vec::new() }
     }
 
-    /// Adds an image: its mask, its prediction, and the probabilities that this was made of.
-    pub(crate) fn add(&mut self, truth: &Regions, found: &Regions, probabilities: &Array4<f32>) {
+    /// Adds an image: its mask, its prediction, the probabilities that this was made of, and its
+    /// spacing.
+    pub(crate) fn add(
+        &mut self,
+        truth: &Regions,
+        found: &Regions,
+        probabilities: &Array4<f32>,
+        spacing: [f64; 3],
+    ) -> Result<(), CliError> {
         self.sums.add(truth, found);
         self.sums.add_probabilities(truth, probabilities);
-        self.images += 1;
-        self.dice.push(image_dice(truth, found, self.classes));
+        self.images.push(ImageScores::of(truth, found, self.classes, spacing)?);
+        Ok(())
     }
 
     /// A table; none where no image has a mask.
     pub(crate) fn text(&self, names: &[String]) -> Option<String> {
-        if self.images == 0 {
+        if self.images.is_empty() {
             return None;
         }
         let classes = self.sums.report();
         let table = class_table(&classes, |k| names.get(k).cloned().unwrap_or_else(|| k.to_string()));
-        let scored: Vec<f64> = self.dice.iter().copied().filter(|dice| !dice.is_nan()).collect();
-        let mean = scored.iter().sum::<f64>() / scored.len() as f64;
-        let plural = if self.images == 1 { "" } else { "s" };
+        let plural = if self.images.len() == 1 { "" } else { "s" };
+        let by_image = scores::means(&self.images.iter().collect::<Vec<_>>(), names, self.foreground);
         Some(format!(
-            "Compared with the masks of {} image{plural}, all pixels together\n{table}\nforeground Dice {}; mean of the images {}",
-            self.images,
+            "Compared with the masks of {} image{plural}, all pixels together\n{table}\nforeground Dice {}\n{}",
+            self.images.len(),
             score(foreground_dice(&classes, self.foreground)),
-            score(mean)
+            scores::table(&by_image)
         ))
     }
 }

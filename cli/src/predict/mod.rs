@@ -22,7 +22,7 @@ use crate::output::{self, Console};
 use crate::train::data::Regions;
 use crate::train::device::DeviceName;
 use crate::train::folder::slices;
-use crate::train::space::grid_of;
+use crate::train::space::{grid_of, three};
 use segloss_data::shown;
 
 /// Use a trained network on images
@@ -105,7 +105,8 @@ pub(crate) fn run(args: &PredictArgs, console: &mut Console) -> Result<(), CliEr
         if let Some(truth) =
             masks.get(work.of).and_then(Option::as_ref).map(|masks| masks.of(&work.image)).transpose()?.flatten()
         {
-            score.add(&truth, &regions, &found);
+            let spacing = work.image.sources.first().and_then(|source| three(&source.header));
+            score.add(&truth, &regions, &found, spacing.unwrap_or([1.0; 3]))?;
         }
         if args.probabilities {
             written.push(files.probabilities(&work.image.name, found)?);

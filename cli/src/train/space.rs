@@ -58,7 +58,7 @@ pub(crate) fn grid_of(size: &[usize], header: Option<&Header>, common: &Common) 
 }
 
 /// The spacing of an image along [D, H, W].
-fn three(header: &Header) -> Option<[f64; 3]> {
+pub(crate) fn three(header: &Header) -> Option<[f64; 3]> {
     match header.spacing.as_deref()? {
         [h, w] => Some([1.0, *h, *w]),
         [d, h, w] => Some([*d, *h, *w]),
