@@ -2,6 +2,7 @@
 
 mod arrays;
 mod compute;
+mod decided;
 mod elements;
 #[cfg(feature = "tch")]
 mod libtorch;
@@ -23,8 +24,10 @@ use segloss_data::{Array, shown};
 use self::arrays::{ArrayArg, Floats, Labels, sample};
 use self::compute::{Gradient, Output, compute};
 use self::elements::Elements;
+use self::report::Found;
 pub(crate) use self::shared::{ArrayOptions, Arrays};
 use crate::error::CliError;
+use crate::metrics::{Definitions, USUAL};
 use crate::output::{self, Console};
 use crate::{npy, npz};
 
@@ -39,14 +42,20 @@ use crate::{npy, npz};
 /// FILE.npz:NAME is an array of an archive; one that holds a single array needs no name. NIfTI is
 /// one sample, its axes in the order [Z, Y, X]: labels [X, Y, Z] become [1, Z, Y, X], and logits
 /// [X, Y, Z, K] become [1, K, Z, Y, X]. Beside NIfTI, other arrays may lack the axis of samples.
+///
+/// "soft Dice" is of probabilities. --metrics adds scores of what the logits decide for, by the
+/// definitions of `segloss metrics`: the class of the largest logit, or under sigmoid each class
+/// whose logit is above 0, against a target of labels.
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
+#[command(mut_group("Definitions", |group| group.requires("metrics")))]
 #[command(after_help = "Examples:
   segloss eval --loss ce+dice --logits Z.npy --target Y.npy
   segloss eval --loss 'ce + 0.5 * l1(temperature=10)' --logits Z.npy --target Y.npy --ignore-index 255 --json
   segloss eval --loss focal --activation sigmoid --logits Z.npy --target Y.npy --grad G.npy
   segloss eval --loss ce --logits case7.npz:probabilities --from probabilities --target case7.nii.gz
   segloss eval --loss ce+dice --logits Z.npy --target Y.npy --elements E.npz
+  segloss eval --loss ce+dice --logits Z.npy --target Y.npy --metrics dice,size_error,hd95
   segloss eval --loss 'dice + 0.01 * boundary' --logits Z.npy --target Y.npy --spacing 3,0.8,0.8")]
 pub(crate) struct EvalArgs {
     /// The loss, as text or by name (see `segloss losses`)
@@ -95,6 +104,9 @@ pub(crate) struct EvalArgs {
     /// Also values per sample and class, and with a file, written there as arrays, per pixel
     #[arg(long, value_name = "E.npz", num_args = 0..=1)]
     elements: Option<Option<PathBuf>>,
+    /// Also metrics of the decided labels; names are those of `segloss metrics`, all without names
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',', num_args = 0..=1, default_missing_value = USUAL)]
+    metrics: Option<Vec<String>>,
     /// Most bytes of numbers that are read of one file [default: the file's length, and of
     /// compressed files 4 GiB]
     #[arg(long, value_name = "BYTES")]
@@ -102,6 +114,8 @@ pub(crate) struct EvalArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    definitions: Definitions,
 }
 
 /// What the array of logits holds.
@@ -271,6 +285,7 @@ impl TargetArray {
 
 /// Runs it.
 pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> Result<(), CliError> {
+    let settings = args.metrics.as_ref().map(|names| args.definitions.settings(names)).transpose()?;
     let input = args.read()?;
     args.check_outputs()?;
     let dtype = args.dtype.or(&input.logits);
@@ -304,11 +319,9 @@ pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> Result<(), CliError
     if let (Some(Some(path)), Some(elements)) = (&args.elements, &elements) {
         npz::write(path, &elements.arrays(&evaluation))?;
     }
-    let text = if args.json {
-        report::json(&input, dtype, &evaluation, elements.as_ref())?
-    } else {
-        args.text(&input, dtype, &evaluation, elements.as_ref())
-    };
+    let metrics = settings.map(|settings| decided::scores(&input, &settings)).transpose()?;
+    let found = Found { evaluation: &evaluation, elements: elements.as_ref(), metrics: metrics.as_ref() };
+    let text = if args.json { report::json(&input, dtype, &found)? } else { args.text(&input, dtype, &found) };
     console.line(&text)
 }
 

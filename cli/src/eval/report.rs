@@ -8,7 +8,19 @@ use super::arrays::lengths;
 use super::elements::{self, Elements};
 use super::{Dtype, EvalArgs, Input};
 use crate::error::CliError;
+use crate::metrics::report::Report as Metrics;
+use crate::metrics::text::tables;
 use crate::table::{Table, decimal, fine};
+
+/// Everything that came out.
+#[derive(Clone, Copy)]
+pub(super) struct Found<'a> {
+    pub(super) evaluation: &'a Evaluation,
+    /// Values below the total, where they are asked for.
+    pub(super) elements: Option<&'a Elements>,
+    /// Metrics of decided labels, where they are asked for.
+    pub(super) metrics: Option<&'a Metrics>,
+}
 
 impl EvalArgs {
     /// Logits and target with what their files hold.
@@ -23,7 +35,8 @@ impl EvalArgs {
         [logits, format!("{}  {kind} {shape:?}", input.shown.target)]
     }
 
-    pub(super) fn text(&self, input: &Input, dtype: Dtype, evaluation: &Evaluation, elements: Option<&Elements>) -> String {
+    pub(super) fn text(&self, input: &Input, dtype: Dtype, found: &Found<'_>) -> String {
+        let Found { evaluation, elements, metrics } = *found;
         let [logits, target] = Self::files(input);
         let mut lines = vec![format!("loss      {}", input.loss)];
         lines.push(format!("logits    {logits}"));
@@ -89,6 +102,15 @@ impl EvalArgs {
         if let Some(elements) = elements {
             lines.push(format!("\n{}", elements.text(evaluation, index)));
         }
+        if let Some(metrics) = metrics {
+            let distances = match (metrics.has_distances(), metrics.spaced) {
+                (false, _) => "",
+                (true, true) => "; distances in the unit of the spacing",
+                (true, false) => "; distances in pixels",
+            };
+            lines.push(format!("\nmetrics of what the logits decide for{distances}"));
+            lines.push(tables(metrics, "sample"));
+        }
         if !evaluation.notes.is_empty() {
             lines.push("\nnotes".into());
             lines.extend(evaluation.notes.iter().map(|note| format!("  {note}")));
@@ -121,16 +143,14 @@ struct Report<'a> {
     evaluation: &'a Evaluation,
     #[serde(skip_serializing_if = "Option::is_none")]
     elements: Option<elements::Report<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metrics: Option<&'a Metrics>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     data_notes: &'a [String],
 }
 
-pub(super) fn json(
-    input: &Input,
-    dtype: Dtype,
-    evaluation: &Evaluation,
-    elements: Option<&Elements>,
-) -> Result<String, CliError> {
+pub(super) fn json(input: &Input, dtype: Dtype, found: &Found<'_>) -> Result<String, CliError> {
+    let Found { evaluation, elements, metrics } = *found;
     let report = Report {
         loss: input.loss.to_string(),
         activation: input.loss.activation().to_string(),
@@ -139,6 +159,7 @@ pub(super) fn json(
         spacing: input.spacing.as_deref(),
         evaluation,
         elements: elements.map(|elements| elements.report(evaluation)),
+        metrics,
         data_notes: &input.told,
     };
     serde_json::to_string_pretty(&report).map_err(CliError::json)

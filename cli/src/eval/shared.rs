@@ -8,6 +8,7 @@ use segloss::{Activation, Loss};
 use super::arrays::ArrayArg;
 use super::{ActivationArg, Backend, DeviceArg, Dtype, EvalArgs, Given, Input, TargetArray};
 use crate::error::CliError;
+use crate::metrics::Definitions;
 
 /// Arrays, and how they are read; a command that has these options reads a `--model` instead.
 #[derive(Args, Debug)]
@@ -75,8 +76,10 @@ impl ArrayOptions {
             dtype: Dtype::F64,
             grad: None,
             elements: None,
+            metrics: None,
             limit: None,
             json: false,
+            definitions: Definitions::default(),
         };
         let input = args.read()?;
         Ok(Arrays { args, input })

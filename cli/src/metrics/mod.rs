@@ -2,14 +2,15 @@
 
 mod input;
 mod options;
-mod report;
-mod text;
+pub(crate) mod report;
+pub(crate) mod text;
 
 use std::path::PathBuf;
 
 use clap::Args;
 
 use self::options::MetricOptions;
+pub(crate) use self::options::{Definitions, USUAL};
 use crate::error::CliError;
 use crate::output::{self, Console};
 

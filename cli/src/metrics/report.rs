@@ -13,65 +13,65 @@ use crate::error::CliError;
 
 /// Everything that comes out.
 #[derive(Serialize)]
-pub(super) struct Report {
+pub(crate) struct Report {
     /// Texts of the metrics, in the order of values.
-    pub(super) metrics: Vec<String>,
-    pub(super) surface: Surface,
+    pub(crate) metrics: Vec<String>,
+    pub(crate) surface: Surface,
     /// Whether distances are in millimetres, as files say.
-    pub(super) spaced: bool,
-    pub(super) bootstrap: Bootstrap,
+    pub(crate) spaced: bool,
+    pub(crate) bootstrap: Bootstrap,
     /// Images that were left out for want of a prediction or a target.
-    pub(super) unpaired: usize,
-    pub(super) images: Vec<Image>,
-    pub(super) classes: Vec<Class>,
+    pub(crate) unpaired: usize,
+    pub(crate) images: Vec<Image>,
+    pub(crate) classes: Vec<Class>,
     #[serde(skip)]
     wanted: Vec<Metric>,
 }
 
 /// One image.
 #[derive(Serialize)]
-pub(super) struct Image {
-    pub(super) name: String,
-    pub(super) spacing: Vec<f64>,
-    pub(super) classes: Vec<Scored>,
+pub(crate) struct Image {
+    pub(crate) name: String,
+    pub(crate) spacing: Vec<f64>,
+    pub(crate) classes: Vec<Scored>,
 }
 
 /// A class of an image.
 #[derive(Serialize)]
-pub(super) struct Scored {
-    pub(super) class: String,
-    pub(super) presence: Presence,
+pub(crate) struct Scored {
+    pub(crate) class: String,
+    pub(crate) presence: Presence,
     counts: Counts,
     lesions: Option<Lesions>,
     /// By metric; null where the image is left out.
-    pub(super) scores: BTreeMap<String, Option<f64>>,
+    pub(crate) scores: BTreeMap<String, Option<f64>>,
 }
 
 /// A class over all images.
 #[derive(Serialize)]
-pub(super) struct Class {
-    pub(super) class: String,
-    pub(super) presence: Presences,
-    pub(super) summaries: Vec<Row>,
+pub(crate) struct Class {
+    pub(crate) class: String,
+    pub(crate) presence: Presences,
+    pub(crate) summaries: Vec<Row>,
 }
 
 /// In how many images which of the regions has a pixel.
 #[derive(Default, Serialize)]
-pub(super) struct Presences {
-    pub(super) both: usize,
-    pub(super) missed: usize,
-    pub(super) false_alone: usize,
-    pub(super) neither: usize,
+pub(crate) struct Presences {
+    pub(crate) both: usize,
+    pub(crate) missed: usize,
+    pub(crate) false_alone: usize,
+    pub(crate) neither: usize,
 }
 
 /// A metric of a class.
 #[derive(Serialize)]
-pub(super) struct Row {
-    pub(super) metric: String,
+pub(crate) struct Row {
+    pub(crate) metric: String,
     /// Over images, each as heavy as the others.
-    pub(super) images: Summary,
+    pub(crate) images: Summary,
     /// Of the pixels of all images together, where the metric is one of pixels.
-    pub(super) pooled: Option<Summary>,
+    pub(crate) pooled: Option<Summary>,
 }
 
 /// Reads and scores one image after the other.
@@ -83,33 +83,60 @@ pub(super) fn report(
 ) -> Result<Report, CliError> {
     let classes = input::classes(args, input)?;
     let mut images = Vec::new();
-    let mut all: Vec<Vec<ClassScores>> = vec![Vec::new(); classes.len()];
     let mut spaced = 0;
     for pair in &input.pairs {
         let read = pair.read(args)?;
         for (end, maps) in read.images(args)? {
             let scores = settings.scores(&maps, &classes)?;
             spaced += usize::from(read.spacing().is_some());
-            let scored = scores.iter().map(|scores| Scored::new(scores, settings)).collect();
-            images.push(Image { name: format!("{}{end}", pair.name), spacing: maps.spacing().to_vec(), classes: scored });
-            all.iter_mut().zip(scores).for_each(|(all, scores)| all.push(scores));
+            images.push(ImageScores { name: format!("{}{end}", pair.name), spacing: maps.spacing().to_vec(), scores });
         }
     }
     if spaced > 0 && spaced < images.len() && settings.metrics.iter().any(|metric| metric.is_distance()) {
         let reason = format!("{spaced} of {} images have a spacing; distances need the same unit: say --spacing", images.len());
         return Err(CliError::Unpaired { path: args.target.clone(), reason });
     }
-    let classes = classes.iter().zip(&all).map(|(&class, scores)| Class::new(class, scores, settings, bootstrap)).collect();
-    Ok(Report {
-        metrics: settings.metrics.iter().map(Metric::to_string).collect(),
-        surface: settings.surface,
-        spaced: spaced > 0,
-        bootstrap: *bootstrap,
-        unpaired: input.unpaired,
-        images,
-        classes,
-        wanted: settings.metrics.clone(),
-    })
+    let report = Report::new(&classes, images, spaced > 0, settings, bootstrap);
+    Ok(Report { unpaired: input.unpaired, ..report })
+}
+
+/// The scores of one image, in the order of the classes.
+pub(crate) struct ImageScores {
+    pub(crate) name: String,
+    pub(crate) spacing: Vec<f64>,
+    pub(crate) scores: Vec<ClassScores>,
+}
+
+impl Report {
+    /// Of images that have the same classes.
+    pub(crate) fn new(
+        classes: &[i64],
+        images: Vec<ImageScores>,
+        spaced: bool,
+        settings: &Settings,
+        bootstrap: &Bootstrap,
+    ) -> Self {
+        let of_class = |(place, &class): (usize, &i64)| {
+            let scores: Vec<&ClassScores> = images.iter().filter_map(|image| image.scores.get(place)).collect();
+            Class::new(class, &scores, settings, bootstrap)
+        };
+        let classes = classes.iter().enumerate().map(of_class).collect();
+        let image = |ImageScores { name, spacing, scores }: ImageScores| Image {
+            name,
+            spacing,
+            classes: scores.iter().map(|scores| Scored::new(scores, settings)).collect(),
+        };
+        Self {
+            metrics: settings.metrics.iter().map(Metric::to_string).collect(),
+            surface: settings.surface,
+            spaced,
+            bootstrap: *bootstrap,
+            unpaired: 0,
+            images: images.into_iter().map(image).collect(),
+            classes,
+            wanted: settings.metrics.clone(),
+        }
+    }
 }
 
 impl Scored {
@@ -125,7 +152,7 @@ impl Scored {
 }
 
 impl Class {
-    fn new(class: i64, scores: &[ClassScores], settings: &Settings, bootstrap: &Bootstrap) -> Self {
+    fn new(class: i64, scores: &[&ClassScores], settings: &Settings, bootstrap: &Bootstrap) -> Self {
         let mut presence = Presences::default();
         for scores in scores {
             match scores.counts.presence() {
@@ -152,7 +179,7 @@ impl Class {
 
 impl Report {
     /// A line for each image and class.
-    pub(super) fn csv(&self, path: &Path) -> Result<Vec<u8>, CliError> {
+    pub(crate) fn csv(&self, path: &Path) -> Result<Vec<u8>, CliError> {
         let fail = |error: csv::Error| CliError::Encode { path: path.to_path_buf(), reason: error.to_string() };
         let mut writer = csv::Writer::from_writer(Vec::new());
         let headings = ["image", "class", "valid", "target", "predicted", "both"].map(String::from);
@@ -172,7 +199,7 @@ impl Report {
     }
 
     /// Whether any of the metrics is a distance.
-    pub(super) fn has_distances(&self) -> bool {
+    pub(crate) fn has_distances(&self) -> bool {
         self.wanted.iter().any(|metric| metric.is_distance())
     }
 }

@@ -24,7 +24,13 @@ pub(super) fn text(args: &MetricsArgs, report: &Report) -> String {
         lines.push(format!("distances   {unit}"));
     }
     lines.push(String::new());
-    lines.push(images(report).to_string());
+    lines.push(tables(report, "image"));
+    lines.join("\n")
+}
+
+/// The table of the images, or what they are called, and those of the classes.
+pub(crate) fn tables(report: &Report, image: &str) -> String {
+    let mut lines = vec![images(report, image).to_string()];
     for class in &report.classes {
         lines.push(String::new());
         lines.push(presences(class));
@@ -42,9 +48,9 @@ fn cell(value: Option<f64>) -> String {
     value.map_or_else(|| "-".into(), decimal)
 }
 
-fn images(report: &Report) -> Table {
+fn images(report: &Report, image: &str) -> Table {
     let mut table = Table::bare().left(2);
-    let headings = ["image", "class"].map(String::from).into_iter().chain(report.metrics.iter().cloned());
+    let headings = [image, "class"].map(String::from).into_iter().chain(report.metrics.iter().cloned());
     table.row(headings.chain([String::new()]).collect::<Vec<_>>());
     for image in &report.images {
         for class in &image.classes {
