@@ -179,6 +179,39 @@ fn sizes_that_lie_are_refused_before_memory_is_taken() {
     assert_eq!(refused("a.npy", &npy), "/a.npy: its shape is too large");
 }
 
+/// An axis takes two bytes of a header, and many times that as a number in several lists.
+#[test]
+fn more_axes_than_numpy_has_are_refused() {
+    let of = |axes: usize| {
+        let text = format!("{{'descr': '|u1', 'fortran_order': True, 'shape': ({}), }}\n", "1,".repeat(axes));
+        [b"\x93NUMPY\x01\x00", &(text.len() as u16).to_le_bytes()[..], text.as_bytes(), &[7]].concat()
+    };
+    for axes in [65, 20_000] {
+        assert_eq!(refused("a.npy", &of(axes)), "/a.npy: its shape has more than 64 axes");
+    }
+    let shape = with_bytes("a.npy", &of(64), |path| read(path, &Limits::default()).unwrap().values.shape().to_vec());
+    assert_eq!(shape, [1; 64]);
+}
+
+/// Found by fuzzing: a table of a page takes many times its bytes once it is read, and the first
+/// page's was read without a limit.
+#[test]
+fn tables_of_a_tiff_that_lie_are_refused_before_memory_is_taken() {
+    for (name, tag) in [("grey16.tif", 273u16), ("deflate.tif", 277), ("pages.tif", 279)] {
+        let mut tif = fs::read(folder().join(name)).unwrap();
+        // A tag, its type, and how many values it has.
+        let entry = [tag.to_le_bytes(), [if tag == 277 { 3 } else { 4 }, 0]].concat();
+        let at = tif.windows(4).position(|bytes| bytes == entry).unwrap() + 4;
+        tif[at..at + 4].copy_from_slice(&10_000_000u32.to_le_bytes());
+        let text = with_bytes("a.tif", &tif, |path| {
+            let [by_header, by_reading] = [header(path).map(|_| ()), read(path, &Limits::default()).map(|_| ())];
+            assert_eq!(by_header.unwrap_err().to_string(), by_reading.as_ref().unwrap_err().to_string());
+            by_reading.unwrap_err().to_string().replace(&path.parent().unwrap().display().to_string(), "")
+        });
+        assert_eq!(text, "/a.tif: not a readable TIFF: its header claims more than it can hold", "{name}");
+    }
+}
+
 #[test]
 fn a_damaged_member_of_an_archive_is_refused() {
     for name in ["one.npz", "packed.npz"] {

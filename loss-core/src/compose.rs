@@ -59,7 +59,7 @@ pub fn unsplit(term: impl Unsplit) -> Loss {
 
 impl From<Term> for Loss {
     fn from(term: Term) -> Self {
-        Self { terms: Arc::new([WeightedTerm { schedule: Schedule::Constant(1.0), term }]), ..Self::default() }
+        Self { terms: Arc::new([term.into()]), ..Self::default() }
     }
 }
 
@@ -95,18 +95,11 @@ impl Loss {
     pub fn scheduled(self, schedule: Schedule) -> Result<Self, LossError> {
         schedule.check()?;
         let mut terms = self.terms.to_vec();
-        for term in &mut terms {
-            term.schedule = schedule.times(term.schedule).ok_or_else(|| LossError::OptionOutOfRange {
-                term: "grow",
-                option: "factor",
-                value: schedule.to_string(),
-                expected: "a number: the weight of this term grows already",
-            })?;
-        }
+        schedule.multiply(&mut terms)?;
         Ok(self.with_terms(terms))
     }
 
-    fn with_terms(self, terms: Vec<WeightedTerm>) -> Self {
+    pub(crate) fn with_terms(self, terms: Vec<WeightedTerm>) -> Self {
         Self { terms: terms.into(), programs: Arc::default(), ..self }
     }
 

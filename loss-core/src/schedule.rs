@@ -5,6 +5,7 @@ use std::fmt::{Display, Formatter};
 use crate::LossError;
 use crate::number::number;
 use crate::options::require;
+use crate::term::WeightedTerm;
 
 /// The weight of a term over the epochs of a training run.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -56,6 +57,27 @@ impl Schedule {
                 // 0 · ∞ must stay 0, and a negative weight grows away from 0 as well.
                 if initial == 0.0 { 0.0 } else { (initial.abs() * factor.powf(steps)).min(cap.abs()).copysign(initial) }
             }
+        }
+    }
+
+    /// Multiplies the weight of every term.
+    pub(crate) fn multiply(self, terms: &mut [WeightedTerm]) -> Result<(), LossError> {
+        for term in terms {
+            term.schedule = self.times(term.schedule).ok_or_else(|| LossError::OptionOutOfRange {
+                term: "grow",
+                option: "factor",
+                value: self.to_string(),
+                expected: "a number: the weight of this term grows already",
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Whether all of its numbers are.
+    pub(crate) fn is_finite(&self) -> bool {
+        match *self {
+            Self::Constant(weight) => weight.is_finite(),
+            Self::Grow { initial, factor, every, cap } => [initial, factor, every, cap].iter().all(|number| number.is_finite()),
         }
     }
 

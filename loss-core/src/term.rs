@@ -320,6 +320,12 @@ pub(crate) struct WeightedTerm {
     pub(crate) term: Term,
 }
 
+impl From<Term> for WeightedTerm {
+    fn from(term: Term) -> Self {
+        Self { schedule: Schedule::Constant(1.0), term }
+    }
+}
+
 /// `crate::path::SizeCap` as `size_cap`.
 fn type_name<T: ?Sized>() -> String {
     let path = std::any::type_name::<T>();

@@ -150,6 +150,44 @@ fn mistakes_are_named() {
     }
 }
 
+/// Found by a seed of a fuzz target: it was read, and written as `inf`, which does not read.
+#[test]
+fn weights_whose_product_is_not_finite_are_refused() {
+    for (text, column, found) in [
+        ("1e308 * 1e308 * ce", 1, "1e308"),
+        ("ce - 1e200 * (dice + 1e200 * l1)", 6, "1e200"),
+        ("-1e308 * grow(2) * dice(classes=[1, 2])", 1, "-"),
+        ("ce + (1e10 * grow(0, cap=1e300) * l1)", 7, "1e10"),
+    ] {
+        let message = format!("at column {column} of `{text}`: expected weights whose product is finite, found `{found}`");
+        assert_eq!(error(text), message);
+    }
+    assert_eq!(parse("0 * 1e308 * 1e308 * ce").to_string(), "0 * ce");
+    assert_eq!(parse("1e-308 * 1e-308 * ce").to_string(), "0 * ce");
+}
+
+/// Comparing takes memory with the square of a name's length.
+#[test]
+fn names_that_are_far_too_long_are_compared_with_none() {
+    assert!(error(&"ce".repeat(64)).contains("; write `ce + ce + "));
+    for name in ["ce".repeat(65), "ce".repeat(1 << 20), "dice_".repeat(1 << 18)] {
+        let message = error(&name);
+        assert!(message.contains("`; known are ce, focal, topk, "), "{}", &message[message.len() - 200..]);
+        let option = error(&format!("ce({name}=1)"));
+        assert!(
+            option.ends_with("`; known are class_weights, label_smoothing, pooling, activation"),
+            "{}",
+            &option[option.len() - 200..]
+        );
+    }
+}
+
+/// As many terms as a text has room for: what it takes grows with their number, not its square.
+#[test]
+fn a_sum_of_many_terms_is_read() {
+    assert_eq!(parse(&["2 * ce"; 50_000].join(" - ")).terms().len(), 50_000);
+}
+
 #[test]
 fn mistakes_in_terms_are_named_with_their_column() {
     for (text, column, message) in [

@@ -3,10 +3,10 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::io::Read;
 use std::path::PathBuf;
 
-/// Memory that reading takes whatever the input: buffers of files, blocks of decoders, messages.
-pub const CONSTANT: usize = 1 << 20;
+use segloss_data::formats::Header;
 
 thread_local! {
     static NOW: Cell<usize> = const { Cell::new(0) };
@@ -61,12 +61,34 @@ pub fn measured<T>(call: impl FnOnce() -> T) -> (T, usize) {
 }
 
 /// Panics where a call took more than ten times its input, or than ten times what a compressed
-/// input unpacks to.
-pub fn bounded<T>(input: usize, unpacked: usize, call: impl FnOnce() -> T) -> T {
+/// input unpacks to. `constant` is what it takes whatever the input: buffers of files, blocks and
+/// tables of decoders, messages.
+pub fn bounded<T>(input: usize, unpacked: usize, constant: usize, call: impl FnOnce() -> T) -> T {
     let (result, peak) = measured(call);
-    let most = 10 * input.max(unpacked) + CONSTANT;
+    let most = 10 * input.max(unpacked) + constant;
     assert!(peak <= most, "{peak} bytes of memory for an input of {input}, unpacked {unpacked}");
     result
+}
+
+/// Bytes that the pixels of a picture unpack to.
+pub fn unpacked(header: &Header) -> usize {
+    let sample = match header.dtype {
+        "uint16" | "int16" | "float16" => 2,
+        "uint32" | "int32" | "float32" => 4,
+        "uint64" | "int64" | "float64" => 8,
+        _ => 1,
+    };
+    let pixels: usize = header.size.iter().product();
+    pixels * (header.channels + usize::from(header.alpha)) * sample
+}
+
+/// Bytes that come out of a stream before it ends or fails, at most so many.
+pub fn length(stream: impl Read, most: u64) -> usize {
+    let (mut stream, mut block, mut all) = (stream.take(most), [0; 4096], 0);
+    while let Ok(found @ 1..) = stream.read(&mut block) {
+        all += found;
+    }
+    all
 }
 
 /// A file of this process with these bytes, on the file system of `TMPDIR`.
@@ -74,7 +96,7 @@ pub fn file(name: &str, bytes: &[u8]) -> Option<PathBuf> {
     let folder = std::env::temp_dir().join(format!("segloss-fuzz-{}", std::process::id()));
     let path = folder.join(name);
     if std::fs::write(&path, bytes).is_err() {
-        std::fs::create_dir_all(&folder).ok()?;
+        std::fs::create_dir_all(path.parent()?).ok()?;
         std::fs::write(&path, bytes).ok()?;
     }
     Some(path)

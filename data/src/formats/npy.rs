@@ -15,6 +15,9 @@ use crate::error::DataError;
 /// Longest header that numpy itself writes is far below this.
 const LONGEST_HEADER: usize = 1 << 16;
 
+/// No version of numpy has arrays of more axes.
+const MOST_AXES: usize = 64;
+
 /// The facts of an `.npy` header, and where the data begins.
 #[derive(Clone, Debug)]
 pub(super) struct Header {
@@ -109,6 +112,9 @@ impl Header {
         let header = bytes.get(start..start + length).ok_or_else(cut)?;
         let header = std::str::from_utf8(header).map_err(|_| refuse("its header is not text".into()))?;
         let mut header = Self::understand(header).ok_or_else(|| refuse("its header cannot be understood".into()))?;
+        if header.shape.len() > MOST_AXES {
+            return Err(refuse(format!("its shape has more than {MOST_AXES} axes")));
+        }
         header.start = start + length;
         Ok(header)
     }
@@ -136,6 +142,8 @@ impl Header {
         };
         let shape = after("shape")?.strip_prefix('(')?.split_once(')')?.0;
         let axes = shape.split(',').map(str::trim).filter(|s| !s.is_empty());
+        // One more says that there are too many.
+        let axes = axes.take(MOST_AXES + 1);
         let shape = axes.map(|s| s.trim_end_matches(['L', 'l']).parse().ok()).collect::<Option<_>>()?;
         Some(Self { descriptor: descriptor.into(), fortran, shape, start: 0 })
     }

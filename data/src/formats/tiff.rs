@@ -1,7 +1,8 @@
 //! TIFF files: one picture, or pages of one size, which are the slices of a volume.
 
+use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use ndarray::{ArrayD, Axis, IxDyn};
@@ -43,8 +44,59 @@ fn open(path: &Path, limits: &Limits) -> Result<(Reader, u64), DataError> {
     bounds.decoding_buffer_size = usize::try_from(possible).unwrap_or(usize::MAX);
     bounds.intermediate_buffer_size = bounds.decoding_buffer_size;
     bounds.ifd_value_size = usize::try_from(length.saturating_add(1024)).unwrap_or(usize::MAX);
-    let reader = Decoder::new(BufReader::new(file)).map_err(|error| refuse(path, &error))?;
+    let mut file = BufReader::new(file);
+    // The decoder takes memory for the first page's tables before it hears of a limit.
+    if !tables_fit(&mut file, length).map_err(fail)? {
+        return Err(refuse(path, &tiff::TiffError::LimitsExceeded));
+    }
+    file.rewind().map_err(fail)?;
+    let reader = Decoder::new(file).map_err(|error| refuse(path, &error))?;
     Ok((reader.with_limits(bounds), length))
+}
+
+/// Whether no table of any page claims more bytes than the file has. What ends early or is no TIFF
+/// is for the decoder to refuse.
+fn tables_fit(file: &mut (impl Read + Seek), length: u64) -> std::io::Result<bool> {
+    let mut bytes = Vec::new();
+    file.take(16).read_to_end(&mut bytes)?;
+    let big_endian = bytes.starts_with(b"MM");
+    let number = |bytes: Option<&[u8]>| {
+        let add = |all: u64, &byte: &u8| all << 8 | u64::from(byte);
+        let bytes = bytes?;
+        Some(if big_endian { bytes.iter().fold(0, add) } else { bytes.iter().rev().fold(0, add) })
+    };
+    // Of 64 bits, offsets and counts have 8 bytes.
+    let large = number(bytes.get(2..4)) == Some(43);
+    let (offset, count, entry) = if large { (8, 8, 20) } else { (4, 2, 12) };
+    let mut next = number(if large { bytes.get(8..16) } else { bytes.get(4..8) });
+    let mut seen = BTreeSet::new();
+    while let Some(place) = next.filter(|&place| place > 0 && place < length && seen.len() <= MOST_PAGES) {
+        if !seen.insert(place) {
+            break;
+        }
+        file.seek(SeekFrom::Start(place))?;
+        bytes.clear();
+        file.take(count).read_to_end(&mut bytes)?;
+        let entries = number(bytes.get(..count as usize)).unwrap_or(0);
+        bytes.clear();
+        file.take(entries.saturating_mul(entry)).read_to_end(&mut bytes)?;
+        for tag in bytes.chunks_exact(entry as usize) {
+            let element = match number(tag.get(2..4)) {
+                Some(3 | 8) => 2,
+                Some(4 | 9 | 11 | 13) => 4,
+                Some(5 | 10 | 12 | 16..=18) => 8,
+                _ => 1,
+            };
+            let values = number(tag.get(4..4 + offset as usize)).unwrap_or(0);
+            if values.saturating_mul(element) > length {
+                return Ok(false);
+            }
+        }
+        bytes.clear();
+        file.take(offset).read_to_end(&mut bytes)?;
+        next = number(bytes.get(..offset as usize));
+    }
+    Ok(true)
 }
 
 /// What the current page is.

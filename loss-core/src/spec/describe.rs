@@ -174,7 +174,16 @@ pub(super) fn read<T: Describe>(mut term: T, mut given: Vec<(String, Value)>) ->
 
 /// Names are the same in any case and with or without underscores: `LogDice` is `log_dice`.
 pub(super) fn key(name: &str) -> String {
-    name.chars().filter(|c| *c != '_').flat_map(char::to_lowercase).collect()
+    letters(name).collect()
+}
+
+/// Whether the key of a name is this one.
+pub(super) fn has_key(name: &str, key: &str) -> bool {
+    letters(name).eq(key.chars())
+}
+
+fn letters(name: &str) -> impl Iterator<Item = char> {
+    name.chars().filter(|c| *c != '_').flat_map(char::to_lowercase)
 }
 
 pub(super) fn unknown_option(term: &str, option: &str, known: &[&str]) -> LossError {

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use super::describe::unknown_option;
 use super::{OptionValue, Value, Vocabulary};
+use crate::term::WeightedTerm;
 use crate::{Activation, Loss, LossError, Schedule};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -25,10 +26,12 @@ struct Parser<'a> {
 /// A product while it is being read.
 enum Factor {
     Weight(Schedule),
-    Loss(Loss),
+    Terms(Vec<WeightedTerm>),
 }
 
 const EPOCH: &str = "an epoch, a whole number >= 0";
+
+const FINITE: &str = "weights whose product is finite";
 
 /// Nesting that no person writes, and that a thread's stack easily holds.
 const DEPTH: usize = 64;
@@ -36,7 +39,7 @@ const DEPTH: usize = 64;
 pub(crate) fn parse(text: &str, vocabulary: &Vocabulary) -> Result<Loss, LossError> {
     let tokens = tokens(text)?;
     let mut parser = Parser { text, tokens, at: 0, depth: 0, vocabulary };
-    let mut loss = parser.sum()?;
+    let mut loss = Loss::default().with_terms(parser.sum()?);
     if parser.take_name("with") {
         loss = parser.settings(loss)?;
     }
@@ -146,12 +149,12 @@ impl Parser<'_> {
         }
     }
 
-    fn sum(&mut self) -> Result<Loss, LossError> {
+    fn sum(&mut self) -> Result<Vec<WeightedTerm>, LossError> {
         self.depth += 1;
         if self.depth > DEPTH {
             return Err(self.error("fewer nested parentheses"));
         }
-        let mut loss = self.product()?;
+        let mut terms = self.product(1.0)?;
         loop {
             let sign = if self.take('+') {
                 1.0
@@ -160,41 +163,47 @@ impl Parser<'_> {
             } else {
                 break;
             };
-            loss = loss + sign * self.product()?;
+            terms.append(&mut self.product(sign)?);
         }
         self.depth -= 1;
-        Ok(loss)
+        Ok(terms)
     }
 
-    fn product(&mut self) -> Result<Loss, LossError> {
+    /// A product behind a sign.
+    fn product(&mut self, sign: f64) -> Result<Vec<WeightedTerm>, LossError> {
         let mut weights = Vec::new();
+        let first = self.at;
         if self.take('-') {
             weights.push(Schedule::Constant(-1.0));
         }
-        let mut loss = None;
+        let mut terms = None;
         loop {
             let start = self.at;
             match self.factor()? {
                 Factor::Weight(weight) => weights.push(weight),
-                Factor::Loss(_) if loss.is_some() => {
+                Factor::Terms(_) if terms.is_some() => {
                     self.at = start;
                     return Err(self.error("a number: two losses cannot be multiplied"));
                 }
-                Factor::Loss(factor) => loss = Some(factor),
+                Factor::Terms(factor) => terms = Some(factor),
             }
             if !self.take('*') {
                 break;
             }
         }
-        let loss = loss.ok_or_else(|| self.error("`*` and a loss"))?;
-        weights.into_iter().try_fold(loss, |loss, weight| loss.scheduled(weight))
+        let mut terms = terms.ok_or_else(|| self.error("`*` and a loss"))?;
+        for weight in weights.into_iter().chain([Schedule::Constant(sign)]) {
+            weight.multiply(&mut terms)?;
+        }
+        // Finite numbers can have a product that is not.
+        if terms.iter().all(|term| term.schedule.is_finite()) { Ok(terms) } else { Err(self.error_at(first, FINITE)) }
     }
 
     fn factor(&mut self) -> Result<Factor, LossError> {
         if self.take('(') {
-            let loss = self.sum()?;
+            let terms = self.sum()?;
             self.require(')', "`)`")?;
-            return Ok(Factor::Loss(loss));
+            return Ok(Factor::Terms(terms));
         }
         if matches!(self.peek(), Token::Number(_) | Token::Sign('-')) {
             return self.number().map(|value| Factor::Weight(Schedule::Constant(value)));
@@ -208,7 +217,7 @@ impl Parser<'_> {
         let before = self.at;
         let options = if self.take('(') { self.options()? } else { Vec::new() };
         let term = self.vocabulary.term(&name, options);
-        term.map_err(|error| self.in_text(error, start, before)).map(|term| Factor::Loss(term.into()))
+        term.map_err(|error| self.in_text(error, start, before)).map(|term| Factor::Terms(vec![term.into()]))
     }
 
     fn grow(&mut self) -> Result<Schedule, LossError> {

@@ -3,6 +3,10 @@
 use super::describe::key;
 use super::words::{SETTINGS, Word, WordsFor, find, words};
 
+/// Bytes of the longest name that is compared with others: none is half as long, and what a
+/// comparison takes grows with the square of the length.
+const LONGEST: usize = 128;
+
 /// What to say of an unknown name.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Meant {
@@ -20,6 +24,9 @@ impl Meant {
 
 /// Of the name of a term: a word of others, several names in one, or a slip of the hand.
 pub(super) fn term(name: &str, known: &[&str]) -> Meant {
+    if name.len() > LONGEST {
+        return Meant::default();
+    }
     let words = words(WordsFor::Terms);
     let full = key(name);
     let short = full.strip_suffix("loss").filter(|short| !short.is_empty()).unwrap_or(&full);
@@ -34,6 +41,9 @@ pub(super) fn term(name: &str, known: &[&str]) -> Meant {
 
 /// Of the name of an option of a term, or of a setting of the loss.
 pub(super) fn option(of: &str, name: &str, known: &[&str]) -> Meant {
+    if name.len() > LONGEST {
+        return Meant::default();
+    }
     let words = if of == "with" { SETTINGS } else { words(WordsFor::Options) };
     let here: Vec<Word> = words.iter().filter(|word| word.with.is_empty() || known.contains(&word.with)).copied().collect();
     let key = key(name);
@@ -51,8 +61,13 @@ pub(super) fn option(of: &str, name: &str, known: &[&str]) -> Meant {
 /// in ten beside the first. A name that has another inside with letters to spare means more than
 /// that: `dice_x2` is not `dice`.
 fn slip(name: &str, known: &[&str], words: &[Word]) -> Meant {
+    let letters = name.chars().count();
     let near = |candidate: &str, most: fn(usize) -> usize| {
         let candidate = key(candidate);
+        // Names are not nearer than their lengths.
+        if letters.abs_diff(candidate.chars().count()) > most(candidate.len()) {
+            return None;
+        }
         let distance = strsim::damerau_levenshtein(name, &candidate);
         let (long, short) = (name.len().max(candidate.len()), candidate.len());
         let more = name.len() > short + 1 && (name.starts_with(&candidate) || name.ends_with(&candidate));

@@ -1,7 +1,7 @@
 //! The names a text can use.
 
 use super::Value;
-use super::describe::{Describe, OptionDoc, key, list, read};
+use super::describe::{Describe, OptionDoc, has_key, key, list, read};
 use super::near::{self, Meant};
 use crate::term::Term;
 use crate::{LossError, matching, overlap, penalty, unsplit};
@@ -91,7 +91,7 @@ impl Vocabulary {
 
     pub(crate) fn term(&self, name: &str, options: Vec<(String, Value)>) -> Result<Term, LossError> {
         let key = key(name);
-        match self.0.iter().rev().find(|(known, _)| self::key(known) == key) {
+        match self.0.iter().rev().find(|(known, _)| has_key(known, &key)) {
             Some((_, reader)) => reader(options),
             None => {
                 let known: Vec<&str> = self.0.iter().map(|(known, _)| known.as_str()).collect();

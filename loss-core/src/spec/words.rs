@@ -1,6 +1,6 @@
 //! Words that people know from other libraries, and what to write here instead.
 
-use super::describe::key;
+use super::describe::has_key;
 
 /// Names from other libraries, and what stands for them here.
 ///
@@ -56,7 +56,7 @@ impl Word {
     }
 
     pub(super) fn is(&self, key: &str) -> bool {
-        self.names.iter().any(|name| self::key(name) == key)
+        self.names.iter().any(|name| has_key(name, key))
     }
 }
 
