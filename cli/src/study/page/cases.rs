@@ -97,7 +97,7 @@ fn row(why: &str, i: usize, pictures: &[Picture], predicted: &[Predicted<'_>]) -
     let grey = picture.pixels.index_axis(ndarray::Axis(0), z);
     let truth = picture.own.slice(z);
     let mut html = format!("<h4>{}: {}</h4>\n<div class=\"cases\">\n", escape(&picture.name), escape(why));
-    html.push_str(&figure(&painted(&grey.to_owned(), None), "image")?);
+    html.push_str(&figure(&painted(&grey.to_owned(), None), "the image alone", "image")?);
     for Predicted { record, sheet } in predicted {
         let (height, width) = truth.dim();
         if sheet.nrows() < top + height || sheet.ncols() < width {
@@ -106,7 +106,8 @@ fn row(why: &str, i: usize, pictures: &[Picture], predicted: &[Predicted<'_>]) -
         let found = sheet.slice(ndarray::s![top..top + height, ..width]).to_owned();
         let score = dice(record, i).map_or("no Dice".into(), |dice| format!("Dice {dice:.3}"));
         let caption = format!("{}<br>{score}", escape(&record.loss));
-        html.push_str(&figure(&painted(&grey.to_owned(), Some((&truth, &found))), &caption)?);
+        let alt = escape(&format!("what {} found", record.loss));
+        html.push_str(&figure(&painted(&grey.to_owned(), Some((&truth, &found))), &alt, &caption)?);
     }
     html.push_str("</div>\n");
     Ok(html)
@@ -127,12 +128,12 @@ fn painted(grey: &Array2<u8>, regions: Option<(&Array2<u8>, &Array2<u8>)>) -> Rg
     })
 }
 
-fn figure(image: &RgbImage, caption: &str) -> Result<String, CliError> {
+fn figure(image: &RgbImage, alt: &str, caption: &str) -> Result<String, CliError> {
     let mut bytes = Cursor::new(Vec::new());
     let fail = |error: image::ImageError| CliError::Study(format!("a picture of the page: {error}"));
     image.write_to(&mut bytes, ImageFormat::Png).map_err(fail)?;
     let data = base64(bytes.get_ref());
-    Ok(format!("<figure><img alt=\"\" src=\"data:image/png;base64,{data}\"><figcaption>{caption}</figcaption></figure>\n"))
+    Ok(format!("<figure><img alt=\"{alt}\" src=\"data:image/png;base64,{data}\"><figcaption>{caption}</figcaption></figure>\n"))
 }
 
 #[cfg(test)]
