@@ -1,6 +1,5 @@
 //! What the runs of a study come to: scores of images, means, comparisons, sizes.
 
-use segloss_metrics::Empties;
 use segloss_study::{Comparison, Direction, Failure, Mean, Metric, Options, Row, Run, Study as Paired};
 use serde::Serialize;
 
@@ -8,12 +7,14 @@ use super::plan::{Condition, Plan};
 use super::record::{ClassRecord, Record, Role};
 use super::schedule::Study;
 use crate::error::CliError;
+use crate::train::judge::ClassScore;
+use crate::train::scores;
 
 /// What is measured of each image. All but the first may be named in text and page.
 pub(crate) const DICE: &str = "Dice";
 /// Signed: (predicted − true) ÷ true pixels.
 pub(crate) const SIZE: &str = "size error";
-/// Its size, as predicted ÷ true pixels: `|log2|` would be infinite where a region is missed.
+/// Without its sign.
 pub(crate) const OFF: &str = "size off";
 /// The 95th percentile of surface distances, the image's diagonal where one region is empty.
 pub(crate) const HD95: &str = "HD95";
@@ -127,7 +128,7 @@ fn of_condition(plan: &Plan, study: &Study<'_>, condition: &Condition) -> Result
             None => rows.extend((0..record.images.len()).map(|i| Row {
                 run: run.clone(),
                 image: image_name(record, i, condition.made_up()),
-                scores: scores(record, i),
+                scores: scores_of(record, i),
             })),
         }
     }
@@ -211,7 +212,7 @@ fn metrics(plan: &Plan) -> Result<Vec<Metric>, CliError> {
 }
 
 /// The scores of an image: means over its classes that have one.
-fn scores(record: &Record, i: usize) -> Vec<Option<f64>> {
+fn scores_of(record: &Record, i: usize) -> Vec<Option<f64>> {
     let of = |score: &dyn Fn(&ClassRecord) -> Option<f64>| {
         let scores: Vec<f64> = record.classes.iter().filter_map(score).collect();
         (!scores.is_empty()).then(|| scores.iter().sum::<f64>() / scores.len() as f64)
@@ -221,18 +222,14 @@ fn scores(record: &Record, i: usize) -> Vec<Option<f64>> {
 
 /// One score of one class in an image.
 pub(crate) fn score(record: &Record, class: &ClassRecord, i: usize, metric: &str) -> Option<f64> {
-    let counts = class.counts(i, record.valid.get(i));
-    let usual = Empties::default();
+    let one = ClassScore { counts: class.counts(i, record.valid.get(i)), hd95: class.hd95.get(i).copied().flatten() };
+    let of = |name: &str| scores::score(&one, record.diagonals.get(i).copied().unwrap_or(f64::NAN), name);
     match metric {
-        DICE => counts.dice(usual),
-        SIZE => counts.size_error(usual),
-        OFF => counts.size_error(usual).map(f64::abs),
-        MISSED => (counts.target > 0).then(|| f64::from(counts.predicted == 0)),
-        HD95 => match (counts.target > 0, counts.predicted > 0) {
-            (true, true) => class.hd95.get(i).copied().flatten(),
-            (false, false) => None,
-            _ => record.diagonals.get(i).copied(),
-        },
+        DICE => of("dice"),
+        SIZE => of("size_error"),
+        OFF => of("size_error").map(f64::abs),
+        HD95 => of("hd95"),
+        MISSED => of("missed"),
         _ => None,
     }
 }

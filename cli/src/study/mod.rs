@@ -4,6 +4,7 @@ pub(crate) mod analysis;
 mod one;
 mod page;
 pub(crate) mod plan;
+mod process;
 pub(crate) mod record;
 mod schedule;
 mod sheet;

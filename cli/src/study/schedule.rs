@@ -1,13 +1,13 @@
 //! Which runs are still to be done, and doing them side by side.
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::plan::{Condition, Plan, results};
+use super::process::Running;
 use super::record::{Job, Record, Role, TUNE_SEED};
 use crate::error::CliError;
 use crate::output::{self, Console};
@@ -258,64 +258,4 @@ pub(crate) fn words(time: Duration) -> String {
         90..5400 => format!("{} min", (seconds + 30) / 60),
         _ => format!("{:.1} h", seconds as f64 / 3600.0),
     }
-}
-
-/// A run in a process of its own.
-struct Running {
-    job: Job,
-    child: Child,
-    started: Instant,
-}
-
-impl Running {
-    fn start(out: &Path, job: Job) -> Result<Self, CliError> {
-        Ok(Self { child: child(out, &job, 1, false)?, job, started: Instant::now() })
-    }
-
-    fn path(&self, out: &Path) -> PathBuf {
-        results(out, &self.job.condition.name, &self.job.loss).join(self.job.file())
-    }
-
-    /// Whether it has ended, and well.
-    fn ended(&mut self) -> Result<bool, CliError> {
-        let fail = |what: String, job: &Job| CliError::Study(format!("{}: {what}", job.name()));
-        match self.child.try_wait() {
-            Ok(None) => Ok(false),
-            Ok(Some(status)) if status.success() => Ok(true),
-            Ok(Some(status)) => {
-                let mut said = String::new();
-                if let Some(mut stderr) = self.child.stderr.take() {
-                    let _ = std::io::Read::read_to_string(&mut stderr, &mut said);
-                }
-                let said = said.trim().trim_start_matches("error: ");
-                let after = self.started.elapsed().as_secs();
-                let what = if said.is_empty() { format!("ended after {after} s with {status}") } else { said.to_owned() };
-                Err(fail(what, &self.job))
-            }
-            Err(error) => Err(fail(error.to_string(), &self.job)),
-        }
-    }
-
-    fn kill(mut self) {
-        // One that has just ended needs no killing.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// This command once more, for one run on so many threads or for a trial of it. It ends when its
-/// standard input does.
-pub(super) fn child(out: &Path, job: &Job, threads: usize, trial: bool) -> Result<Child, CliError> {
-    let text = serde_json::to_string(job).map_err(CliError::json)?;
-    let fail = |error| CliError::Study(format!("a run cannot be started: {error}"));
-    let program = std::env::current_exe().map_err(fail)?;
-    Command::new(program)
-        .args(["study", if trial { "--trial" } else { "--job" }, &text, "--out"])
-        .arg(out)
-        .env("RAYON_NUM_THREADS", threads.to_string())
-        .stdin(Stdio::piped())
-        .stdout(if trial { Stdio::piped() } else { Stdio::null() })
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(fail)
 }

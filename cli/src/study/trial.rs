@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::one;
 use super::plan::{Condition, Plan};
+use super::process::child;
 use super::record::{Job, Role, TUNE_SEED};
-use super::schedule::{child, words};
+use super::schedule::words;
 use crate::error::CliError;
 use crate::table::Table;
 use crate::train::judge;
