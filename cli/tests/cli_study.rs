@@ -116,6 +116,29 @@ fn a_study_grows_and_is_not_mixed_up() {
     assert_eq!(condition["losses"].as_array().unwrap().len(), 2);
     assert_eq!(condition["comparisons"][0][0]["reference"], "ce");
 
+    // A seed that one loss has not run yet is of no loss: it is neither failed nor paired.
+    let seeds = |out: &str| -> Value {
+        folder.printed(&[
+            "study",
+            "plan.toml",
+            "--out",
+            out,
+            "--loss",
+            "ce",
+            "--loss",
+            "ce + 0.5 * l1",
+            "--rate",
+            "0.01",
+            "--report",
+        ]);
+        let analysis: Value = serde_json::from_str(&folder.text(&format!("{out}/analysis.json"))).unwrap();
+        analysis["conditions"][0]["losses"].as_array().unwrap().iter().map(|loss| loss["runs"].clone()).collect()
+    };
+    assert_eq!(seeds("o"), serde_json::json!([2, 2]));
+    let removed = after.iter().find(|(run, _)| run.starts_with("small/ce+0.5") && run.ends_with("seed-2.json")).unwrap();
+    std::fs::remove_file(folder.path(&format!("o/runs/{}", removed.0))).unwrap();
+    assert_eq!(seeds("o"), serde_json::json!([1, 1]));
+
     // Seeds are paired: both losses saw the same images.
     let data = |name: &str| after.iter().find(|(run, _)| run == name).unwrap().1["data"].clone();
     let other = after.iter().find(|(run, _)| run.starts_with("small/ce+0.5_l1-") && run.ends_with("seed-1.json")).unwrap();

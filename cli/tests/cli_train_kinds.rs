@@ -49,7 +49,8 @@ fn volumes_are_resampled_and_predicted_on_their_own_grid() {
     assert!(text.contains(" of 2 patches, 16x16x16; seed 0\n"), "{text}");
     assert!(
         text.contains(
-            "\nsaved in o: metrics.csv, metrics.png, model.safetensors, best.safetensors, predictions, pictures.png, run.json\n"
+            "\nsaved in o: metrics.csv, metrics.png, model.safetensors, best.safetensors, predictions, \
+             images.csv, pictures.png, run.json\n"
         ),
         "{text}"
     );

@@ -1,5 +1,7 @@
 //! What the runs of a study come to: scores of images, means, comparisons, sizes.
 
+use std::collections::BTreeSet;
+
 use segloss_study::{Comparison, Direction, Failure, Mean, Metric, Options, Row, Run, Study as Paired};
 use serde::Serialize;
 
@@ -52,6 +54,9 @@ pub(crate) struct OfCondition {
     pub(crate) images: [usize; 2],
     /// The losses, in the plan's order.
     pub(crate) losses: Vec<OfLoss>,
+    /// Spearman's rank correlation, over losses, of the size error with the preferred size as
+    /// decisions: of the first class. None of fewer than three losses that have both.
+    pub(crate) order: Option<f64>,
     /// By metric, of each loss but the reference.
     pub(crate) comparisons: Vec<Vec<Compared>>,
 }
@@ -117,7 +122,7 @@ fn tests<'a>(study: &'a Study<'_>, condition: &'a str) -> impl Iterator<Item = &
 }
 
 fn of_condition(plan: &Plan, study: &Study<'_>, condition: &Condition) -> Result<Option<OfCondition>, CliError> {
-    let records: Vec<&Record> = tests(study, &condition.name).collect();
+    let records = complete(tests(study, &condition.name).collect());
     let Some(first) = records.iter().find(|record| record.failed.is_none()) else { return Ok(None) };
     same_data(&records)?;
     let (mut rows, mut failures) = (Vec::new(), Vec::new());
@@ -169,15 +174,25 @@ fn of_condition(plan: &Plan, study: &Study<'_>, condition: &Condition) -> Result
         target as f64 / (valid as f64).max(1.0)
     };
     let there = |loss: &&String| records.iter().any(|record| record.loss == **loss);
+    let losses: Vec<OfLoss> = plan.losses.iter().filter(there).map(of_loss).collect();
     Ok(Some(OfCondition {
         name: condition.name.clone(),
         asked: condition.asked(),
         classes: first.classes.iter().map(|class| class.name.clone()).collect(),
         shares: (0..first.classes.len()).map(share).collect(),
         images: [first.trained_on, first.images.len()],
-        losses: plan.losses.iter().filter(there).map(of_loss).collect(),
+        order: order(&losses),
+        losses,
         comparisons,
     }))
+}
+
+/// The runs of the seeds that all losses have which are there at all: the others are under way, and
+/// neither lost nor paired.
+fn complete(records: Vec<&Record>) -> Vec<&Record> {
+    let losses: BTreeSet<&str> = records.iter().map(|record| record.loss.as_str()).collect();
+    let of = |seed: u64| records.iter().filter(|record| record.seed == seed).count();
+    records.iter().filter(|record| of(record.seed) == losses.len()).copied().collect()
 }
 
 /// Runs of one seed must have seen the same images, or they are no pairs.
@@ -234,6 +249,25 @@ pub(crate) fn score(record: &Record, class: &ClassRecord, i: usize, metric: &str
     }
 }
 
+fn order(losses: &[OfLoss]) -> Option<f64> {
+    let place = METRICS.iter().position(|metric| *metric == SIZE)?;
+    let both = |loss: &OfLoss| Some([loss.means.get(place)?.mean?, loss.preferred.first()?.decided?]);
+    let pairs: Vec<[f64; 2]> = losses.iter().filter_map(both).collect();
+    if pairs.len() < 3 {
+        return None;
+    }
+    // Ranks of equal numbers are their mean.
+    let rank = |side: usize, of: &[f64; 2]| {
+        let less = pairs.iter().filter(|other| other[side] < of[side]).count() as f64;
+        let equal = pairs.iter().filter(|other| other[side] == of[side]).count() as f64;
+        less + (equal - 1.0) / 2.0
+    };
+    let middle = (pairs.len() - 1) as f64 / 2.0;
+    let sum = |a: usize, b: usize| pairs.iter().map(|of| (rank(a, of) - middle) * (rank(b, of) - middle)).sum::<f64>();
+    let spread = (sum(0, 0) * sum(1, 1)).sqrt();
+    (spread > 0.0).then(|| sum(0, 1) / spread)
+}
+
 fn preferred(runs: &[&&Record], k: usize) -> PreferredMean {
     let mut mean = PreferredMean::default();
     let (mut predicted, mut decided) = (Vec::new(), Vec::new());
@@ -248,4 +282,39 @@ fn preferred(runs: &[&&Record], k: usize) -> PreferredMean {
     }
     let over = |values: &[f64]| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
     PreferredMean { seeds: predicted.len(), predicted: over(&predicted), decided: over(&decided), ..mean }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loss(size_error: f64, decided: f64) -> OfLoss {
+        let row = |image: &str| Row {
+            run: Run { condition: "c".into(), loss: "ce".into(), seed: 1 },
+            image: image.into(),
+            scores: vec![Some(size_error); METRICS.len()],
+        };
+        let metrics = METRICS.map(|name| Metric::new(name, Direction::Neither)).into();
+        let paired = Paired::new(metrics, vec![row("a"), row("b")], Vec::new()).unwrap();
+        let mean = |metric: &&str| paired.means(metric, &Options::default()).unwrap().remove(0);
+        OfLoss {
+            loss: "ce".into(),
+            rate: None,
+            tried: Vec::new(),
+            runs: 1,
+            seconds: 1.0,
+            means: METRICS.iter().map(mean).collect(),
+            preferred: vec![PreferredMean { seeds: 1, decided: Some(decided), ..PreferredMean::default() }],
+        }
+    }
+
+    #[test]
+    fn rank_correlation_by_hand() {
+        let of = |pairs: &[[f64; 2]]| order(&pairs.iter().map(|[a, b]| loss(*a, *b)).collect::<Vec<_>>());
+        assert_eq!(of(&[[0.1, 1.0], [0.2, 1.1], [0.3, 5.0]]), Some(1.0));
+        assert_eq!(of(&[[0.1, 3.0], [0.2, 2.0], [0.3, 1.0]]), Some(-1.0));
+        // scipy.stats.spearmanr([1, 2, 3, 4], [2, 1, 3, 3])
+        assert!((of(&[[1.0, 2.0], [2.0, 1.0], [3.0, 3.0], [4.0, 3.0]]).unwrap() - 0.737_864_787_372_622).abs() < 1e-12);
+        assert_eq!((of(&[[0.1, 3.0], [0.2, 2.0]]), of(&[[0.1, 3.0], [0.1, 2.0], [0.1, 1.0]])), (None, None));
+    }
 }

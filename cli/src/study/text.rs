@@ -17,6 +17,11 @@ fn of_condition(analysis: &Analysis, condition: &OfCondition) -> String {
         classes.iter().zip(shares).map(|(class, share)| format!("{class} {:.2} %", 100.0 * share)).collect();
     let mut lines = vec![format!("{name}: {}; {train} images to learn from, {test} to be judged by", shares.join(", "))];
     lines.push(means(losses).to_string());
+    if let Some(order) = condition.order {
+        lines.push(format!(
+            "size error and preferred size as decisions order the losses with a rank correlation of {order:+.2}"
+        ));
+    }
     let mut said = Table::bare();
     for compared in comparisons.first().into_iter().flatten() {
         said.row([compared.numbers.loss.clone(), compared.words.clone()]);
