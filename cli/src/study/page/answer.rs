@@ -28,6 +28,11 @@ pub(super) fn answer(analysis: &Analysis) -> String {
     html
 }
 
+/// Whether two losses differ by less than matters.
+fn little(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::NoLargerThan { .. } | Verdict::Better { .. } | Verdict::Worse { .. })
+}
+
 /// One condition in a sentence.
 fn said(analysis: &Analysis, condition: &OfCondition) -> String {
     let compared = condition.comparisons.first().map_or(&[][..], Vec::as_slice);
@@ -47,9 +52,9 @@ fn said(analysis: &Analysis, condition: &OfCondition) -> String {
             parts.push(format!("{text} {}", names.join(", ")));
         }
     };
-    say(names(|verdict| matches!(verdict, Verdict::Better { .. })), &format!("better than {reference} by Dice:"));
-    say(names(|verdict| matches!(verdict, Verdict::Worse { .. })), &format!("worse than {reference}:"));
-    say(names(|verdict| matches!(verdict, Verdict::NoLargerThan { .. })), "no difference that matters:");
+    say(names(|verdict| class(verdict) == "better"), &format!("better than {reference} by Dice:"));
+    say(names(|verdict| class(verdict) == "worse"), &format!("worse than {reference}:"));
+    say(names(|verdict| class(verdict).is_empty() && little(verdict)), "no difference that matters:");
     say(names(|verdict| matches!(verdict, Verdict::NotEnough(_))), "not enough runs to tell:");
     say(names(|verdict| matches!(verdict, Verdict::Failures { .. })), "not comparable, because runs failed:");
     if parts.is_empty() { format!("nothing to compare with {reference}") } else { parts.join("; ") }
@@ -83,7 +88,7 @@ fn overview(analysis: &Analysis) -> String {
     let rows: String = losses.iter().map(row).collect();
     format!(
         "<h2>Dice of every loss</h2>\n<p>Means over test images and seeds. ▲ better than {0}, ▼ worse; without a mark no \
-         difference was shown.</p>\n<div class=\"wide\"><table>\n<tr><th></th>{heads}</tr>\n{rows}</table></div>\n",
+         difference that matters was shown.</p>\n<div class=\"wide\"><table>\n<tr><th></th>{heads}</tr>\n{rows}</table></div>\n",
         escape(&analysis.reference)
     )
 }

@@ -32,10 +32,11 @@ pub(super) fn write(path: &Path, plan: &Plan, analysis: &Analysis, records: &[Re
     output::write_file(path, page("Which loss?", STYLE, &body).as_bytes())
 }
 
+/// What is better or worse by so little that it does not matter is neither.
 fn class(verdict: &Verdict) -> &'static str {
     match verdict {
-        Verdict::Better { .. } => "better",
-        Verdict::Worse { .. } => "worse",
+        Verdict::Better { within_margin: false, .. } => "better",
+        Verdict::Worse { within_margin: false, .. } => "worse",
         _ => "",
     }
 }
