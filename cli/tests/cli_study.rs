@@ -1,4 +1,5 @@
-//! `segloss study`: the same numbers however it was stopped, and only what is missing when it grows.
+//! `segloss study`: the same numbers however it was stopped, and only what is missing when it
+//! grows.
 
 mod support;
 

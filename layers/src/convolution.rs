@@ -13,7 +13,7 @@ const BLOCK: usize = 4;
 /// volumes, 1x3x3 on pictures, zeros around the image.
 ///
 /// ```text
-/// output[n, o, s] = Σ_c Σ_t weights[o, c, t] input[n, c, s + t]     t from -1 to 1 along each axis
+/// output[n, o, s] = Σ_c Σ_t weights[o, c, t] input[n, c, s + t]    t from -1 to 1 by axis
 /// ```
 ///
 /// Weights are `[O, C, 1 or 3, 3, 3]`. Sums are those of `f32`, of the weights' gradient too.

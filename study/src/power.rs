@@ -36,10 +36,10 @@ impl Spread {
     ///
     /// For normal differences of this spread. Mean and variances are then independent: the chance
     /// given the variances is integrated over their distributions. In Wilcoxon's place the integral
-    /// has the t-test of the same means, less efficient by 3/π, at the largest p that Wilcoxon's can
-    /// have up to the level of Holm's first step: where even the smallest p is above that, the power
-    /// is 0. Without spread of images or rest it is the power of a t-test of seeds' means. It is 0
-    /// too for a level outside (0, 1), and for sizes that are not finite.
+    /// has the t-test of the same means, less efficient by 3/π, at the largest p that Wilcoxon's
+    /// can have up to the level of Holm's first step: where even the smallest p is above that, the
+    /// power is 0. Without spread of images or rest it is the power of a t-test of seeds' means. It
+    /// is 0 too for a level outside (0, 1), and for sizes that are not finite.
     ///
     /// ```
     /// use segloss_study::{Design, Plan, Spread};

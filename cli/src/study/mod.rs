@@ -27,13 +27,13 @@ use crate::output::{self, Console};
 /// Train several losses with several seeds, and say which is better and how sure that is
 ///
 /// Losses are compared in pairs: a seed fixes images, first weights and batches for all of them.
-/// The learning rate of each loss is the one of a grid with the greatest Dice on images that no test
-/// sees, with a seed of its own. Test images choose nothing.
+/// The learning rate of each loss is the one of a grid with the greatest Dice on images that no
+/// test sees, with a seed of its own. Test images choose nothing.
 ///
 /// PLAN is a text file (TOML; docs/study.md). Without it, --data and --lesions name conditions.
 /// Every run is kept in DIR/runs when it ends, as a small file. The same command goes on where it
-/// was stopped or killed, and does only what is missing when losses, seeds or conditions were added.
-/// Its numbers depend neither on the order of runs nor on what ran beside them.
+/// was stopped or killed, and does only what is missing when losses, seeds or conditions were
+/// added. Its numbers depend neither on the order of runs nor on what ran beside them.
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 #[command(after_help = "Examples:
@@ -61,8 +61,8 @@ pub(crate) struct StudyArgs {
     /// A folder of images and masks as a condition; may be given more than once
     #[arg(long, value_name = "FOLDER")]
     data: Vec<PathBuf>,
-    /// Made-up lesions of so many percent of each image, or of LOW:HIGH percent, as a condition; may
-    /// be given more than once
+    /// Made-up lesions of so many percent of each image, or of LOW:HIGH percent, as a condition;
+    /// may be given more than once
     #[arg(long, value_name = "PERCENT")]
     lesions: Vec<String>,
     /// Epochs of the conditions named here [default: as `segloss train`]

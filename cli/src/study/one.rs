@@ -104,8 +104,8 @@ pub(super) fn run(out: &Path, job: &Job) -> Result<(), CliError> {
 }
 
 /// Images, loss and settings of a run. Runs that find a learning rate are judged by images that no
-/// test sees: made-up ones of their seed, of a folder the last quarter of those to learn from, which
-/// are then not learnt from.
+/// test sees: made-up ones of their seed, of a folder the last quarter of those to learn from,
+/// which are then not learnt from.
 pub(super) fn prepared(job: &Job) -> Result<(Dataset, Loss, run::Settings), CliError> {
     let args = job.condition.args(&job.loss, job.seed, job.rate)?;
     let mut dataset = args.dataset(job.condition.test)?;

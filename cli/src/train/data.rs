@@ -140,8 +140,8 @@ pub(crate) struct Picture {
     pub(crate) own: Regions,
     /// How the two grids lie to each other.
     pub(crate) grid: Grid,
-    /// How far neighbours lie apart on the image's own grid along [D, H, W], in millimetres; 1 where
-    /// nobody says.
+    /// How far neighbours lie apart on the image's own grid along [D, H, W], in millimetres; 1
+    /// where nobody says.
     pub(crate) spacing: [f64; 3],
     /// The file whose grid it is, where that is a volume with a place in space.
     pub(crate) source: Option<std::path::PathBuf>,

@@ -71,8 +71,8 @@ pub(crate) struct RunFile {
     pub(crate) best_epoch: Option<usize>,
     /// What it was then.
     pub(crate) best_foreground_dice: Option<f64>,
-    /// The images that validate, each judged by its decided pixels and surfaces after the last epoch:
-    /// means by class.
+    /// The images that validate, each judged by its decided pixels and surfaces after the last
+    /// epoch: means by class.
     pub(crate) scores: Vec<ClassScores>,
     /// What is to be told of the loss and of the training images.
     pub(crate) notes: Vec<serde_json::Value>,

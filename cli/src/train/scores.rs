@@ -1,5 +1,5 @@
-//! The images that validate, each judged by its decided pixels and surfaces: `images.csv`, and means
-//! with their intervals.
+//! The images that validate, each judged by its decided pixels and surfaces: `images.csv`, and
+//! means with their intervals.
 
 use std::path::Path;
 

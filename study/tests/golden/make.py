@@ -1,4 +1,4 @@
-"""Makes the numbers that tests/peers.rs compares with, from other people's code on the same numbers.
+"""Makes the numbers that tests/peers.rs compares with, by other people's code on the same input.
 
     python -m venv venv
     venv/bin/pip install numpy==2.4.6 scipy==1.17.1 statsmodels==0.15.0 pandas==3.1.1
