@@ -3,8 +3,7 @@
 
 mod support;
 
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use support::{Folder, utf8};
 
@@ -52,26 +51,6 @@ fn kept(folder: &Folder, out: &str) -> Vec<String> {
     folder.files().iter().filter_map(|name| name.strip_prefix(&prefix)).map(String::from).collect()
 }
 
-/// Starts a run and kills it, so that nothing of it can tidy up, once `when` says so.
-#[cfg(unix)]
-fn killed(folder: &Folder, args: &[&str], mut when: impl FnMut() -> bool) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_segloss"))
-        .args(args)
-        .current_dir(folder.path(""))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let limit = Instant::now() + Duration::from_secs(120);
-    while !when() && child.try_wait().unwrap().is_none() {
-        assert!(Instant::now() < limit, "nothing happens");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    // SIGKILL; a process that has ended already is none the worse.
-    let _ = child.kill();
-    child.wait().unwrap();
-}
-
 #[cfg(unix)]
 #[test]
 fn killed_between_epochs_a_run_ends_in_the_same_numbers() {
@@ -79,7 +58,7 @@ fn killed_between_epochs_a_run_ends_in_the_same_numbers() {
     folder.printed(&tiny(&["--epochs", "4", "--out", "whole"]));
     let args = tiny(&["--epochs", "4", "--out", "o"]);
     let second = folder.path("o/checkpoints/epoch-000002.ckpt");
-    killed(&folder, &args, || second.exists());
+    folder.killed(&args, || second.exists());
     assert!(!folder.path("o/metrics.csv").exists());
 
     let line = "o: holds a run that stopped after epoch ";
@@ -111,7 +90,7 @@ fn killed_at_any_moment_a_run_ends_in_the_same_numbers() {
     for i in 0..8u32 {
         let moment = Instant::now() + length * (37 * i % 100) / 160;
         let before = kept(&folder, "o");
-        killed(&folder, &args, || Instant::now() >= moment);
+        folder.killed(&args, || Instant::now() >= moment);
         let after: Vec<String> = kept(&folder, "o").into_iter().filter(|name| !name.starts_with(".segloss-")).collect();
         assert!(after.last() >= before.iter().rfind(|name| !name.starts_with(".segloss-")), "{before:?} {after:?}");
     }

@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -46,26 +46,6 @@ fn runs(folder: &Folder, out: &str) -> Vec<(String, Value)> {
     found
 }
 
-/// Starts a study and kills it, so that nothing of it can tidy up, once so many runs are there.
-#[cfg(unix)]
-fn killed(folder: &Folder, out: &str, after: usize) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_segloss"))
-        .args(["study", "plan.toml", "--out", out])
-        .current_dir(folder.path(""))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let limit = Instant::now() + Duration::from_secs(120);
-    while runs(folder, out).len() < after && child.try_wait().unwrap().is_none() {
-        assert!(Instant::now() < limit, "nothing happens");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    // SIGKILL; a process that has ended already is none the worse.
-    let _ = child.kill();
-    child.wait().unwrap();
-}
-
 #[cfg(unix)]
 #[test]
 fn killed_or_in_another_order_a_study_ends_in_the_same_numbers() {
@@ -77,7 +57,7 @@ fn killed_or_in_another_order_a_study_ends_in_the_same_numbers() {
     assert_eq!(whole.len(), 8);
 
     for after in [1, 3, 6] {
-        killed(&folder, "killed", after);
+        folder.killed(&["study", "plan.toml", "--out", "killed"], || runs(&folder, "killed").len() >= after);
     }
     study(&folder, "killed", &["--jobs", "1"]);
     assert_eq!(runs(&folder, "killed"), whole);
@@ -92,6 +72,34 @@ fn killed_or_in_another_order_a_study_ends_in_the_same_numbers() {
     folder.bytes("plan.toml", turned.as_bytes());
     study(&folder, "turned", &[]);
     assert_eq!(runs(&folder, "turned"), whole);
+}
+
+/// As from a terminal, where the runs get it too.
+#[cfg(unix)]
+#[test]
+fn ctrl_c_keeps_the_runs_that_ended() {
+    use std::os::unix::process::CommandExt;
+    let folder = Folder::new();
+    folder.bytes("plan.toml", PLAN.replace("steps = 2", "steps = 200").as_bytes());
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_segloss"));
+    command.args(["study", "plan.toml", "--out", "o", "--jobs", "2"]).current_dir(folder.path("")).process_group(0);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let limit = Instant::now() + Duration::from_secs(120);
+    while runs(&folder, "o").is_empty() {
+        assert!(Instant::now() < limit, "nothing happens");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let sent = std::process::Command::new("kill").args(["-INT", "--", &format!("-{}", child.id())]).status().unwrap();
+    assert!(sent.success());
+    let output = child.wait_with_output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{error}");
+    let kept = runs(&folder, "o").len();
+    assert!(kept < 8 && error.contains("\nstopping; runs under way are not kept; Ctrl-C again to leave at once\n"), "{error}");
+    assert!(
+        error.ends_with(&format!("error: stopped; {kept} of 8 runs are kept in o, and the same command goes on\n")),
+        "{error}"
+    );
 }
 
 #[test]

@@ -120,7 +120,7 @@ pub(crate) fn run(args: &StudyArgs, console: &mut Console) -> Result<(), CliErro
         return conclude(&args.out, &plan, &study, console);
     }
     let stop = Arc::new(AtomicBool::new(false));
-    crate::train::watch::listen_for_ctrl_c(&stop);
+    crate::train::watch::listen_for_ctrl_c(&stop, "stopping; runs under way are not kept");
     let ran = study.run(args.workers(), &stop, console);
     conclude(&args.out, &plan, &study, console)?;
     ran

@@ -191,6 +191,11 @@ impl<'a> Study<'a> {
                 }
             }
             if let Some(error) = failure {
+                // Ctrl-C reaches the runs too, and may end them before it is heard here.
+                std::thread::sleep(Duration::from_millis(100));
+                if stop.load(Ordering::Relaxed) {
+                    continue;
+                }
                 break Err(error);
             }
             let now: Vec<String> = running.iter().map(|run| run.job.name()).collect();

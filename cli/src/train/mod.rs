@@ -74,7 +74,7 @@ pub(crate) fn run(args: &TrainArgs, console: &mut Console) -> Result<(), CliErro
     introduce(&loss, &dataset, &settings, &told, console)?;
 
     let stop = Arc::new(AtomicBool::new(false));
-    watch::listen_for_ctrl_c(&stop);
+    watch::listen_for_ctrl_c(&stop, "stopping after this step and saving");
     let mut watcher = Watcher::new(&settings, loss.activation(), asked, &mut checkpoints, console);
     let outcome = run::train(&dataset, &loss, &settings, state, &stop, &mut watcher)?;
     watcher.finish();

@@ -15,8 +15,8 @@ use super::state::State;
 use crate::error::CliError;
 use crate::output::{self, Console};
 
-/// Asks a run to stop after its step; a second time leaves at once.
-pub(crate) fn listen_for_ctrl_c(stop: &Arc<AtomicBool>) {
+/// Sets `stop`, and says what follows; a second time leaves at once.
+pub(crate) fn listen_for_ctrl_c(stop: &Arc<AtomicBool>, follows: &'static str) {
     let stop = Arc::clone(stop);
     // Where no handler can be set, Ctrl-C ends the process as ever.
     let _ = ctrlc::set_handler(move || {
@@ -24,7 +24,7 @@ pub(crate) fn listen_for_ctrl_c(stop: &Arc<AtomicBool>) {
             std::process::exit(130);
         }
         use std::io::Write;
-        let _ = writeln!(std::io::stderr(), "\nstopping after this step and saving; Ctrl-C again to leave at once");
+        let _ = writeln!(std::io::stderr(), "\n{follows}; Ctrl-C again to leave at once");
     });
 }
 

@@ -5,7 +5,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
 use image::GrayImage;
@@ -92,6 +93,22 @@ impl Folder {
     /// Runs it to success and gives the JSON it printed.
     pub fn json(&self, args: &[&str]) -> Value {
         serde_json::from_str(&self.printed(args)).unwrap()
+    }
+
+    /// Starts it and kills it, so that nothing of it can tidy up, once `when` says so.
+    #[cfg(unix)]
+    pub fn killed(&self, args: &[&str], mut when: impl FnMut() -> bool) {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_segloss"));
+        let quiet = command.args(args).current_dir(self.path("")).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = quiet.spawn().unwrap();
+        let limit = Instant::now() + Duration::from_secs(120);
+        while !when() && child.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < limit, "nothing happens");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // SIGKILL; a process that has ended already is none the worse.
+        let _ = child.kill();
+        child.wait().unwrap();
     }
 
     /// Runs it to a refusal: exit code 2, exactly this line, and nothing else anywhere.
