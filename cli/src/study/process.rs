@@ -44,7 +44,7 @@ impl Running {
         }
     }
 
-    pub(super) fn kill(mut self) {
+    pub(super) fn kill(&mut self) {
         // One that has just ended needs no killing.
         let _ = self.child.kill();
         let _ = self.child.wait();

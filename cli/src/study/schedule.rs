@@ -149,7 +149,7 @@ impl<'a> Study<'a> {
         let mut running: Vec<Running> = Vec::new();
         let outcome = loop {
             if stop.load(Ordering::Relaxed) {
-                break Err(CliError::StudyStopped { done: self.records.len(), all, out: self.out.to_path_buf() });
+                break Ok(());
             }
             let mut ready = match self.ready() {
                 Ok(ready) => ready,
@@ -202,9 +202,20 @@ impl<'a> Study<'a> {
             bar.set_message(now.join("; "));
         };
         bar.finish_and_clear();
-        running.into_iter().for_each(Running::kill);
+        for mut run in running {
+            run.kill();
+            // It may have ended after it was last asked.
+            let path = run.path(self.out);
+            if outcome.is_ok() && path.exists() {
+                self.take(&path, &run.job.condition, &run.job.loss)?;
+            }
+        }
         self.sort();
-        outcome
+        outcome?;
+        if stop.load(Ordering::Relaxed) {
+            return Err(CliError::StudyStopped { done: self.records.len(), all, out: self.out.to_path_buf() });
+        }
+        Ok(())
     }
 
     /// In the plan's order, whichever run ended first.
