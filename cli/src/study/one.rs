@@ -14,14 +14,20 @@ use super::record::{ClassRecord, Epoch, Job, Preferred, Record, Role};
 use super::sheet;
 use crate::error::CliError;
 use crate::output;
-use crate::train::data::Dataset;
+use crate::train::data::{Dataset, Picture};
 use crate::train::judge::{self, Judged};
 use crate::train::run::{self, End, EpochRecord, Observer, Outcome};
 use crate::train::state::State;
 use crate::train::{begin, fitting};
 
-/// Images on which an epoch is watched.
-pub(super) const WATCHED: usize = 16;
+/// Images on which an epoch is watched, by their middle alone where they are large.
+const WATCHED: usize = 16;
+
+/// What the epochs of a run are watched by: the first images to be judged by, cut to twice a
+/// patch's sides, so that watching takes less time than learning.
+pub(super) fn watched(judged_by: &[Picture], patch: [usize; 3]) -> Vec<Picture> {
+    judged_by.iter().take(WATCHED).map(|picture| picture.middle(patch.map(|side| 2 * side))).collect()
+}
 
 /// Leaves as soon as nobody holds the other end of standard input: whoever started this run has
 /// ended, or was killed.
@@ -50,7 +56,7 @@ pub(super) fn run(out: &Path, job: &Job) -> Result<(), CliError> {
     let device = Device::flex();
     let mut watched = dataset;
     let judged_by = watched.validation.split_off(0);
-    watched.validation = judged_by.iter().take(WATCHED).cloned().collect();
+    watched.validation = self::watched(&judged_by, settings.patch);
     settings.seed = job.seed;
     let stop = AtomicBool::new(false);
     let outcome = run::train(&watched, &loss, &settings, State::new(&watched, &settings, &device), &stop, &mut Silent)?;

@@ -15,6 +15,7 @@ use super::record::{Job, Role, TUNE_SEED};
 use super::schedule::words;
 use crate::error::CliError;
 use crate::table::Table;
+use crate::train::data::Picture;
 use crate::train::judge;
 use crate::train::run::{self, EpochRecord, Observer};
 use crate::train::state::State;
@@ -32,17 +33,18 @@ pub(super) struct Trial {
     load: f64,
     /// A step.
     step: f64,
-    /// Judging an image.
-    judge: f64,
     /// How many of these a run has.
     steps: usize,
-    images: usize,
+    /// Watching all epochs.
+    watch: f64,
+    /// Judging all images.
+    judge: f64,
 }
 
 impl Trial {
     /// Seconds of a run.
     fn run(&self) -> f64 {
-        self.load + self.steps as f64 * self.step + self.images as f64 * self.judge
+        self.load + self.steps as f64 * self.step + self.watch + self.judge
     }
 }
 
@@ -51,19 +53,36 @@ pub(super) fn trial(job: &Job) -> Result<Trial, CliError> {
     let started = Instant::now();
     let (mut dataset, loss, mut settings) = one::prepared(job)?;
     let load = started.elapsed().as_secs_f64();
-    let (steps, device, stop) = (settings.epochs * settings.steps, Device::flex(), AtomicBool::new(false));
-    // What an epoch is watched by is judged too.
-    let images = dataset.validation.len() + settings.epochs * dataset.validation.len().min(one::WATCHED) / 2;
-    dataset.validation.truncate(IMAGES);
+    let (epochs, device, stop) = (settings.epochs, Device::flex(), AtomicBool::new(false));
+    let steps = epochs * settings.steps;
+    let judged_by = dataset.validation.split_off(0);
+    let watched = one::watched(&judged_by, settings.patch);
+    dataset.validation = watched.iter().take(IMAGES).cloned().collect();
     (settings.epochs, settings.steps) = (1, WARM + STEPS);
     let mut times = Times(Vec::new());
     let outcome = run::train(&dataset, &loss, &settings, State::new(&dataset, &settings, &device), &stop, &mut times)?;
     let between = |from: usize, to: usize| times.0.get(to).zip(times.0.get(from)).map_or(0.0, |(a, b)| (*a - *b).as_secs_f64());
+    let step = between(WARM - 1, WARM + STEPS - 1) / STEPS as f64;
+    let watch = times.0.last().map_or(0.0, |last| last.elapsed().as_secs_f64());
     let started = Instant::now();
     let predicting = settings.predicting(&dataset, &loss);
-    judge::judge(&outcome.network, &dataset.validation, dataset.classes, &predicting, false, &device, &stop)?;
-    let judge = started.elapsed().as_secs_f64() / dataset.validation.len().max(1) as f64;
-    Ok(Trial { load, step: between(WARM - 1, WARM + STEPS - 1) / STEPS as f64, judge, steps, images })
+    let some = judged_by.get(..IMAGES).unwrap_or(&judged_by);
+    judge::judge(&outcome.network, some, dataset.classes, &predicting, false, &device, &stop)?;
+    let judge = started.elapsed().as_secs_f64();
+    // Images differ in size.
+    let grown = |all: &[Picture], some: &[Picture]| pixels(all) / pixels(some).max(1.0);
+    Ok(Trial {
+        load,
+        step,
+        steps,
+        watch: watch * epochs as f64 * grown(&watched, &dataset.validation),
+        judge: judge * grown(&judged_by, some),
+    })
+}
+
+/// Pixels of some pictures.
+fn pixels(pictures: &[Picture]) -> f64 {
+    pictures.iter().map(|picture| picture.size().iter().product::<usize>() as f64).sum()
 }
 
 /// When each step ended.

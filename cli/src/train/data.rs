@@ -2,7 +2,7 @@
 //!
 //! Everything has three axes of space [D, H, W]: a picture is a volume of one slice.
 
-use ndarray::{Array2, Array3, Array4, ArrayView4, Axis};
+use ndarray::{Array2, Array3, Array4, ArrayView4, Axis, s};
 use segloss_data::{Common, Grid, Scale};
 
 /// The label of a pixel that does not count.
@@ -175,6 +175,37 @@ impl Picture {
     pub(crate) fn size(&self) -> [usize; 3] {
         self.truth.size()
     }
+
+    /// Its middle, no longer than these sides; whole where it was turned or resampled.
+    pub(crate) fn middle(&self, sides: [usize; 3]) -> Self {
+        if !self.grid.is_same() {
+            return self.clone();
+        }
+        let size = self.size();
+        let [d, h, w] = [0, 1, 2].map(|axis| {
+            let length = size[axis].min(sides[axis]);
+            let start = (size[axis] - length) / 2;
+            start..start + length
+        });
+        let space = s![d.clone(), h.clone(), w.clone()];
+        let all = s![.., d.clone(), h.clone(), w.clone()];
+        Self {
+            name: self.name.clone(),
+            pixels: self.pixels.slice(space).to_owned(),
+            input: self.input.slice(all).to_owned(),
+            truth: match &self.truth {
+                Truth::Labels(labels) => Truth::Labels(labels.slice(space).to_owned()),
+                Truth::Shares(shares) => Truth::Shares(shares.slice(all).to_owned()),
+            },
+            own: match &self.own {
+                Regions::Exclusive(labels) => Regions::Exclusive(labels.slice(space).to_owned()),
+                Regions::Overlapping(classes) => Regions::Overlapping(classes.slice(all).to_owned()),
+            },
+            grid: Grid::same([d.len(), h.len(), w.len()]),
+            spacing: self.spacing,
+            source: None,
+        }
+    }
 }
 
 /// How the numbers of a file become what the network sees.
@@ -226,5 +257,24 @@ impl Dataset {
     /// The first class that is not background: classes that overlap have none.
     pub(crate) fn foreground(&self) -> usize {
         usize::from(!self.overlapping)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_middle_of_a_picture() {
+        let pixels = Array2::from_shape_fn([5, 4], |(h, w)| (10 * h + w) as u8);
+        let picture = Picture::new("a".into(), pixels.clone(), pixels.mapv(|pixel| pixel % 2));
+        assert_eq!(picture.middle([1, 8, 4]), picture);
+        let middle = picture.middle([1, 2, 3]);
+        assert_eq!(middle.pixels, ndarray::arr3(&[[[10, 11, 12], [20, 21, 22]]]));
+        let labels = ndarray::arr3(&[[[0, 1, 0], [0, 1, 0]]]);
+        assert_eq!(middle.truth, Truth::Labels(labels.clone()));
+        assert_eq!(middle.own, Regions::Exclusive(labels));
+        assert_eq!(middle.input, picture.input.slice(s![.., .., 1..3, 0..3]));
+        assert_eq!(middle.size(), [1, 2, 3]);
     }
 }
