@@ -8,7 +8,8 @@ use super::picture::row;
 use super::text::{MEANING, called, index, percent, preferred, ratio, verb};
 use super::verdict::{Verdict, change};
 use crate::curves::Ink;
-use crate::page::{self as frame, CHARTS, chart, escape, sample};
+use crate::page::svg::sample;
+use crate::page::{self as frame, CHARTS, chart, escape};
 use crate::table::decimal;
 
 const STYLE: &str = include_str!("page.css");

@@ -2,8 +2,12 @@
 //! and dark as the reader has it.
 
 mod chart;
+pub(crate) mod svg;
 
-pub(crate) use self::chart::{CHARTS, chart, sample};
+pub(crate) use self::chart::chart;
+
+/// The rules that charts need in a page.
+pub(crate) const CHARTS: &str = include_str!("chart.css");
 
 const STYLE: &str = include_str!("page.css");
 

@@ -2,20 +2,22 @@
 
 mod answer;
 mod cases;
+mod forest;
 mod sizes;
-mod svg;
 
 use std::path::Path;
 
 use segloss_study::{Mean, Verdict};
 
-use self::svg::{Axis, Chart, Twig, forest, ink, short};
+use self::forest::{Twig, forest};
 use super::analysis::{Analysis, Compared, DICE, HD95, METRICS, MISSED, OFF, OfCondition, OfLoss, SIZE};
 use super::plan::Plan;
 use super::record::{Epoch, Record, Role};
+use crate::curves::Ink;
 use crate::error::CliError;
 use crate::output;
-use crate::page::{escape, facts, page};
+use crate::page::svg::{Axis, Chart, number, sample};
+use crate::page::{CHARTS, escape, facts, page};
 
 const STYLE: &str = include_str!("page.css");
 
@@ -29,7 +31,7 @@ pub(super) fn write(path: &Path, plan: &Plan, analysis: &Analysis, records: &[Re
         }
     }
     body.push(how(plan, analysis));
-    output::write_file(path, page("Which loss?", STYLE, &body).as_bytes())
+    output::write_file(path, page("Which loss?", &[CHARTS, STYLE].concat(), &body).as_bytes())
 }
 
 /// What is better or worse by so little that it does not matter is neither.
@@ -53,7 +55,7 @@ fn compared<'a>(condition: &'a OfCondition, metric: &str) -> &'a [Compared] {
 fn of_condition(analysis: &Analysis, condition: &OfCondition, records: &[Record]) -> String {
     let OfCondition { name, asked, classes, shares, images: [train, test], losses, .. } = condition;
     let shares: Vec<String> =
-        classes.iter().zip(shares).map(|(class, share)| format!("{class} {} %", short(100.0 * share))).collect();
+        classes.iter().zip(shares).map(|(class, share)| format!("{class} {} %", number(100.0 * share))).collect();
     let options: Vec<String> = asked.iter().map(|(option, value)| format!("--{option} {value}").trim().to_owned()).collect();
     let images = format!("{train} to learn from, {test} to be judged by");
     let mut html = format!("<h2>{}</h2>\n", escape(name));
@@ -106,10 +108,7 @@ fn twigs(compared: &[Compared]) -> Vec<Twig<'_>> {
 
 /// The losses with the ink of their lines.
 fn legend(losses: &[OfLoss]) -> String {
-    let item = |(place, loss): (usize, &OfLoss)| {
-        let sample = format!("<svg class=\"sample {}\" aria-hidden=\"true\"><path d=\"M0 5H28\"/></svg>", ink(place));
-        format!("<li>{sample}{}</li>\n", escape(&loss.loss))
-    };
+    let item = |(place, loss): (usize, &OfLoss)| format!("<li>{}{}</li>\n", sample(Ink::of(place)), escape(&loss.loss));
     let items: String = losses.iter().enumerate().map(item).collect();
     format!("<ul class=\"legend\">\n{items}</ul>\n")
 }
@@ -163,10 +162,11 @@ fn courses(condition: &OfCondition, records: &[Record]) -> String {
         // What is many times too large or small would leave no room for the rest.
         let within = points().map(|(_, y)| y.clamp(level - 2.5, level + 2.5));
         let (x, y) = (Axis::over(points().map(|(x, _)| *x), &[1.0]), Axis::over(within, &[level]));
-        let mut chart = Chart::new(x, y, "epoch", [&short, &short]);
-        chart.level(level);
+        let below: Vec<(f64, String)> = x.ticks().into_iter().map(|tick| (tick, number(tick))).collect();
+        let mut chart = Chart::new(x, y, "epoch", &below, &number);
+        chart.level("zero", level);
         for (place, (line, loss)) in lines.iter().zip(&condition.losses).enumerate() {
-            chart.line(place, &loss.loss, line);
+            chart.line(Ink::of(place), &loss.loss, line, &[]);
         }
         chart.figure(title)
     };

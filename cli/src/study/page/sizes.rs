@@ -2,7 +2,8 @@
 
 use super::super::analysis::{OfCondition, SIZE, score};
 use super::super::record::{Record, Role};
-use super::svg::{Axis, Chart, short};
+use crate::curves::Ink;
+use crate::page::svg::{Axis, Chart, number};
 
 /// Groups of images of similar sizes.
 const GROUPS: usize = 5;
@@ -29,11 +30,12 @@ pub(super) fn chart(condition: &OfCondition, records: &[Record]) -> String {
     // What is many times too large would leave no room for the rest.
     let within = points().map(|(_, y)| y.clamp(-1.0, 1.5));
     let (x, y) = (Axis::logarithmic(points().map(|(x, _)| *x)), Axis::over(within, &[0.0]));
-    let percent = |share: f64| format!("{} %", short(100.0 * share));
-    let mut chart = Chart::new(x, y, "true share of the image", [&percent, &percent]);
-    chart.level(0.0);
+    let percent = |share: f64| format!("{} %", number(100.0 * share));
+    let below: Vec<(f64, String)> = x.ticks().into_iter().map(|tick| (tick, percent(tick))).collect();
+    let mut chart = Chart::new(x, y, "true share of the image", &below, &percent);
+    chart.level("zero", 0.0);
     for (place, (line, loss)) in lines.iter().zip(&condition.losses).enumerate() {
-        chart.line(place, &loss.loss, line);
+        chart.line(Ink::of(place), &loss.loss, line, line);
     }
     chart.figure("Size error by region size: below 0 % too small")
 }
