@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
+use loss_core::backend::Detail;
 use loss_core::expr::Table;
-use loss_core::{Activation, Loss, LossError};
-use loss_kernels::{Cpu, Element, Labels, Problem, Shares, bf16, f16};
-use ndarray::{ArrayView, ArrayView2, Dimension};
+use loss_core::{Activation, Loss, LossError, Map};
+use loss_kernels::{Cpu, DerivedMap, Element, Labels, Problem, Shares, bf16, f16};
+use ndarray::{ArrayD, ArrayView, ArrayView2, Dimension};
 
 /// A type that labels can have: any integer of 8 to 64 bits, or `bool`. Sealed.
 pub trait Label: sealed::Label {}
@@ -193,6 +194,44 @@ impl<'a> Target<'a> {
     #[must_use]
     pub fn spacing(self, spacing: &[f64]) -> Self {
         Self { spacing: Some(spacing.to_vec()), ..self }
+    }
+
+    /// The maps that a loss derives from the target alone, such as `signed_distances` of `boundary`,
+    /// for logits of a shape: ids and numbers, to be given with [`Target::map`]. Calls that follow
+    /// do not make them again. Weights and spacing count, and are given before.
+    ///
+    /// ```
+    /// use backend_ndarray::{NdarrayLoss, Target};
+    /// use ndarray::{Array2, Array3};
+    ///
+    /// let loss: loss_core::Loss = "ce + 0.1 * boundary".parse()?;
+    /// let labels = Array2::from_shape_fn((1, 9), |(_, s)| u8::from(s > 5));
+    /// let logits = Array3::<f32>::zeros((1, 2, 9));
+    /// let plain = Target::labels(labels.view()).spacing(&[0.5]);
+    /// let maps = plain.derived_maps(&loss, logits.shape())?;
+    /// let mut target = plain.clone();
+    /// for (id, map) in &maps {
+    ///     target = target.map(id, map.view());
+    /// }
+    /// assert_eq!(maps.len(), 1);
+    /// assert_eq!(loss.value(logits.view(), &target)?, loss.value(logits.view(), &plain)?);
+    /// # Ok::<(), loss_core::LossError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As a call of the loss, as far as it does not read logits.
+    pub fn derived_maps(&self, loss: &Loss, logits: &[usize]) -> Result<Vec<(String, ArrayD<f32>)>, LossError> {
+        let problem = self.problem(logits, loss.ignored(), loss.activation())?;
+        let classes = logits.get(1).copied().unwrap_or(1);
+        let program = loss.program(classes, Detail::Total)?;
+        let named = |(_, map): (&Map, DerivedMap)| {
+            let shape: Vec<usize> =
+                logits.iter().enumerate().map(|(axis, &n)| if axis == 1 { map.channels } else { n }).collect();
+            let got = map.values.len();
+            let values = ArrayD::from_shape_vec(shape.clone(), map.values.to_vec());
+            values.map(|values| (map.id, values)).map_err(|_| LossError::Length { what: "map", shape, got })
+        };
+        problem.derive_of_target(program.plan())?.into_iter().map(named).collect()
     }
 
     pub(crate) fn given_prior(&self) -> Option<&Table> {

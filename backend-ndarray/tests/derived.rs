@@ -101,6 +101,29 @@ fn a_map_that_is_given_takes_the_derived_ones_place() {
 }
 
 #[test]
+fn maps_of_the_target_alone_are_made_once_for_many_calls() {
+    let (logits, labels) = (sample_logits(), array![[0u8, 0, 1, 1, 1, 9], [0, 1, 1, 0, 0, 1]]);
+    let loss = loss("boundary + 0.5 * boundary(classes=all) + topk(fraction=0.3) + ce").with_ignore_index(9);
+    let plain = Target::labels(labels.view()).spacing(&[0.5]);
+    let maps = plain.derived_maps(&loss, logits.shape()).unwrap();
+    let ids: Vec<&str> = maps.iter().map(|(id, _)| id.as_str()).collect();
+    assert_eq!(ids, ["signed_distances[1]", "signed_distances[0, 1]"], "topk's depends on the logits");
+    let mut target = plain.clone();
+    for (id, map) in &maps {
+        assert_eq!(map.shape(), [2, 2, 6]);
+        target = target.map(id, map.view());
+    }
+    assert!(target.derived_maps(&loss, logits.shape()).unwrap().is_empty());
+    for logits in [logits.clone(), logits.mapv(|z| 1.0 - 2.0 * z)] {
+        let both = [&plain, &target].map(|target| loss.value_and_gradient(logits.view(), target).unwrap());
+        assert_eq!(both[0].value.total, both[1].value.total);
+        assert_eq!(both[0].gradient, both[1].gradient);
+    }
+    let soft = Array3::<f32>::from_elem((2, 2, 6), 0.5);
+    assert!(Target::soft(soft.view()).derived_maps(&loss, logits.shape()).is_err());
+}
+
+#[test]
 fn what_a_map_cannot_be_made_of_is_refused() {
     let refused = |shape: &[usize], soft: bool, spacing: Option<&[f64]>| {
         let logits = ndarray::ArrayD::<f32>::zeros(shape);

@@ -71,6 +71,12 @@ pub trait Derive: Send + Sync {
         true
     }
 
+    /// Whether its numbers depend on the logits; `true` unless it says otherwise. A map of the
+    /// target alone can be made once for many calls.
+    fn reads_logits(&self) -> bool {
+        true
+    }
+
     /// A bound of its numbers' absolute values; infinite, the default, where there is none. Where
     /// there is one, gradients that vanish in half precision are told in a [`Note`](crate::Note).
     fn bound(&self) -> f64 {

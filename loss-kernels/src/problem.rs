@@ -170,21 +170,37 @@ impl<'a> Problem<'a> {
     /// What the maps refuse; [`LossError::Length`] where the logits are not as long as the problem
     /// says.
     pub fn derive<'p, E: Element>(&self, logits: &[E], plan: &'p Plan) -> Result<Vec<(&'p Map, DerivedMap)>, LossError> {
-        let missing: Vec<&Map> = plan.underived(self.maps.iter().map(|map| &*map.name)).collect();
+        let missing: Vec<&Map> = self.underived(plan).collect();
         if missing.is_empty() {
             return Ok(Vec::new());
         }
         self.logits_fit(logits.len())?;
-        let pixels = Numbers { problem: self, logits };
+        self.derived(missing, &Numbers { problem: self, logits })
+    }
+
+    /// Those of [`Problem::derive`] that depend on the target alone.
+    ///
+    /// # Errors
+    /// What the maps refuse.
+    pub fn derive_of_target<'p>(&self, plan: &'p Plan) -> Result<Vec<(&'p Map, DerivedMap)>, LossError> {
+        let of_target = |map: &&Map| matches!(map, Map::Derived(how) if !how.reads_logits());
+        self.derived(self.underived(plan).filter(of_target).collect(), &Numbers::<f32> { problem: self, logits: &[] })
+    }
+
+    fn underived<'p>(&self, plan: &'p Plan) -> impl Iterator<Item = &'p Map> {
+        plan.underived(self.maps.iter().map(|map| &*map.name))
+    }
+
+    fn derived<'p>(&self, maps: Vec<&'p Map>, pixels: &dyn Pixels) -> Result<Vec<(&'p Map, DerivedMap)>, LossError> {
         let make = |map: &'p Map| {
-            let values = derive_with(map, &pixels, |size, all, fill| {
+            let values = derive_with(map, pixels, |size, all, fill| {
                 all.par_chunks_mut(size).enumerate().try_for_each(|(n, out)| fill(n, out))
             })?;
             let Geometry { samples, pixels, .. } = self.geometry;
             let derived = DerivedMap { id: map.id(), channels: values.len() / (samples * pixels), values: values.into() };
             Ok((map, derived))
         };
-        missing.into_iter().map(make).collect()
+        maps.into_iter().map(make).collect()
     }
 
     /// The maps that a plan reads, by their places among those given.
@@ -294,8 +310,9 @@ impl<E: Element> Pixels for Numbers<'_, E> {
 
     fn logit(&self, n: usize, k: usize, s: usize) -> f64 {
         let Geometry { classes, pixels, .. } = self.problem.geometry;
+        let Some(&at) = self.logits.get((n * classes + k) * pixels + s) else { return f64::NAN };
         let mut logit = [E::Compute::zero()];
-        E::load(&[self.logits[(n * classes + k) * pixels + s]], &mut logit);
+        E::load(&[at], &mut logit);
         logit[0].to_f64().unwrap_or(f64::NAN) + self.problem.shift_of(k)
     }
 }

@@ -5,7 +5,7 @@ use segloss::ndarray::{NdarrayStatistics, NdarrayWhole, ShiftedSums};
 use segloss::{Evaluation, Loss, LossError, Note, Preference, Pressure, Shifted, preferred_size};
 use serde::Serialize;
 
-use super::batch::{Batch, Logits};
+use super::batch::{Batch, Logits, Mapped};
 
 /// What was measured.
 #[derive(Serialize)]
@@ -95,6 +95,7 @@ pub(crate) fn measure(
     for (name, loss) in losses {
         let (evaluation, pressure) = evaluate(loss, batch, None)?;
         notes.push(evaluation.notes);
+        let batch = &Mapped::new(loss, batch)?;
         let mut wishes = Vec::new();
         for &class in classes {
             let preference = preferred_size(|by| shifted(loss, batch, class, by))?;

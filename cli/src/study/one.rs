@@ -15,6 +15,7 @@ use super::sheet;
 use crate::error::CliError;
 use crate::output;
 use crate::train::data::{Dataset, Picture};
+use crate::train::folder::last_quarter;
 use crate::train::judge::{self, Judged};
 use crate::train::run::{self, End, EpochRecord, Observer, Outcome};
 use crate::train::state::State;
@@ -116,14 +117,16 @@ pub(super) fn prepared(job: &Job) -> Result<(Dataset, Loss, run::Settings), CliE
     let args = job.condition.args(&job.loss, job.seed, job.rate)?;
     let mut dataset = args.dataset(job.condition.test)?;
     if job.role == Role::Tune && !job.condition.made_up() {
-        let held = dataset.train.len().div_ceil(4);
-        if dataset.train.len() < 2 {
+        let groups: Vec<&str> = dataset.train.iter().map(|picture| picture.group.as_str()).collect();
+        let Some(held) = last_quarter(&groups) else {
             return Err(CliError::Study(format!(
-                "condition {:?} has one image to learn from; a learning rate needs two, or give one by --rate",
+                "condition {:?} has one image or group to learn from; a learning rate needs two, or give one by --rate",
                 job.condition.name
             )));
-        }
-        dataset.validation = dataset.train.split_off(dataset.train.len() - held);
+        };
+        let mut held = held.into_iter();
+        let (validation, train) = dataset.train.drain(..).partition(|_| held.next() == Some(true));
+        (dataset.train, dataset.validation) = (train, validation);
     }
     let settings = args.settings(&dataset)?;
     let loss = fitting(job.loss.parse()?, &dataset)?;

@@ -130,6 +130,8 @@ impl Regions {
 pub(crate) struct Picture {
     /// What to call it.
     pub(crate) name: String,
+    /// What it must not be parted from, such as the other images of a patient; else its name.
+    pub(crate) group: String,
     /// Grey values to be looked at, on its own grid.
     pub(crate) pixels: Array3<u8>,
     /// What the network sees, [C, D, H, W], on the common grid.
@@ -160,6 +162,7 @@ impl Picture {
         let input = pixels.mapv(|p| ((f64::from(p) - mean) * scale) as f32);
         let labels = labels.insert_axis(Axis(0));
         Self {
+            group: name.clone(),
             name,
             grid: Grid::same(labels.dim().into()),
             pixels: pixels.insert_axis(Axis(0)),
@@ -191,6 +194,7 @@ impl Picture {
         let all = s![.., d.clone(), h.clone(), w.clone()];
         Self {
             name: self.name.clone(),
+            group: self.group.clone(),
             pixels: self.pixels.slice(space).to_owned(),
             input: self.input.slice(all).to_owned(),
             truth: match &self.truth {

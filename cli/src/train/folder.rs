@@ -105,18 +105,27 @@ fn divided(data: &segloss_data::Dataset, notes: &mut Vec<String>) -> Result<[Vec
 /// The last quarter by name, of groups where there are such.
 fn held_out(data: &segloss_data::Dataset) -> Result<[Vec<usize>; 2], String> {
     let pairs = &data.scan.pairs;
-    let mut groups: Vec<&str> = pairs.iter().map(|pair| pair.group.as_deref().unwrap_or(&pair.name)).collect();
-    let of = groups.clone();
-    groups.sort_unstable();
-    groups.dedup();
-    let grouped = pairs.iter().any(|pair| pair.group.is_some());
-    if groups.len() < 2 {
-        let thing = if grouped { "group" } else { "pair" };
+    let groups: Vec<&str> = pairs.iter().map(group).collect();
+    let Some(held) = last_quarter(&groups) else {
+        let thing = if pairs.iter().any(|pair| pair.group.is_some()) { "group" } else { "pair" };
         return Err(format!("holds one {thing}; two are needed, one to learn from and one to validate with"));
-    }
-    let count = ((groups.len() as f64 / 4.0).round() as usize).max(1);
-    let last = groups.get(groups.len() - count).copied().unwrap_or_default();
-    Ok([false, true].map(|held| (0..pairs.len()).filter(|i| (of[*i] >= last) == held).collect()))
+    };
+    Ok([false, true].map(|side| (0..pairs.len()).filter(|i| held[*i] == side).collect()))
+}
+
+/// What a pair must not be parted from: its own name where nobody says.
+fn group(pair: &Pair) -> &str {
+    pair.group.as_deref().unwrap_or(&pair.name)
+}
+
+/// Which images belong to the last quarter of the groups, by name; none where there is one group.
+pub(crate) fn last_quarter(groups: &[&str]) -> Option<Vec<bool>> {
+    let mut names = groups.to_vec();
+    names.sort_unstable();
+    names.dedup();
+    let count = ((names.len() as f64 / 4.0).round() as usize).max(1);
+    let first = names.len().checked_sub(count).filter(|first| *first > 0).and_then(|first| names.get(first))?;
+    Some(groups.iter().map(|group| group >= first).collect())
 }
 
 /// Reads an image and brings it to the common grid.
@@ -132,6 +141,7 @@ fn picture(data: &segloss_data::Dataset, i: usize, common: &Common) -> Result<Pi
     let source = pair.images.first().filter(|image| image.header.format == segloss_data::formats::Format::Nifti);
     Ok(Picture {
         name,
+        group: group(pair).to_owned(),
         pixels: grey(&plain),
         input: if grid.is_same() { image } else { grid.image(&image) },
         truth: if grid.is_same() { truth } else { truth.on(&grid) },
@@ -175,4 +185,20 @@ fn grey(image: &Array4<f32>) -> Array3<u8> {
     let bytes = low >= 0.0 && high <= 255.0 && high > 1.0 && image.shape()[1] == 1;
     let (low, scale) = if bytes { (0.0, 1.0) } else { (low, 255.0 / (high - low).max(f32::MIN_POSITIVE)) };
     mean.mapv(|v| ((v - low) * scale).round() as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_held_out_as_a_whole() {
+        assert_eq!(last_quarter(&["b", "a", "c", "d", "d"]), Some(vec![false, false, false, true, true]));
+        assert_eq!(last_quarter(&["a", "b"]), Some(vec![false, true]));
+        let many: Vec<String> = (10..73).map(|i| i.to_string()).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert_eq!(last_quarter(&many).unwrap().iter().filter(|held| **held).count(), 16);
+        assert_eq!(last_quarter(&["a", "a"]), None);
+        assert_eq!(last_quarter(&[]), None);
+    }
 }

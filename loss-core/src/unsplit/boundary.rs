@@ -185,6 +185,10 @@ impl Derive for SignedDistances {
         classes
     }
 
+    fn reads_logits(&self) -> bool {
+        false
+    }
+
     fn fill(&self, view: &View<'_>, out: &mut [f32]) -> Result<(), LossError> {
         let unsupported = |what, got, expected| Err(LossError::Unsupported { what, got, expected });
         let (spatial, pixels) = (view.spatial(), view.pixels());
