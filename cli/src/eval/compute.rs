@@ -11,8 +11,9 @@ use segloss::{Evaluation, LossError};
 use segloss_data::Array;
 
 use super::arrays::{Floats, Labels};
+use super::input::{Input, TargetArray};
 use super::pixels::pixels;
-use super::{Backend, Input, TargetArray};
+use super::values::Backend;
 use crate::error::CliError;
 
 /// What came out.

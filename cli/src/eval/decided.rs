@@ -4,7 +4,7 @@ use ndarray::{ArrayD, Axis, IxDyn};
 use segloss::{Activation, TargetKind};
 use segloss_metrics::{Bootstrap, LabelMaps, Settings};
 
-use super::{Input, TargetArray};
+use super::input::{Input, TargetArray};
 use crate::error::CliError;
 use crate::metrics::report::{ImageScores, Report};
 

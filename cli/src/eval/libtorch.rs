@@ -6,7 +6,8 @@ use segloss::tch::{TchLoss, TchTarget};
 use tch::{Cuda, Device, Kind, TchError, Tensor};
 
 use super::compute::{Output, Scalar};
-use super::{DeviceArg, Input, TargetArray};
+use super::input::{Input, TargetArray};
+use super::values::DeviceArg;
 use crate::error::CliError;
 
 impl From<TchError> for CliError {

@@ -4,6 +4,7 @@ mod arrays;
 mod compute;
 mod decided;
 mod elements;
+mod input;
 #[cfg(feature = "tch")]
 mod libtorch;
 mod pixels;
@@ -11,21 +12,22 @@ mod probabilities;
 mod read;
 mod report;
 mod shared;
+mod values;
 
-use std::fmt::{Display, Formatter};
 use std::path::PathBuf;
-use std::str::FromStr;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use half::{bf16, f16};
-use segloss::{Argument, Loss, LossError, TargetKind};
+use segloss::{Argument, LossError};
 use segloss_data::{Array, shown};
 
-use self::arrays::{ArrayArg, Floats, Labels, sample};
+use self::arrays::ArrayArg;
 use self::compute::{Gradient, Output, compute};
 use self::elements::Elements;
+use self::input::Input;
 use self::report::Found;
 pub(crate) use self::shared::{ArrayOptions, Arrays};
+use self::values::{ActivationArg, Backend, DeviceArg, Dtype, Given, MapArg};
 use crate::error::CliError;
 use crate::metrics::{Definitions, USUAL};
 use crate::output::{self, Console};
@@ -116,171 +118,6 @@ pub(crate) struct EvalArgs {
     json: bool,
     #[command(flatten)]
     definitions: Definitions,
-}
-
-/// What the array of logits holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Given {
-    Logits,
-    Probabilities,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Backend {
-    Ndarray,
-    Burn,
-    Tch,
-}
-
-/// Where LibTorch computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum DeviceArg {
-    Cpu,
-    Cuda(usize),
-}
-
-impl FromStr for DeviceArg {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once(':') {
-            None if text == "cpu" => Ok(Self::Cpu),
-            None if text == "cuda" => Ok(Self::Cuda(0)),
-            Some(("cuda", n)) => n.parse().map(Self::Cuda).map_err(|_| "expected cpu or cuda:N".into()),
-            _ => Err("expected cpu or cuda:N".into()),
-        }
-    }
-}
-
-impl Display for DeviceArg {
-    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Cpu => f.write_str("cpu"),
-            Self::Cuda(n) => write!(f, "cuda:{n}"),
-        }
-    }
-}
-
-/// A map and the file that it is read from.
-#[derive(Clone, Debug)]
-struct MapArg {
-    name: String,
-    array: ArrayArg,
-}
-
-impl FromStr for MapArg {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once('=') {
-            Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok(Self { name: name.into(), array: path.parse()? }),
-            _ => Err("expected NAME=FILE".into()),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum ActivationArg {
-    Softmax,
-    Sigmoid,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Dtype {
-    Keep,
-    F32,
-    F64,
-    F16,
-    Bf16,
-}
-
-/// Everything that was read.
-struct Input {
-    loss: Loss,
-    logits: Array,
-    target: TargetArray,
-    weights: Option<Floats>,
-    spacing: Option<Vec<f64>>,
-    maps: Vec<(String, Floats)>,
-    backend: Backend,
-    /// Read by LibTorch only.
-    #[cfg_attr(not(feature = "tch"), expect(dead_code))]
-    device: DeviceArg,
-    gradient: bool,
-    /// Whether values per sample and class are wanted.
-    elements: bool,
-    /// Whether values per pixel are.
-    pixels: bool,
-    /// What was read, as it is shown.
-    shown: Shown,
-    /// What was done with the arrays beyond reading them.
-    told: Vec<String>,
-}
-
-/// Names of what was read.
-#[derive(Clone, Default)]
-struct Shown {
-    logits: String,
-    target: String,
-    /// Which file gave the spacing.
-    spacing: Option<String>,
-}
-
-impl Input {
-    /// One sample by itself, for its values alone.
-    fn sample(&self, n: usize) -> Self {
-        Self {
-            loss: self.loss.clone(),
-            logits: sample(&self.logits, n),
-            target: match &self.target {
-                TargetArray::Labels(labels) => TargetArray::Labels(labels.sample(n)),
-                TargetArray::Soft(shares) => TargetArray::Soft(shares.sample(n)),
-            },
-            weights: self.weights.as_ref().map(|weights| weights.sample(n)),
-            spacing: self.spacing.clone(),
-            maps: self.maps.iter().map(|(name, map)| (name.clone(), map.sample(n))).collect(),
-            gradient: false,
-            elements: false,
-            pixels: false,
-            shown: self.shown.clone(),
-            told: Vec::new(),
-            ..*self
-        }
-    }
-}
-
-/// A target in one of the types that all backends read.
-enum TargetArray {
-    Labels(Labels),
-    Soft(Floats),
-}
-
-impl TargetArray {
-    /// The number at a place in row-major order.
-    fn at(&self, place: usize) -> f64 {
-        match self {
-            Self::Labels(labels) => labels.at(place) as f64,
-            Self::Soft(shares) => shares.at(place),
-        }
-    }
-
-    /// Lengths of its axes.
-    fn shape(&self) -> &[usize] {
-        match self {
-            Self::Labels(labels) => labels.shape(),
-            Self::Soft(shares) => shares.shape(),
-        }
-    }
-}
-
-impl TargetArray {
-    /// What it is beside logits of a shape, and its own shape.
-    fn beside(&self, logits: &[usize]) -> (TargetKind, &[usize]) {
-        match self {
-            Self::Labels(labels) => (TargetKind::of_integers(logits, labels.shape()), labels.shape()),
-            Self::Soft(shares) => (TargetKind::Soft, shares.shape()),
-        }
-    }
 }
 
 /// Runs it.
@@ -389,38 +226,6 @@ impl EvalArgs {
         match path {
             Some(path) => CliError::Refused { path: path.clone(), source: Box::new(source) },
             None => CliError::Loss(source),
-        }
-    }
-}
-
-impl Backend {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Ndarray => "ndarray",
-            Self::Burn => "burn",
-            Self::Tch => "tch",
-        }
-    }
-}
-
-impl Dtype {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Keep => "keep",
-            Self::F32 => "f32",
-            Self::F64 => "f64",
-            Self::F16 => "f16",
-            Self::Bf16 => "bf16",
-        }
-    }
-
-    /// The type of the logits, where none is asked for.
-    fn or(self, logits: &Array) -> Self {
-        match (self, logits) {
-            (Self::Keep, Array::F16(_)) => Self::F16,
-            (Self::Keep, Array::F64(_)) => Self::F64,
-            (Self::Keep, _) => Self::F32,
-            (chosen, _) => chosen,
         }
     }
 }

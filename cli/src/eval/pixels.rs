@@ -11,7 +11,7 @@ use segloss::ndarray::{NdarrayLoss, Target};
 use segloss::{Detail, Loss, LossError, Term};
 
 use super::compute::Scalar;
-use super::{Input, TargetArray};
+use super::input::{Input, TargetArray};
 
 /// Pixels of a block.
 const BLOCK: usize = 1 << 14;

@@ -10,7 +10,7 @@ use ndarray::ArrayD;
 use segloss::{Activation, Geometry};
 use segloss_data::Array;
 
-use super::TargetArray;
+use super::input::TargetArray;
 use crate::error::CliError;
 
 /// The logit of a probability of 1; with its sign changed, of 0.

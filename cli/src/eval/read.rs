@@ -2,9 +2,11 @@
 
 use segloss::{Activation, Detail, Geometry, Loss, Map};
 
+use super::EvalArgs;
 use super::arrays::{Floats, Labels, Loaded, Place};
+use super::input::{Input, Shown, TargetArray};
 use super::probabilities::{self, CERTAIN};
-use super::{ActivationArg, Backend, DeviceArg, EvalArgs, Given, Input, MapArg, Shown, TargetArray};
+use super::values::{ActivationArg, Backend, DeviceArg, Given, MapArg};
 use crate::error::CliError;
 
 impl EvalArgs {

@@ -4,9 +4,11 @@ use segloss::{Activation, Evaluation, Role, Split, SplitOf, TargetKind};
 use segloss_data::shown;
 use serde::Serialize;
 
+use super::EvalArgs;
 use super::arrays::lengths;
 use super::elements::{self, Elements};
-use super::{Dtype, EvalArgs, Input};
+use super::input::Input;
+use super::values::Dtype;
 use crate::error::CliError;
 use crate::metrics::report::Report as Metrics;
 use crate::metrics::text::tables;

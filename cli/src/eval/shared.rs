@@ -5,8 +5,10 @@ use ndarray::ArrayD;
 use segloss::ndarray::Target;
 use segloss::{Activation, Loss};
 
+use super::EvalArgs;
 use super::arrays::ArrayArg;
-use super::{ActivationArg, Backend, DeviceArg, Dtype, EvalArgs, Given, Input, TargetArray};
+use super::input::{Input, TargetArray};
+use super::values::{ActivationArg, Backend, DeviceArg, Dtype, Given};
 use crate::error::CliError;
 use crate::metrics::Definitions;
 

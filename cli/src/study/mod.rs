@@ -1,6 +1,7 @@
 //! `segloss study`: which loss is better on which data, by how much, and how sure that is.
 
 pub(crate) mod analysis;
+mod markdown;
 mod one;
 mod page;
 pub(crate) mod plan;
@@ -135,10 +136,11 @@ fn conclude(out: &Path, plan: &Plan, study: &Study<'_>, console: &mut Console) -
     let json = serde_json::to_string_pretty(&analysis).map_err(CliError::json)?;
     output::write_file(&out.join("analysis.json"), format!("{json}\n").as_bytes())?;
     output::write_file(&out.join("results.csv"), &text::table(&study.records)?)?;
+    output::write_file(&out.join("tables.md"), markdown::markdown(&analysis).as_bytes())?;
     page::write(&out.join("report.html"), plan, &analysis, &study.records, out)?;
     console.line("")?;
     console.line(&text::text(&analysis))?;
-    console.line(&format!("\nsaved in {}: report.html, analysis.json, results.csv, runs", shown(out)))
+    console.line(&format!("\nsaved in {}: report.html, tables.md, analysis.json, results.csv, runs", shown(out)))
 }
 
 impl StudyArgs {

@@ -1,0 +1,89 @@
+//! The tables of a study as Markdown, to be pasted where it is reported.
+
+use segloss_study::{Mean, Shortage, Verdict};
+
+use super::analysis::{Analysis, DICE, HD95, METRICS, MISSED, OfCondition, OfLoss, SIZE};
+
+/// A table for each condition, under a line that says what it is of.
+pub(crate) fn markdown(analysis: &Analysis) -> String {
+    let parts: Vec<String> = analysis.conditions.iter().map(|condition| of_condition(analysis, condition)).collect();
+    parts.join("\n")
+}
+
+fn of_condition(analysis: &Analysis, condition: &OfCondition) -> String {
+    let OfCondition { name, classes, shares, images: [train, test], losses, order, comparisons, .. } = condition;
+    let shares: Vec<String> =
+        classes.iter().zip(shares).map(|(class, share)| format!("{class} {:.2} %", 100.0 * share)).collect();
+    let reference = &analysis.reference;
+    let mut lines = vec![
+        format!("**{name}**: {}; {train} images to learn from, {test} to be judged by", shares.join(", ")),
+        String::new(),
+        format!("| loss | rate | seeds | Dice | size error | HD95 | missed | preferred size | Dice beside `{reference}` |"),
+        "|---|---|---|---|---|---|---|---|---|".into(),
+    ];
+    for loss in losses {
+        let compared = comparisons.first().and_then(|all| all.iter().find(|compared| compared.numbers.loss == loss.loss));
+        let beside = compared.map_or_else(String::new, |compared| {
+            let numbers = &compared.numbers;
+            let difference = numbers.mean_difference.map_or("–".into(), |mean| format!("{mean:+.3}"));
+            format!("{difference}{}: {}", range(numbers.interval, 1.0, 3), verdict(&numbers.verdict, numbers.metric.margin))
+        });
+        lines.push(row(loss, &beside));
+    }
+    if let Some(order) = order {
+        lines.push(String::new());
+        lines.push(format!("Rank correlation, over losses, of size error and preferred size: {order:+.2}"));
+    }
+    lines.join("\n").replace(" -", " −").replace("(-", "(−") + "\n"
+}
+
+fn row(loss: &OfLoss, beside: &str) -> String {
+    let mean = |metric: &str| METRICS.iter().position(|other| *other == metric).and_then(|place| loss.means.get(place));
+    let value = |metric: &str| mean(metric).and_then(|mean| mean.mean);
+    let interval = |metric: &str| mean(metric).and_then(|mean: &Mean| mean.interval);
+    let number = |value: Option<f64>, digits: usize| value.map_or("–".into(), |value| format!("{value:.digits$}"));
+    let percent = |value: Option<f64>| value.map_or("–".into(), |value| format!("{:+.1} %", 100.0 * value));
+    let preferred: Vec<String> = loss
+        .preferred
+        .iter()
+        .map(|size| match (size.decided, size.others.first()) {
+            (None, Some(other)) => other.clone(),
+            (decided, _) => number(decided, 2),
+        })
+        .collect();
+    let cells = [
+        format!("`{}`", loss.loss.replace('|', "\\|")),
+        loss.rate.map_or("–".into(), |rate| rate.to_string()),
+        loss.runs.to_string(),
+        format!("{}{}", number(value(DICE), 3), range(interval(DICE), 1.0, 3)),
+        format!("{}{}", percent(value(SIZE)), range(interval(SIZE), 100.0, 1)),
+        number(value(HD95), 1),
+        percent(value(MISSED)).trim_start_matches('+').to_owned(),
+        preferred.join(", "),
+        beside.to_owned(),
+    ];
+    format!("| {} |", cells.join(" | "))
+}
+
+fn range(interval: Option<[f64; 2]>, scale: f64, digits: usize) -> String {
+    interval.map_or_else(String::new, |ends| {
+        let [low, high] = ends.map(|end| format!("{:.digits$}", scale * end));
+        format!(" ({low} to {high})")
+    })
+}
+
+/// A verdict in few words.
+fn verdict(verdict: &Verdict, margin: Option<f64>) -> String {
+    let little = |within_margin: bool| if within_margin { ", by too little to matter" } else { "" };
+    match verdict {
+        Verdict::Better { within_margin, .. } => format!("better{}", little(*within_margin)),
+        Verdict::Worse { within_margin, .. } => format!("worse{}", little(*within_margin)),
+        Verdict::Larger { .. } => "larger".into(),
+        Verdict::Smaller { .. } => "smaller".into(),
+        Verdict::NoLargerThan { difference, .. } => format!("no difference above {}", margin.unwrap_or(*difference)),
+        Verdict::NotEnough(Shortage::Runs { power, wanted, .. }) if power >= wanted => "neither found nor ruled out".into(),
+        Verdict::NotEnough(Shortage::Runs { seeds: Some(seeds), .. }) => format!("{seeds} seeds would tell"),
+        Verdict::Failures { .. } => "not comparable, runs failed".into(),
+        _ => "not enough to tell".into(),
+    }
+}
