@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use segloss_layers::{Convolution, Normalisation};
+use segloss_layers::{Convolution, Normalisation, Pointwise};
 
 fn main() -> Result<(), segloss_layers::LengthError> {
     let shapes = [([8, 8], [1, 64, 64], false, 8), ([32, 32], [1, 16, 16], false, 8), ([8, 8], [32, 32, 32], true, 2)];
@@ -17,6 +17,8 @@ fn main() -> Result<(), segloss_layers::LengthError> {
         let norm =
             Normalisation { samples, channels: channels[0], groups: channels[0] / 4, pixels: pixels / samples, epsilon: 1e-5 };
         let ones = vec![1.0; channels[0]];
+        let point = Pointwise { samples, channels, pixels: pixels / samples };
+        let of_pixels = &weights[..channels[0] * channels[1]];
         println!("{channels:?} {size:?}, {samples} images");
         let time = |name: &str, call: &dyn Fn() -> Result<usize, segloss_layers::LengthError>| {
             call()?;
@@ -31,6 +33,8 @@ fn main() -> Result<(), segloss_layers::LengthError> {
         time("forward", &|| Ok(layer.forward(&input, &weights)?.len()))?;
         time("input gradient", &|| Ok(layer.input_gradient(&gradient, &weights)?.len()))?;
         time("weight gradient", &|| Ok(layer.weight_gradient(&input, &gradient)?.len()))?;
+        time("pointwise", &|| Ok(point.forward(&input, of_pixels, &ones)?.len()))?;
+        time("its gradients", &|| Ok(point.gradients(&input, of_pixels, &gradient)?[0].len()))?;
         time("normalisation", &|| Ok(norm.forward(&input, &ones, &ones)?.len()))?;
         time("its gradients", &|| Ok(norm.gradients(&input, &ones, &ones, &input)?[0].len()))?;
     }

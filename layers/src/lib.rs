@@ -1,5 +1,5 @@
-//! The two layers that take the time of a small network on the CPU, with their gradients:
-//! [`Convolution`] and [`Normalisation`]. Numbers are `f32`, row-major, `[N, C, D, H, W]`; a
+//! The layers that take the time of a small network on the CPU, with their gradients:
+//! [`Convolution`], [`Pointwise`] and [`Normalisation`]. Numbers are `f32`, row-major, `[N, C, D, H, W]`; a
 //! picture has one slice.
 //!
 //! `segloss train` puts them in the place of Burn's on the CPU, where they take a fraction of the
@@ -8,9 +8,11 @@
 mod convolution;
 mod normalisation;
 mod planes;
+mod pointwise;
 
 pub use convolution::Convolution;
 pub use normalisation::Normalisation;
+pub use pointwise::Pointwise;
 
 /// Numbers that do not fit the layer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

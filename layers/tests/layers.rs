@@ -1,6 +1,6 @@
 //! Each layer beside the plain loops of its formula, in `f64`, and its gradients beside those.
 
-use segloss_layers::{Convolution, LengthError, Normalisation};
+use segloss_layers::{Convolution, LengthError, Normalisation, Pointwise};
 
 /// Numbers from −1 to 1 without a pattern.
 fn numbers(count: usize, seed: u64) -> Vec<f32> {
@@ -80,6 +80,32 @@ fn convolutions_are_their_formula() {
     }
 }
 
+#[test]
+fn convolutions_of_a_pixel_are_their_formula() {
+    for (samples, [channels, outputs], pixels) in [(1, [1, 1], 1), (2, [3, 5], 33), (3, [16, 8], 700), (1, [8, 2], 257)] {
+        let layer = Pointwise { samples, channels: [channels, outputs], pixels };
+        let (input, weights) = (numbers(samples * channels * pixels, 1), numbers(channels * outputs, 2));
+        let (offset, gradient) = (numbers(outputs, 3), numbers(samples * outputs * pixels, 4));
+        let mut out = vec![0.0; gradient.len()];
+        let mut back = [vec![0.0; input.len()], vec![0.0; weights.len()], vec![0.0; outputs]];
+        for (n, o, s) in (0..out.len()).map(|i| (i / pixels / outputs, i / pixels % outputs, i % pixels)) {
+            let place = (n * outputs + o) * pixels + s;
+            let g = f64::from(gradient[place]);
+            out[place] += f64::from(offset[o]);
+            back[2][o] += g;
+            for c in 0..channels {
+                let (x, w) = ((n * channels + c) * pixels + s, o * channels + c);
+                out[place] += f64::from(weights[w]) * f64::from(input[x]);
+                back[0][x] += f64::from(weights[w]) * g;
+                back[1][w] += f64::from(input[x]) * g;
+            }
+        }
+        close(&layer.forward(&input, &weights, &offset).unwrap(), &out, 2e-6);
+        let found = layer.gradients(&input, &weights, &gradient).unwrap();
+        found.iter().zip(&back).for_each(|(found, expected)| close(found, expected, 2e-6));
+    }
+}
+
 /// The formula, and the derivatives of Σ gradient · output by central differences.
 #[test]
 fn normalisation_is_its_formula() {
@@ -142,6 +168,12 @@ fn lengths_are_checked() {
     assert_eq!(error, LengthError { what: "input", found: 3, expected: 4 });
     assert_eq!(error.to_string(), "input: 3 numbers, where the layer has 4");
     assert!(layer.weight_gradient(&[0.0; 4], &[0.0; 5]).is_err());
+    let layer = Pointwise { samples: 1, channels: [2, 1], pixels: 2 };
+    let error = layer.forward(&[0.0; 4], &[0.0; 2], &[0.0; 2]).unwrap_err();
+    assert_eq!(error, LengthError { what: "offset", found: 2, expected: 1 });
+    assert!(layer.gradients(&[0.0; 4], &[0.0; 3], &[0.0; 2]).is_err());
+    let empty = Pointwise { samples: 1, channels: [2, 1], pixels: 0 };
+    assert_eq!(empty.gradients(&[], &[1.0; 2], &[]).unwrap(), [vec![], vec![0.0; 2], vec![0.0]]);
     let empty = Convolution { samples: 0, channels: [1, 1], size: [1, 0, 2], volumes: false };
     assert_eq!(empty.forward(&[], &[0.0; 9]).unwrap(), []);
     assert_eq!(empty.weight_gradient(&[], &[]).unwrap(), [0.0; 9]);

@@ -9,7 +9,7 @@ use burn::tensor::module::{interpolate, max_pool2d};
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions, MaxPoolOptions};
 use burn::tensor::{Device, Tensor};
 
-use self::operations::{convolution, normalised};
+use self::operations::{convolution, normalised, pointwise};
 
 /// Sides of its input must be multiples of this, but for the one slice of a picture.
 pub(crate) const STRIDE: usize = 4;
@@ -72,10 +72,10 @@ impl UNet {
         let fine = self.fine_in.forward(images);
         let middle = self.middle_in.forward(halved(fine.clone()));
         let coarse = self.coarse.forward(halved(middle.clone()));
-        let middle = middle.clone() + doubled(self.to_middle.forward(coarse), middle.dims());
+        let middle = middle.clone() + doubled(pointwise(&self.to_middle, coarse), middle.dims());
         let middle = self.middle_out.forward(middle);
-        let fine = fine.clone() + doubled(self.to_fine.forward(middle), fine.dims());
-        self.head.forward(self.fine_out.forward(fine))
+        let fine = fine.clone() + doubled(pointwise(&self.to_fine, middle), fine.dims());
+        pointwise(&self.head, self.fine_out.forward(fine))
     }
 }
 

@@ -12,7 +12,7 @@ use burn::nn::GroupNorm;
 use burn::nn::conv::Conv3d;
 use burn::tensor::activation::relu;
 use burn::tensor::{Bytes, DType, Shape, Tensor};
-use segloss_layers::{Convolution, LengthError, Normalisation};
+use segloss_layers::{Convolution, LengthError, Normalisation, Pointwise};
 
 /// A convolution three pixels wide, without offset, whose output is as large as its input.
 pub(super) fn convolution(layer: &Conv3d, x: Tensor<5>) -> Tensor<5> {
@@ -23,6 +23,19 @@ pub(super) fn convolution(layer: &Conv3d, x: Tensor<5>) -> Tensor<5> {
     let [to, _, thick, ..] = layer.weight.dims();
     let size = Convolution { samples, channels: [from, to], size: [d, h, w], volumes: thick > 1 };
     Tensor::from_dispatch(Dispatch::convolution(x.into_dispatch(), layer.weight.val().into_dispatch(), size))
+}
+
+/// A convolution one pixel wide.
+pub(super) fn pointwise(layer: &Conv3d, x: Tensor<5>) -> Tensor<5> {
+    let (Some(offset), true) = (&layer.bias, is_flex(&x)) else {
+        return layer.forward(x);
+    };
+    let [samples, from, d, h, w] = x.dims();
+    let [to, ..] = layer.weight.dims();
+    let size = Pointwise { samples, channels: [from, to], pixels: d * h * w };
+    let [weights, offset] = [layer.weight.val().into_dispatch(), offset.val().into_dispatch()];
+    let y = Tensor::<5>::from_dispatch(Dispatch::pointwise(x.into_dispatch(), weights, offset, size));
+    y.reshape([samples, to, d, h, w])
 }
 
 /// Normalised by groups, and rectified.
@@ -46,6 +59,19 @@ trait Layers: Backend {
     fn convolution(input: FloatTensor<Self>, weights: FloatTensor<Self>, size: Convolution) -> FloatTensor<Self>;
     fn convolution_input(gradient: FloatTensor<Self>, weights: FloatTensor<Self>, size: Convolution) -> FloatTensor<Self>;
     fn convolution_weights(input: FloatTensor<Self>, gradient: FloatTensor<Self>, size: Convolution) -> FloatTensor<Self>;
+    fn pointwise(
+        input: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        offset: FloatTensor<Self>,
+        size: Pointwise,
+    ) -> FloatTensor<Self>;
+    /// Of input, weights and offset.
+    fn pointwise_gradients(
+        input: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        size: Pointwise,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
     fn normalisation(
         input: FloatTensor<Self>,
         scale: FloatTensor<Self>,
@@ -77,6 +103,13 @@ fn tensor(found: Result<Vec<f32>, LengthError>, shape: Shape) -> FlexTensor {
     FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(shape), DType::F32)
 }
 
+fn parts(found: Result<[Vec<f32>; 3], LengthError>, [a, b, c]: [Shape; 3]) -> [FlexTensor; 3] {
+    match found {
+        Ok([of_a, of_b, of_c]) => [tensor(Ok(of_a), a), tensor(Ok(of_b), b), tensor(Ok(of_c), c)],
+        Err(error) => [tensor(Err(error.clone()), a), tensor(Err(error.clone()), b), tensor(Err(error), c)],
+    }
+}
+
 /// [N, C, D, H, W] with the channels of one side of a convolution.
 fn shape(size: &Convolution, side: usize) -> Shape {
     let [d, h, w] = size.size;
@@ -101,6 +134,26 @@ impl Layers for Flex {
         tensor(size.weight_gradient(slice(&input), slice(&gradient)), shape)
     }
 
+    fn pointwise(input: FlexTensor, weights: FlexTensor, offset: FlexTensor, size: Pointwise) -> FlexTensor {
+        let mut shape = input.shape();
+        shape[1] = size.channels[1];
+        let [input, weights, offset] = [input, weights, offset].map(numbers);
+        tensor(size.forward(slice(&input), slice(&weights), slice(&offset)), shape)
+    }
+
+    fn pointwise_gradients(
+        input: FlexTensor,
+        weights: FlexTensor,
+        gradient: FlexTensor,
+        size: Pointwise,
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        let [input, weights, gradient] = [input, weights, gradient].map(numbers);
+        let found = size.gradients(slice(&input), slice(&weights), slice(&gradient));
+        let shapes = [input.shape(), weights.shape(), Shape::from([size.channels[1]])];
+        let [input, weights, offset] = parts(found, shapes);
+        (input, weights, offset)
+    }
+
     fn normalisation(input: FlexTensor, scale: FlexTensor, offset: FlexTensor, size: Normalisation) -> FlexTensor {
         let [input, scale, offset] = [input, scale, offset].map(numbers);
         tensor(size.forward(slice(&input), slice(&scale), slice(&offset)), input.shape())
@@ -115,11 +168,8 @@ impl Layers for Flex {
     ) -> (FlexTensor, FlexTensor, FlexTensor) {
         let [input, scale, offset, gradient] = [input, scale, offset, gradient].map(numbers);
         let found = size.gradients(slice(&input), slice(&scale), slice(&offset), slice(&gradient));
-        let of = |part: usize, like: &FlexTensor| {
-            let values = found.as_ref().map(|parts| parts[part].clone()).map_err(Clone::clone);
-            tensor(values, like.shape())
-        };
-        (of(0, &input), of(1, &scale), of(2, &offset))
+        let [input, scale, offset] = parts(found, [input.shape(), scale.shape(), offset.shape()]);
+        (input, scale, offset)
     }
 }
 
@@ -165,6 +215,50 @@ impl<B: Layers, C: CheckpointStrategy> Layers for Autodiff<B, C> {
         Self::from_inner(B::convolution_weights(input.into_primitive(), gradient.into_primitive(), size))
     }
 
+    fn pointwise(
+        input: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        offset: FloatTensor<Self>,
+        size: Pointwise,
+    ) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct PullBack;
+
+        impl<B: Layers> Backward<B, 3> for PullBack {
+            type State = ([NodeId; 2], Pointwise);
+
+            fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
+                let gradient = gradients.consume::<B>(&ops.node);
+                let (nodes, size) = ops.state;
+                let [input, weights] = nodes.map(|node| checkpointer.retrieve_node_output(node));
+                let found = B::pointwise_gradients(input, weights, gradient, size);
+                register::<B>(ops.parents.map(|parent| parent.map(|parent| parent.id)), found, gradients);
+            }
+        }
+
+        match PullBack.prepare::<C>([input.node(), weights.node(), offset.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let nodes = [prep.checkpoint(&input), prep.checkpoint(&weights)];
+                let out = B::pointwise(input.into_primitive(), weights.into_primitive(), offset.into_primitive(), size);
+                prep.finish((nodes, size), out)
+            }
+            OpsKind::UnTracked(prep) => {
+                prep.finish(B::pointwise(input.into_primitive(), weights.into_primitive(), offset.into_primitive(), size))
+            }
+        }
+    }
+
+    fn pointwise_gradients(
+        input: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        size: Pointwise,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let [input, weights, gradient] = [input, weights, gradient].map(|tensor| tensor.into_primitive());
+        let found = B::pointwise_gradients(input, weights, gradient, size);
+        (Self::from_inner(found.0), Self::from_inner(found.1), Self::from_inner(found.2))
+    }
+
     fn normalisation(
         input: FloatTensor<Self>,
         scale: FloatTensor<Self>,
@@ -182,11 +276,7 @@ impl<B: Layers, C: CheckpointStrategy> Layers for Autodiff<B, C> {
                 let (nodes, size) = ops.state;
                 let [input, scale, offset] = nodes.map(|node| checkpointer.retrieve_node_output(node));
                 let found = B::normalisation_gradients(input, scale, offset, gradient, size);
-                for (parent, found) in ops.parents.into_iter().zip([found.0, found.1, found.2]) {
-                    if let Some(parent) = parent {
-                        gradients.register::<B>(parent.id, found);
-                    }
-                }
+                register::<B>(ops.parents.map(|parent| parent.map(|parent| parent.id)), found, gradients);
             }
         }
 
@@ -216,6 +306,17 @@ impl<B: Layers, C: CheckpointStrategy> Layers for Autodiff<B, C> {
     }
 }
 
+type Three<B> = (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>);
+
+/// Hands gradients to those who want them.
+fn register<B: Backend>(parents: [Option<NodeId>; 3], found: Three<B>, gradients: &mut Gradients) {
+    for (parent, found) in parents.into_iter().zip([found.0, found.1, found.2]) {
+        if let Some(parent) = parent {
+            gradients.register::<B>(parent, found);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,6 +342,16 @@ mod tests {
         ours.into_iter().zip(theirs).map(|(a, b)| ((a - b.clone()).abs().max() / b.abs().max()).into_scalar::<f32>()).collect()
     }
 
+    fn weights_agree(layer: &Conv3d, x: &Tensor<5>, ways: [&dyn Fn(Tensor<5>) -> Tensor<5>; 2]) {
+        let [ours, theirs] = ways.map(|way| {
+            let y = way(x.clone());
+            let gradients = (y.clone() * y).sum().backward();
+            layer.weight.grad(&gradients).unwrap()
+        });
+        let most = (ours - theirs.clone()).abs().max() / theirs.abs().max();
+        assert!(most.into_scalar::<f32>() < 1e-5);
+    }
+
     #[test]
     fn as_burns_own_layers() {
         let device = Device::flex().autodiff();
@@ -253,14 +364,14 @@ mod tests {
             let ways: [&dyn Fn(Tensor<5>) -> Tensor<5>; 2] = [&|x| convolution(&layer, x), &|x| layer.forward(x)];
             let found = differences(x.clone(), &[], ways);
             assert!(found.iter().all(|d| *d < 1e-5), "{found:?}");
-            let weights = ways.map(|way| {
-                let y = way(x.clone());
-                let gradients = (y.clone() * y).sum().backward();
-                layer.weight.grad(&gradients).unwrap()
-            });
-            let [ours, theirs] = weights;
-            let most = (ours - theirs.clone()).abs().max() / theirs.abs().max();
-            assert!(most.into_scalar::<f32>() < 1e-5);
+            weights_agree(&layer, &x, ways);
+
+            let layer = Conv3dConfig::new([4, 3], [1, 1, 1]).init(&device);
+            let offset = layer.bias.as_ref().unwrap().val();
+            let ways: [&dyn Fn(Tensor<5>) -> Tensor<5>; 2] = [&|x| pointwise(&layer, x), &|x| layer.forward(x)];
+            let found = differences(x.clone(), &[offset], ways);
+            assert!(found.iter().all(|d| *d < 1e-5), "{found:?}");
+            weights_agree(&layer, &x, ways);
 
             let norm = GroupNormConfig::new(2, 4).init(&device);
             let parameters = [&norm.gamma, &norm.beta].map(|p| p.as_ref().unwrap().val());
