@@ -51,6 +51,11 @@ impl Running {
     }
 }
 
+/// How glibc is to keep memory: by itself it gives that of a step's tensors back to the system, and
+/// takes it anew in the next step, which takes a fifth of the time. Other systems do not read it.
+const KEEP_MEMORY: [(&str, &str); 3] =
+    [("MALLOC_TRIM_THRESHOLD_", "1073741824"), ("MALLOC_MMAP_THRESHOLD_", "33554432"), ("MALLOC_TOP_PAD_", "67108864")];
+
 /// This command once more, for one run on so many threads or for a trial of it. It ends when its
 /// standard input does.
 pub(super) fn child(out: &Path, job: &Job, threads: usize, trial: bool) -> Result<Child, CliError> {
@@ -61,6 +66,7 @@ pub(super) fn child(out: &Path, job: &Job, threads: usize, trial: bool) -> Resul
         .args(["study", if trial { "--trial" } else { "--job" }, &text, "--out"])
         .arg(out)
         .env("RAYON_NUM_THREADS", threads.to_string())
+        .envs(KEEP_MEMORY)
         .stdin(Stdio::piped())
         .stdout(if trial { Stdio::piped() } else { Stdio::null() })
         .stderr(Stdio::piped())
