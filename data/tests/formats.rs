@@ -95,8 +95,8 @@ fn no_damaged_byte_panics() {
                 let mut bytes = whole.clone();
                 bytes[at] ^= flip;
                 with_bytes(name, &bytes, |path| {
-                    let _ = header(path);
-                    let _ = read(path, &Limits { bytes: 1 << 24 });
+                    withstood(header(path));
+                    withstood(read(path, &Limits { bytes: 1 << 24 }));
                 });
             }
         }
@@ -135,9 +135,35 @@ fn no_random_damage_panics() {
             }
         }
         with_bytes(name, &bytes, |path| {
-            let _ = header(path);
-            let _ = read(path, &Limits { bytes: 1 << 24 });
+            withstood(header(path));
+            withstood(read(path, &Limits { bytes: 1 << 24 }));
         });
+    }
+}
+
+/// The decoder of a picture did not panic.
+#[track_caller]
+fn withstood<T>(found: Result<T, DataError>) {
+    if let Err(error) = found {
+        assert!(!error.to_string().contains("its decoder failed"), "{error}");
+    }
+}
+
+#[test]
+fn colours_finer_than_brightness_are_refused() {
+    let whole = fs::read(folder().join("rgb.jpg")).unwrap();
+    let frame = whole.windows(2).position(|two| two == [0xff, 0xc0]).unwrap();
+    for (component, factors) in [(2, 0x24), (1, 0x41), (0, 0x13)] {
+        let mut jpeg = whole.clone();
+        jpeg[frame + 11 + 3 * component] = factors;
+        if component == 0 {
+            jpeg[frame + 14] = 0x12;
+        }
+        let name = format!("{component}.jpg");
+        let text = with_bytes(&name, &jpeg, |path| read(path, &Limits::default()).unwrap_err().to_string());
+        let end = "not a readable JPEG: its colours are sampled more finely than its brightness; \
+                   convert it: magick a.jpg a.png";
+        assert!(text.ends_with(end), "{text}");
     }
 }
 

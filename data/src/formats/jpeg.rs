@@ -25,6 +25,10 @@ fn refuse(path: &Path, error: &DecodeErrors) -> DataError {
 fn open<'a>(path: &Path, bytes: &'a [u8]) -> Result<(Decoder<'a>, Header), DataError> {
     // Strict: a file that ends early would else be filled up with grey.
     let options = DecoderOptions::new_safe().set_strict_mode(true).set_max_width(65535).set_max_height(65535);
+    if !is_sampled_as_usual(bytes) {
+        let reason = "its colours are sampled more finely than its brightness; convert it: magick a.jpg a.png";
+        return Err(DataError::damaged(path, Format::Jpeg, reason));
+    }
     let mut decoder = JpegDecoder::new_with_options(Cursor::new(bytes), options);
     decoder.decode_headers().map_err(|error| refuse(path, &error))?;
     let grey = decoder.input_colorspace() == Some(ColorSpace::Luma);
@@ -36,6 +40,30 @@ fn open<'a>(path: &Path, bytes: &'a [u8]) -> Result<(Decoder<'a>, Header), DataE
     (header.channels, header.colour) = if grey { (1, false) } else { (3, true) };
     header.turned = decoder.exif().and_then(|exif| orientation(exif)).is_some_and(|turn| turn != 1);
     Ok((decoder, header))
+}
+
+/// Horizontal and vertical sampling of each component, as the frame says.
+fn sampling(bytes: &[u8]) -> Option<Vec<[u8; 2]>> {
+    let mut at = 2;
+    loop {
+        let &[0xff, marker, high, low] = bytes.get(at..at + 4)? else { return None };
+        // All frames, but for the tables and the arithmetic code that share their numbers.
+        if matches!(marker, 0xc0..=0xcf) && !matches!(marker, 0xc4 | 0xc8 | 0xcc) {
+            let count = usize::from(*bytes.get(at + 9)?);
+            let components = bytes.get(at + 10..at + 10 + 3 * count)?;
+            return Some(components.chunks_exact(3).map(|component| [component[1] >> 4, component[1] & 15]).collect());
+        }
+        at += 2 + usize::from(u16::from_be_bytes([high, low]));
+    }
+}
+
+/// Whether every component is sampled as the first or in whole parts of it: others make the decoder
+/// fail.
+fn is_sampled_as_usual(bytes: &[u8]) -> bool {
+    let Some(components) = sampling(bytes) else { return true };
+    let Some(first) = components.first() else { return true };
+    let part = |of: &[u8; 2]| of.iter().zip(first).all(|(of, first)| *of > 0 && first % of == 0);
+    components.iter().all(part)
 }
 
 /// Reads a header alone.

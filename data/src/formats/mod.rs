@@ -201,11 +201,18 @@ fn format_of(path: &Path) -> Result<Format, DataError> {
     })
 }
 
+/// Decoders of pictures are others' work: where one panics on damaged bytes, its message stands on
+/// standard error, and the file is refused.
+fn guarded<T>(path: &Path, format: Format, decode: impl FnOnce() -> Result<T, DataError>) -> Result<T, DataError> {
+    let decoded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(decode));
+    decoded.unwrap_or_else(|_| Err(DataError::damaged(path, format, "its decoder failed; the file may be damaged")))
+}
+
 pub(crate) fn header_of(path: &Path, wanted: Wanted<'_>) -> Result<Header, DataError> {
     match format_of(path)? {
-        Format::Png => png::header(path),
-        Format::Jpeg => jpeg::header(path),
-        Format::Tiff => tiff::header(path),
+        Format::Png => guarded(path, Format::Png, || png::header(path)),
+        Format::Jpeg => guarded(path, Format::Jpeg, || jpeg::header(path)),
+        Format::Tiff => guarded(path, Format::Tiff, || tiff::header(path)),
         Format::Nifti => nifti::header(path),
         Format::Npy => {
             let fail = |error| DataError::io(path, error);
@@ -225,9 +232,9 @@ pub(crate) fn header_of(path: &Path, wanted: Wanted<'_>) -> Result<Header, DataE
 
 pub(crate) fn read_of(path: &Path, wanted: Wanted<'_>, limits: &Limits) -> Result<Raster, DataError> {
     match format_of(path)? {
-        Format::Png => png::read(path, limits),
-        Format::Jpeg => jpeg::read(path, limits),
-        Format::Tiff => tiff::read(path, limits),
+        Format::Png => guarded(path, Format::Png, || png::read(path, limits)),
+        Format::Jpeg => guarded(path, Format::Jpeg, || jpeg::read(path, limits)),
+        Format::Tiff => guarded(path, Format::Tiff, || tiff::read(path, limits)),
         Format::Nifti => nifti::read(path, limits, false).map(|(header, values)| Raster { header, values, palette: None }),
         Format::Npy => arrays::npy(path, limits, false),
         Format::Npz => {
