@@ -175,7 +175,11 @@ fn courses(condition: &OfCondition, records: &[Record]) -> String {
         (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
     };
     [
-        chart("Dice over the training, of all pixels of 16 test images", &|epoch| first(&epoch.dice), 0.0),
+        chart(
+            "Dice over the training, of all pixels of 16 test images, of large ones their middle",
+            &|epoch| first(&epoch.dice),
+            0.0,
+        ),
         chart("Predicted ÷ true size there", &|epoch| first(&epoch.size), 1.0),
     ]
     .concat()
