@@ -196,9 +196,11 @@ impl<'a> Target<'a> {
         Self { spacing: Some(spacing.to_vec()), ..self }
     }
 
-    /// The maps that a loss derives from the target alone, such as `signed_distances` of `boundary`,
-    /// for logits of a shape: ids and numbers, to be given with [`Target::map`]. Calls that follow
-    /// do not make them again. Weights and spacing count, and are given before.
+    /// The maps that a loss derives from the target alone, for logits of this shape: id and values
+    /// of each. `boundary` has one, `signed_distances`.
+    ///
+    /// Add them to the target with [`Target::map`], and later calls do not derive them again.
+    /// Weights and spacing go into the maps: set them first.
     ///
     /// ```
     /// use backend_ndarray::{NdarrayLoss, Target};
@@ -219,7 +221,7 @@ impl<'a> Target<'a> {
     /// ```
     ///
     /// # Errors
-    /// As a call of the loss, as far as it does not read logits.
+    /// Those of a call of the loss that are about the target, its maps, or the shape.
     pub fn derived_maps(&self, loss: &Loss, logits: &[usize]) -> Result<Vec<(String, ArrayD<f32>)>, LossError> {
         let problem = self.problem(logits, loss.ignored(), loss.activation())?;
         let classes = logits.get(1).copied().unwrap_or(1);

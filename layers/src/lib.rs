@@ -1,6 +1,6 @@
 //! The layers that take the time of a small network on the CPU, with their gradients:
-//! [`Convolution`], [`Pointwise`] and [`Normalisation`]. Numbers are `f32`, row-major, `[N, C, D, H, W]`; a
-//! picture has one slice.
+//! [`Convolution`], [`Pointwise`] and [`Normalisation`]. Numbers are `f32`, row-major,
+//! `[N, C, D, H, W]`; a picture has one slice.
 //!
 //! `segloss train` puts them in the place of Burn's on the CPU, where they take a fraction of the
 //! time (docs/training.md). Results do not depend on the number of threads.

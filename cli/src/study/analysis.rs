@@ -80,6 +80,23 @@ pub(crate) struct OfLoss {
     pub(crate) preferred: Vec<PreferredMean>,
 }
 
+impl OfCondition {
+    /// Region sizes, and how many images there are.
+    pub(crate) fn what(&self) -> String {
+        let share = |(class, share): (&String, &f64)| format!("{class} {:.2} %", 100.0 * share);
+        let shares: Vec<String> = self.classes.iter().zip(&self.shares).map(share).collect();
+        let [train, test] = self.images;
+        format!("{}; {train} images to learn from, {test} to be judged by", shares.join(", "))
+    }
+}
+
+impl OfLoss {
+    /// The mean of a metric.
+    pub(crate) fn mean(&self, metric: &str) -> Option<&Mean> {
+        METRICS.iter().position(|other| *other == metric).and_then(|place| self.means.get(place))
+    }
+}
+
 /// The size of a class that a loss prefers on what its networks predict.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct PreferredMean {

@@ -1,8 +1,8 @@
 //! The tables of a study as Markdown, to be pasted where it is reported.
 
-use segloss_study::{Mean, Shortage, Verdict};
+use segloss_study::{Shortage, Verdict};
 
-use super::analysis::{Analysis, DICE, HD95, METRICS, MISSED, OfCondition, OfLoss, SIZE};
+use super::analysis::{Analysis, DICE, HD95, MISSED, OfCondition, OfLoss, SIZE};
 
 /// A table for each condition, under a line that says what it is of.
 pub(crate) fn markdown(analysis: &Analysis) -> String {
@@ -11,12 +11,10 @@ pub(crate) fn markdown(analysis: &Analysis) -> String {
 }
 
 fn of_condition(analysis: &Analysis, condition: &OfCondition) -> String {
-    let OfCondition { name, classes, shares, images: [train, test], losses, order, comparisons, .. } = condition;
-    let shares: Vec<String> =
-        classes.iter().zip(shares).map(|(class, share)| format!("{class} {:.2} %", 100.0 * share)).collect();
+    let OfCondition { name, losses, order, comparisons, .. } = condition;
     let reference = &analysis.reference;
     let mut lines = vec![
-        format!("**{name}**: {}; {train} images to learn from, {test} to be judged by", shares.join(", ")),
+        format!("**{name}**: {}", condition.what()),
         String::new(),
         format!("| loss | rate | seeds | Dice | size error | HD95 | missed | preferred size | Dice beside `{reference}` |"),
         "|---|---|---|---|---|---|---|---|---|".into(),
@@ -25,24 +23,29 @@ fn of_condition(analysis: &Analysis, condition: &OfCondition) -> String {
         let compared = comparisons.first().and_then(|all| all.iter().find(|compared| compared.numbers.loss == loss.loss));
         let beside = compared.map_or_else(String::new, |compared| {
             let numbers = &compared.numbers;
-            let difference = numbers.mean_difference.map_or("–".into(), |mean| format!("{mean:+.3}"));
+            let difference = numbers.mean_difference.map_or("–".into(), |mean| minus(format!("{mean:+.3}")));
             format!("{difference}{}: {}", range(numbers.interval, 1.0, 3), verdict(&numbers.verdict, numbers.metric.margin))
         });
         lines.push(row(loss, &beside));
     }
     if let Some(order) = order {
         lines.push(String::new());
-        lines.push(format!("Rank correlation, over losses, of size error and preferred size: {order:+.2}"));
+        let order = minus(format!("{order:+.2}"));
+        lines.push(format!("Rank correlation, over losses, of size error and preferred size: {order}"));
     }
-    lines.join("\n").replace(" -", " −").replace("(-", "(−") + "\n"
+    lines.join("\n") + "\n"
+}
+
+/// A number with the sign for print; losses keep the one that is read.
+fn minus(number: String) -> String {
+    number.replace('-', "−")
 }
 
 fn row(loss: &OfLoss, beside: &str) -> String {
-    let mean = |metric: &str| METRICS.iter().position(|other| *other == metric).and_then(|place| loss.means.get(place));
-    let value = |metric: &str| mean(metric).and_then(|mean| mean.mean);
-    let interval = |metric: &str| mean(metric).and_then(|mean: &Mean| mean.interval);
-    let number = |value: Option<f64>, digits: usize| value.map_or("–".into(), |value| format!("{value:.digits$}"));
-    let percent = |value: Option<f64>| value.map_or("–".into(), |value| format!("{:+.1} %", 100.0 * value));
+    let value = |metric: &str| loss.mean(metric).and_then(|mean| mean.mean);
+    let interval = |metric: &str| loss.mean(metric).and_then(|mean| mean.interval);
+    let number = |value: Option<f64>, digits: usize| value.map_or("–".into(), |value| minus(format!("{value:.digits$}")));
+    let percent = |value: Option<f64>| value.map_or("–".into(), |value| minus(format!("{:+.1} %", 100.0 * value)));
     let preferred: Vec<String> = loss
         .preferred
         .iter()
@@ -67,7 +70,7 @@ fn row(loss: &OfLoss, beside: &str) -> String {
 
 fn range(interval: Option<[f64; 2]>, scale: f64, digits: usize) -> String {
     interval.map_or_else(String::new, |ends| {
-        let [low, high] = ends.map(|end| format!("{:.digits$}", scale * end));
+        let [low, high] = ends.map(|end| minus(format!("{:.digits$}", scale * end)));
         format!(" ({low} to {high})")
     })
 }

@@ -24,8 +24,8 @@ use crate::train::{begin, fitting};
 /// Images on which an epoch is watched, by their middle alone where they are large.
 const WATCHED: usize = 16;
 
-/// What the epochs of a run are watched by: the first images to be judged by, cut to twice a
-/// patch's sides, so that watching takes less time than learning.
+/// The images that each epoch is watched by: the first of those that judge the run. Large ones are
+/// cut to twice a patch's sides, as predicting them whole took longer than learning.
 pub(super) fn watched(judged_by: &[Picture], patch: [usize; 3]) -> Vec<Picture> {
     judged_by.iter().take(WATCHED).map(|picture| picture.middle(patch.map(|side| 2 * side))).collect()
 }

@@ -51,8 +51,9 @@ impl Running {
     }
 }
 
-/// How glibc is to keep memory: by itself it gives that of a step's tensors back to the system, and
-/// takes it anew in the next step, which takes a fifth of the time. Other systems do not read it.
+/// By default glibc returns the memory of a step's tensors to the system, and asks for it again in
+/// the next step. That took a fifth of a step. These settings make it keep the memory; other
+/// systems ignore them.
 const KEEP_MEMORY: [(&str, &str); 3] =
     [("MALLOC_TRIM_THRESHOLD_", "1073741824"), ("MALLOC_MMAP_THRESHOLD_", "33554432"), ("MALLOC_TOP_PAD_", "67108864")];
 

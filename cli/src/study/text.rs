@@ -12,11 +12,8 @@ pub(crate) fn text(analysis: &Analysis) -> String {
 }
 
 fn of_condition(analysis: &Analysis, condition: &OfCondition) -> String {
-    let OfCondition { name, classes, shares, images: [train, test], losses, comparisons, .. } = condition;
-    let shares: Vec<String> =
-        classes.iter().zip(shares).map(|(class, share)| format!("{class} {:.2} %", 100.0 * share)).collect();
-    let mut lines = vec![format!("{name}: {}; {train} images to learn from, {test} to be judged by", shares.join(", "))];
-    lines.push(means(losses).to_string());
+    let OfCondition { name, losses, comparisons, .. } = condition;
+    let mut lines = vec![format!("{name}: {}", condition.what()), means(losses).to_string()];
     if let Some(order) = condition.order {
         lines.push(format!(
             "size error and preferred size as decisions order the losses with a rank correlation of {order:+.2}"
@@ -37,10 +34,7 @@ fn means(losses: &[OfLoss]) -> Table {
     let mut table =
         Table::new(["loss", "rate", "Dice", "size error", "HD95", "missed", "preferred size: probability", "decided"]);
     for loss in losses {
-        let mean = |metric: &str| {
-            let place = METRICS.iter().position(|other| *other == metric);
-            place.and_then(|i| loss.means.get(i)).and_then(|mean| mean.mean)
-        };
+        let mean = |metric: &str| loss.mean(metric).and_then(|mean| mean.mean);
         let number = |value: Option<f64>, digits: usize| value.map_or("-".into(), |value| format!("{value:.digits$}"));
         let percent = |value: Option<f64>| value.map_or("-".into(), |value| format!("{:+.1} %", 100.0 * value));
         let sizes = |of: fn(&super::analysis::PreferredMean) -> Option<f64>| {

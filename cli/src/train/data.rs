@@ -130,7 +130,7 @@ impl Regions {
 pub(crate) struct Picture {
     /// What to call it.
     pub(crate) name: String,
-    /// What it must not be parted from, such as the other images of a patient; else its name.
+    /// The group that it belongs to, such as a patient; its name where it has none.
     pub(crate) group: String,
     /// Grey values to be looked at, on its own grid.
     pub(crate) pixels: Array3<u8>,

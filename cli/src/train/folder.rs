@@ -113,7 +113,7 @@ fn held_out(data: &segloss_data::Dataset) -> Result<[Vec<usize>; 2], String> {
     Ok([false, true].map(|side| (0..pairs.len()).filter(|i| held[*i] == side).collect()))
 }
 
-/// What a pair must not be parted from: its own name where nobody says.
+/// The group of a pair; its name where it has none.
 fn group(pair: &Pair) -> &str {
     pair.group.as_deref().unwrap_or(&pair.name)
 }

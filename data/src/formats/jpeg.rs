@@ -57,12 +57,12 @@ fn sampling(bytes: &[u8]) -> Option<Vec<[u8; 2]>> {
     }
 }
 
-/// Whether every component is sampled as the first or in whole parts of it: others make the decoder
-/// fail.
+/// Whether no component is sampled more finely than the first: the decoder panics on such files.
+/// Factors of 0 are left to its own check.
 fn is_sampled_as_usual(bytes: &[u8]) -> bool {
     let Some(components) = sampling(bytes) else { return true };
     let Some(first) = components.first() else { return true };
-    let part = |of: &[u8; 2]| of.iter().zip(first).all(|(of, first)| *of > 0 && first % of == 0);
+    let part = |of: &[u8; 2]| of.iter().zip(first).all(|(of, first)| *of == 0 || first % of == 0);
     components.iter().all(part)
 }
 

@@ -201,8 +201,8 @@ fn format_of(path: &Path) -> Result<Format, DataError> {
     })
 }
 
-/// Decoders of pictures are others' work: where one panics on damaged bytes, its message stands on
-/// standard error, and the file is refused.
+/// Runs the decoder of a picture, which is not ours. If it panics on damaged bytes, the file is
+/// refused; the panic's own message goes to standard error.
 fn guarded<T>(path: &Path, format: Format, decode: impl FnOnce() -> Result<T, DataError>) -> Result<T, DataError> {
     let decoded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(decode));
     decoded.unwrap_or_else(|_| Err(DataError::damaged(path, format, "its decoder failed; the file may be damaged")))

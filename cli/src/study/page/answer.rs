@@ -3,7 +3,7 @@
 use segloss_study::Verdict;
 
 use super::super::analysis::{Analysis, DICE, OfCondition};
-use super::{class, mean};
+use super::class;
 use crate::page::escape;
 
 /// What came out, without a formula.
@@ -71,7 +71,7 @@ fn overview(analysis: &Analysis) -> String {
     let heads: String = analysis.conditions.iter().map(|c| format!("<th scope=\"col\">{}</th>", escape(&c.name))).collect();
     let row = |loss: &&str| {
         let cell = |condition: &OfCondition| {
-            let mean = condition.losses.iter().find(|other| other.loss == **loss).and_then(|other| mean(other, DICE)?.mean);
+            let mean = condition.losses.iter().find(|other| other.loss == **loss).and_then(|other| other.mean(DICE)?.mean);
             let compared = condition.comparisons.first().and_then(|all| all.iter().find(|c| c.numbers.loss == **loss));
             let class = compared.map_or("", |compared| class(&compared.numbers.verdict));
             let mark = match class {

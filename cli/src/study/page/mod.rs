@@ -7,7 +7,7 @@ mod sizes;
 
 use std::path::Path;
 
-use segloss_study::{Mean, Verdict};
+use segloss_study::Verdict;
 
 use self::forest::{Twig, forest};
 use super::analysis::{Analysis, Compared, DICE, HD95, METRICS, MISSED, OFF, OfCondition, OfLoss, SIZE};
@@ -41,10 +41,6 @@ fn class(verdict: &Verdict) -> &'static str {
         Verdict::Worse { within_margin: false, .. } => "worse",
         _ => "",
     }
-}
-
-fn mean<'a>(loss: &'a OfLoss, metric: &str) -> Option<&'a Mean> {
-    METRICS.iter().position(|other| *other == metric).and_then(|place| loss.means.get(place))
 }
 
 fn compared<'a>(condition: &'a OfCondition, metric: &str) -> &'a [Compared] {
@@ -119,7 +115,7 @@ fn table(losses: &[OfLoss]) -> String {
     let heads: String = heads.iter().map(|head| format!("<th scope=\"col\">{head}</th>")).collect();
     let row = |loss: &OfLoss| {
         let number = |metric: &str, scale: f64, digits: usize, unit: &str| {
-            let Some(found) = mean(loss, metric) else { return "–".to_owned() };
+            let Some(found) = loss.mean(metric) else { return "–".to_owned() };
             let Some(value) = found.mean else { return "–".to_owned() };
             let sign =
                 if metric == SIZE { format!("{:+.digits$}", scale * value) } else { format!("{:.digits$}", scale * value) };

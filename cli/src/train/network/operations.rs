@@ -34,8 +34,7 @@ pub(super) fn pointwise(layer: &Conv3d, x: Tensor<5>) -> Tensor<5> {
     let [to, ..] = layer.weight.dims();
     let size = Pointwise { samples, channels: [from, to], pixels: d * h * w };
     let [weights, offset] = [layer.weight.val().into_dispatch(), offset.val().into_dispatch()];
-    let y = Tensor::<5>::from_dispatch(Dispatch::pointwise(x.into_dispatch(), weights, offset, size));
-    y.reshape([samples, to, d, h, w])
+    Tensor::from_dispatch(Dispatch::pointwise(x.into_dispatch(), weights, offset, size))
 }
 
 /// Normalised by groups, and rectified.
