@@ -18,6 +18,7 @@ use crate::simd::{Column, Lanes};
 use crate::{Problem, Real};
 
 pub(crate) use load::Logits;
+pub(crate) use probabilities::{Powers, powers};
 
 /// Consecutive pixels of a sample.
 #[derive(Clone, Copy)]
@@ -180,6 +181,11 @@ impl<C: Real> Block<C> {
 
     pub(crate) fn is_all_valid(&self) -> bool {
         self.all_valid
+    }
+
+    /// Whether no pixel is left out and none is padding.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.all_valid && self.padded() == self.len
     }
 
     /// p, or 1 − p, up to the scale.

@@ -5,6 +5,7 @@ use pulp::{Simd, WithSimd};
 
 use crate::block::{Block, Logits, MapColumns, Span};
 use crate::channels::{self, Slope};
+use crate::few;
 use crate::functions::Math;
 use crate::gradient::{Destination, GradientColumns, Sink};
 use crate::groups::Groups;
@@ -116,6 +117,8 @@ impl<C: Real> WithSimd for Blocks<'_, C> {
         let summed = !sums.is_empty();
         let by_channel = block.is_hard() && channels::suffice(groups, derivatives, summed);
         let slopes = if by_channel { Slope::all(simd, work) } else { Vec::new() };
+        let at_once = few::suffice::<S, C>(plan, groups, derivatives, summed);
+        let few_slopes = if at_once { few::Slope::all(simd, work) } else { Vec::new() };
         let mut sums = Sums { lanes, totals: sums };
         for from in (0..span.len).step_by(step) {
             let part = Span { sample: span.sample, start: span.start + from, len: step.min(span.len - from) };
@@ -132,6 +135,12 @@ impl<C: Real> WithSimd for Blocks<'_, C> {
                 let to = gradients.first_mut().zip(sinks.first_mut());
                 let to = to.map(|(gradient, sink)| Destination { stage: gradient.stage(), sink: &mut **sink, from });
                 channels::run(math, work, block, part, &slopes, summed.then_some(&mut sums), to)?;
+                continue;
+            }
+            if at_once {
+                let to = gradients.first_mut().zip(sinks.first_mut());
+                let to = to.map(|(columns, sink)| few::To { columns, sink: &mut **sink, from });
+                few::run(math, work, block, part, &few_slopes, summed.then_some(&mut sums), to)?;
                 continue;
             }
             apart!(simd, block.load_logits(simd, problem, logits, part))?;

@@ -11,7 +11,7 @@ use crate::block::{Block, Span};
 use crate::blocks::Work;
 use crate::functions::Math;
 use crate::gradient::Destination;
-use crate::groups::{Group, Groups};
+use crate::groups::{Group, Groups, usual};
 use crate::membership::{HardTarget, Membership};
 use crate::prefetch::Ahead;
 use crate::real::MANY;
@@ -22,16 +22,7 @@ use crate::upstream::{Derivatives, Handed};
 /// Whether these loops can compute a plan: all its probabilities are sigmoids, and its sums, and
 /// what they hand down to at most one gradient, are the usual ones.
 pub(crate) fn suffice<C: Real>(groups: &Groups, derivatives: &[Derivatives<C>], summed: bool) -> bool {
-    let all = |group: &Group| {
-        let [_, background] = group.usual;
-        group.others.is_empty() && background.mass.or(background.intersection).is_none()
-    };
-    let usual = match derivatives {
-        [] => true,
-        [one] => one.groups.iter().all(|handed| !handed.more),
-        _ => false,
-    };
-    groups.is_sigmoid() && (!summed || groups.groups.iter().all(all)) && usual
+    groups.is_sigmoid() && usual(groups, derivatives, summed)
 }
 
 /// Adds the sums of a block, and stores its gradient.
@@ -51,7 +42,7 @@ pub(crate) fn run<S: Simd, C: Real>(
     let Work { problem, plan, groups, derivatives, logits } = work;
     let (simd, classes) = (math.simd, plan.classes());
     // If no pixel is left out and none is padding, logits are read where they are stored.
-    let whole = block.is_all_valid() && block.padded() == part.len;
+    let whole = block.is_whole();
     for k in 0..classes {
         let from = (part.sample * classes + k) * problem.geometry().pixels + part.start;
         let own = whole.then(|| logits.own(from, part.len)).flatten();
@@ -135,14 +126,14 @@ impl<S: Simd, C: Real> Channel<'_, S, C> {
         let (rate, one, zero) = (&C::rate(simd, tau), Lanes::of(simd, C::one()), Lanes::of(simd, C::zero()));
         let count = self.logits.len();
         let (z, w, lanes, mut check) = (self.logits.first(count), w.first(count), C::lanes::<S>(), zero);
-        add_up!(simd, sums, [at], count, |b| {
+        add_up!(long, simd, sums, [[at]], count, |b| {
             self.ahead.bring(b, lanes);
             let z = z.at(b);
             check = z.mul_add(zero, check);
             let e = C::exp_of_minus(z.abs(), rate, constants);
             let large = one / (one + e);
             let p = z.if_negative(e * large, large);
-            [if WEIGHTED { p * w.at(b) } else { p }]
+            [[if WEIGHTED { p * w.at(b) } else { p }]]
         });
         check.all_equal(zero)
     }
@@ -161,7 +152,7 @@ impl<S: Simd, C: Real> Channel<'_, S, C> {
         let count = self.logits.len();
         let (z, w, y) = (self.logits.first(count), w.first(count), self.labels.first(count));
         let (class, lanes, mut check) = (self.class, C::lanes::<S>(), zero);
-        add_up!(simd, sums, places, count, |b| {
+        add_up!(long, simd, sums, [places], count, |b| {
             self.ahead.bring(b, lanes);
             let z = z.at(b);
             check = z.mul_add(zero, check);
@@ -178,14 +169,14 @@ impl<S: Simd, C: Real> Channel<'_, S, C> {
             if WEIGHTED {
                 (share, log) = (share * w.at(b), log * w.at(b));
             }
-            [
+            [[
                 share,
                 if SHARES { y.of::<false>(self.k, b, class, share) } else { zero },
                 if LIKELIHOODS { y.of::<false>(self.k, b, class, log) } else { zero },
                 if LIKELIHOODS { y.of::<true>(self.k, b, class, log) } else { zero },
                 // A pixel that is left out is of no class.
                 y.of::<false>(self.k, b, class, one),
-            ]
+            ]]
         });
         check.all_equal(zero)
     }

@@ -4,6 +4,7 @@ use pulp::Simd;
 
 use crate::Real;
 use crate::layout::WIDEST;
+use crate::real::MOST_FEW;
 use crate::simd::{Column, Lanes, Pair, Vectors, copied};
 
 /// Columns of one length, one per class; each begins at a line of the cache.
@@ -44,6 +45,13 @@ impl<C: Real> Columns<C> {
     pub(crate) fn column_mut(&mut self, k: usize) -> &mut [C] {
         let start = self.first + k * self.stride;
         &mut self.data[start..start + self.length]
+    }
+
+    /// The first columns to write; beyond the last, empty ones.
+    pub(crate) fn few_mut(&mut self) -> [&mut [C]; MOST_FEW] {
+        let (first, length) = (self.first, self.length);
+        let mut columns = self.data[first..].chunks_exact_mut(self.stride);
+        std::array::from_fn(|_| columns.next().map(|column| &mut column[..length]).unwrap_or_default())
     }
 
     /// One column to write, and those before it to read.

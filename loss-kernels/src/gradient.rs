@@ -17,7 +17,7 @@ use crate::layout::PADDING;
 use crate::membership::Membership;
 use crate::pixel::PixelColumns;
 use crate::prefetch::Ahead;
-use crate::real::{MANY, few};
+use crate::real::MOST_FEW;
 use crate::simd::{Column, Lanes, Pair, apart, pairs_mut, write_column};
 use crate::slopes::Slopes;
 use crate::upstream::{Handed, Upstream};
@@ -119,13 +119,7 @@ impl<C: Real> GradientColumns<C> {
         let (power, slopes, y) = (block.power.grid(simd), self.slopes.grid(simd), y.first(count));
         let rows = handed.len().min(power.rows()).min(out.rows());
         let pairs = Softmax { tau, scale, weight, power, slopes, y, handed: &handed[..rows] };
-        match if MORE { MANY } else { few::<S, C>(rows) } {
-            2 => apart!(simd, pairs.add::<OWN, MORE, FRESH, 2>(&mut out, excess)),
-            3 => apart!(simd, pairs.add::<OWN, MORE, FRESH, 3>(&mut out, excess)),
-            4 => apart!(simd, pairs.add::<OWN, MORE, FRESH, 4>(&mut out, excess)),
-            // Not apart: this is 5 % faster.
-            _ => pairs.add::<OWN, MORE, FRESH, MANY>(&mut out, excess),
-        }
+        pairs.add::<OWN, MORE, FRESH>(&mut out, excess);
     }
 
     #[inline(always)]
@@ -158,6 +152,28 @@ impl<C: Real> GradientColumns<C> {
                 if fresh { value } else { old + value }
             });
         }
+    }
+
+    /// Stores what is written to the columns of few classes: directly, where the gradient is stored
+    /// as it is computed and no padding would be written.
+    #[inline(always)]
+    pub(crate) fn write_few<R>(
+        &mut self,
+        block: &Block<C>,
+        sink: &mut dyn Sink<C>,
+        from: usize,
+        write: impl FnOnce([&mut [C]; MOST_FEW]) -> R,
+    ) -> R {
+        if block.padded() == block.len
+            && let Some(columns) = sink.few(from, block.len)
+        {
+            return write(columns);
+        }
+        let result = write(self.out.few_mut());
+        for k in 0..block.classes() {
+            sink.store(k, from, &self.out.column(k)[..block.len]);
+        }
+        result
     }
 
     /// A column, ready to be stored.
@@ -217,13 +233,13 @@ impl<S: Simd, C: Real, T: Membership<S, C>> Softmax<'_, S, C, T> {
     /// Adds a group's part, and writes its sum over the classes. Two pairs at once, so that a
     /// class's derivatives are loaded once for both; columns have an even number of pairs.
     #[inline(always)]
-    fn add<const OWN: bool, const MORE: bool, const FRESH: bool, const K: usize>(
+    fn add<const OWN: bool, const MORE: bool, const FRESH: bool>(
         &self,
         out: &mut GridMut<'_, S, C>,
         excess: &mut [Pair<S, C>],
     ) {
         for (b, excess) in excess.as_chunks_mut().0.iter_mut().enumerate() {
-            *excess = self.at::<OWN, MORE, FRESH, K>(out, 2 * b);
+            *excess = self.at::<OWN, MORE, FRESH>(out, 2 * b);
         }
     }
 
@@ -233,14 +249,14 @@ impl<S: Simd, C: Real, T: Membership<S, C>> Softmax<'_, S, C, T> {
         reason = "the compiler drops bounds checks of the grids for a range, not for an iterator"
     )]
     #[inline(always)]
-    fn at<const OWN: bool, const MORE: bool, const FRESH: bool, const K: usize>(
+    fn at<const OWN: bool, const MORE: bool, const FRESH: bool>(
         &self,
         out: &mut GridMut<'_, S, C>,
         first: usize,
     ) -> [Pair<S, C>; 2] {
         const PAIRS: usize = 2;
         let &Self { tau, scale, weight, power, slopes, y, handed } = self;
-        let (classes, zero) = (if K == MANY { handed.len() } else { K }, tau.splat(C::zero()));
+        let (classes, zero) = (handed.len(), tau.splat(C::zero()));
         let (mut scales, mut weights) = ([zero; PAIRS], [zero; PAIRS]);
         for i in 0..PAIRS {
             (scales[i], weights[i]) = (scale.at(first + i), tau * weight.at(first + i));
@@ -286,6 +302,8 @@ impl<S: Simd, C: Real, T: Membership<S, C>> Softmax<'_, S, C, T> {
 pub(crate) trait Sink<C> {
     /// Memory to write to directly; `None` where the gradient is not stored as it is computed.
     fn own(&mut self, k: usize, from: usize, length: usize) -> Option<&mut [C]>;
+    /// The same of few classes at once; beyond the last, empty slices.
+    fn few(&mut self, from: usize, length: usize) -> Option<[&mut [C]; MOST_FEW]>;
     /// Converts and stores.
     fn store(&mut self, k: usize, from: usize, values: &[C]);
     /// Notes that the memory of all classes from a pixel on will be needed.

@@ -2,7 +2,9 @@
 
 use loss_core::{Activation, Over, Plan, Probability, Quantity, Side, Statistic, Temperature};
 
+use crate::Real;
 use crate::block::Needs;
+use crate::upstream::Derivatives;
 
 /// Places in the plan of the sums that most losses have, for one side of a group. None has a map.
 #[derive(Clone, Copy, Default)]
@@ -118,6 +120,11 @@ impl Groups {
         !self.groups.is_empty() && !self.has(Activation::Softmax)
     }
 
+    /// Whether every probability is a softmax's.
+    pub(crate) fn is_softmax(&self) -> bool {
+        !self.groups.is_empty() && !self.has(Activation::Sigmoid)
+    }
+
     fn has(&self, activation: Activation) -> bool {
         self.groups.iter().any(|g| g.activation == activation)
     }
@@ -125,6 +132,21 @@ impl Groups {
     pub(crate) fn needs(&self, soft: bool) -> Needs {
         Needs { softmax: self.has(Activation::Softmax), sigmoid: self.has(Activation::Sigmoid), soft }
     }
+}
+
+/// Whether the sums, and what they hand down to at most one gradient, are those that most losses
+/// have: what the loops of `channels.rs` and `few.rs` compute.
+pub(crate) fn usual<C: Real>(groups: &Groups, derivatives: &[Derivatives<C>], summed: bool) -> bool {
+    let all = |group: &Group| {
+        let [_, background] = group.usual;
+        group.others.is_empty() && background.mass.or(background.intersection).is_none()
+    };
+    let handed = match derivatives {
+        [] => true,
+        [one] => one.groups.iter().all(|handed| !handed.more),
+        _ => false,
+    };
+    (!summed || groups.groups.iter().all(all)) && handed
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod columns;
 mod cut;
 mod decisions;
 mod element;
+mod few;
 mod functions;
 mod gradient;
 mod groups;

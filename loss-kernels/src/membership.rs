@@ -17,6 +17,8 @@ pub(crate) fn label_of(k: usize, classes: usize) -> u32 {
 
 /// Whether pixels are of a class. `class` is its bits in all lanes.
 pub(crate) trait Membership<S: Simd, C: Real>: Copy {
+    /// Whether a pixel is of one class at most.
+    const COUNTED: bool;
     /// Its first pairs.
     fn first(self, count: usize) -> Self;
     /// y·x, on the background side (1 − y)·x, at the pair `b` of the class `k`.
@@ -40,6 +42,8 @@ impl<S: Simd, C: Real> HardTarget<'_, S, C> {
 }
 
 impl<S: Simd, C: Real> Membership<S, C> for HardTarget<'_, S, C> {
+    const COUNTED: bool = true;
+
     #[inline(always)]
     fn first(self, count: usize) -> Self {
         Self(self.0.first(count))
@@ -53,6 +57,8 @@ impl<S: Simd, C: Real> Membership<S, C> for HardTarget<'_, S, C> {
 }
 
 impl<S: Simd, C: Real> Membership<S, C> for SoftTarget<'_, S, C> {
+    const COUNTED: bool = false;
+
     #[inline(always)]
     fn first(self, _: usize) -> Self {
         self

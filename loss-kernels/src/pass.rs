@@ -12,6 +12,7 @@ use crate::groups::Groups;
 use crate::instructions::Instructions;
 use crate::memory::{Gradient, Output, Part};
 use crate::prefetch::Ahead;
+use crate::real::MOST_FEW;
 use crate::target::Target;
 use crate::upstream::{Derivatives, Handed};
 use crate::{Element, Problem, Real};
@@ -293,6 +294,13 @@ impl<G: Element> Sink<G::Compute> for Parts<'_, G> {
         G::computed(self.0[k].piece(from, length))
     }
 
+    fn few(&mut self, from: usize, length: usize) -> Option<[&mut [G::Compute]; MOST_FEW]> {
+        G::computed(&mut [])?;
+        let mut parts = self.0.iter_mut();
+        let mut piece = |_| parts.next().and_then(|part| G::computed(part.piece(from, length))).unwrap_or_default();
+        Some(std::array::from_fn(&mut piece))
+    }
+
     fn store(&mut self, k: usize, from: usize, values: &[G::Compute]) {
         G::store(values, self.0[k].piece(from, values.len()));
     }
@@ -307,6 +315,10 @@ struct Totals<'a>(&'a mut [f64]);
 
 impl<C: Real> Sink<C> for Totals<'_> {
     fn own(&mut self, _: usize, _: usize, _: usize) -> Option<&mut [C]> {
+        None
+    }
+
+    fn few(&mut self, _: usize, _: usize) -> Option<[&mut [C]; MOST_FEW]> {
         None
     }
 

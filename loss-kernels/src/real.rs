@@ -59,8 +59,11 @@ real! {
 /// Any number of classes, or of groups, where a number would have the loop over them unrolled.
 pub(crate) const MANY: usize = 0;
 
+/// How many classes are few.
+pub(crate) const MOST_FEW: usize = 4;
+
 /// The number of classes where loops over so few are unrolled, else [`MANY`].
 #[inline(always)]
 pub(crate) fn few<S: Simd, C: Real>(classes: usize) -> usize {
-    if C::UNROLLED && !S::IS_SCALAR && classes <= 4 { classes } else { MANY }
+    if C::UNROLLED && !S::IS_SCALAR && classes <= MOST_FEW { classes } else { MANY }
 }

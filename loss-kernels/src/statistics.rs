@@ -23,7 +23,7 @@ pub(crate) fn add_target<S: Simd, C: Real>(simd: S, block: &Block<C>, plan: &Pla
         let statistic = &plan.statistics()[i];
         if statistic.is_shared() {
             if block.is_counted() {
-                add_up!(simd, sums, [i * classes], w.len(), |b| [w.at(b)]);
+                add_up!(short, simd, sums, [[i * classes]], w.len(), |b| [[w.at(b)]]);
             } else {
                 add_exactly!(simd, sums, i * classes, w.len(), |b| w.at(b));
             }
@@ -45,7 +45,7 @@ pub(crate) fn add_target<S: Simd, C: Real>(simd: S, block: &Block<C>, plan: &Pla
         for k in (0..classes).filter(|&k| block.has(k)) {
             let (at, class) = (i * classes + k, block.class(simd, k));
             match (block.is_hard(), block.is_counted()) {
-                (true, true) => add_up!(simd, sums, [at], w.len(), |b| [hard.of::<false>(k, b, class, w.at(b))]),
+                (true, true) => add_up!(short, simd, sums, [[at]], w.len(), |b| [[hard.of::<false>(k, b, class, w.at(b))]]),
                 (true, false) => add_exactly!(simd, sums, at, w.len(), |b| hard.of::<false>(k, b, class, w.at(b))),
                 (false, _) => add_exactly!(simd, sums, at, w.len(), |b| {
                     let once = soft.of::<false>(k, b, class, w.at(b));
@@ -136,21 +136,21 @@ impl<C: Real> ClassSums<'_, C> {
             // Where no pixel is of the class, only its mass is not 0.
             if (!BACKGROUND && !block.has(k)) || (usual.intersection.is_none() && !LIKELIHOOD && !SIZE) {
                 if SHARES && usual.mass.is_some() {
-                    add_up!(simd, sums, [at(true, usual.mass)], count, |b| [p.at(k, b) * scaled.at(b)]);
+                    add_up!(short, simd, sums, [[at(true, usual.mass)]], count, |b| [[p.at(k, b) * scaled.at(b)]]);
                 }
                 continue;
             }
             let class = block.class(simd, k);
             let shares = [at(SHARES, usual.mass), at(SHARES, usual.intersection)];
             let places = [shares[0], shares[1], at(LIKELIHOOD, usual.likelihood), at(SIZE, size)];
-            add_up!(simd, sums, places, count, |b| {
+            add_up!(short, simd, sums, [places], count, |b| {
                 let share = if SHARES { p.at(k, b) * scaled.at(b) } else { zero };
-                [
+                [[
                     share,
                     if SHARES { y.of::<BACKGROUND>(k, b, class, share) } else { zero },
                     if LIKELIHOOD { y.of::<BACKGROUND>(k, b, class, w.at(b) * log.at(k, b)) } else { zero },
                     if SIZE { y.of::<false>(k, b, class, one) } else { zero },
-                ]
+                ]]
             });
         }
     }

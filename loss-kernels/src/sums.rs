@@ -6,25 +6,32 @@ use crate::Real;
 use crate::layout::WIDEST;
 use crate::simd::{Lanes, Vectors};
 
-/// How many summands of a lane are added up before they join the lane's sum: a power of two. A
-/// number of a block's 32 then is rounded 3 + 8 times at most, where one after the other up to 32.
+/// How many pairs of vectors are added up before they join the lanes' sums: a power of two. One of
+/// a lane's 64 numbers then is rounded 1 + 3 + 8 times at most, where one after the other up to 64.
 pub(crate) const RUN: usize = 4;
 
-/// Visits the pairs `0..count` in runs: `LENGTH` pairs from `from` on, which is [`RUN`] or, at the
-/// end, 1.
+/// Visits the pairs `0..count`, and joins after each run: [`RUN`] pairs or, at the end, fewer.
+/// `short`: for loops of few instructions, which are unrolled over a run. `long`: one loop, as
+/// around one of runs the compiler would load the constants of a long loop anew for each run.
 macro_rules! in_runs {
-    ($count:expr, |$from:ident, $length:ident| $add:block) => {
+    (short, $count:expr, |$i:ident| $add:block, $join:block) => {
         let count: usize = $count;
-        let mut $from = 0;
-        while $from + crate::sums::RUN <= count {
-            const $length: usize = crate::sums::RUN;
-            $add
-            $from += $length;
+        let mut from = 0;
+        while from + crate::sums::RUN <= count {
+            for $i in from..from + crate::sums::RUN $add
+            $join
+            from += crate::sums::RUN;
         }
-        while $from < count {
-            const $length: usize = 1;
+        for $i in from..count {
             $add
-            $from += $length;
+            $join
+        }
+    };
+    (long, $count:expr, |$i:ident| $add:block, $join:block) => {
+        let count: usize = $count;
+        for $i in 0..count {
+            $add
+            if ($i + 1) % crate::sums::RUN == 0 || $i + 1 == count $join
         }
     };
 }
@@ -51,14 +58,12 @@ impl Sums<'_> {
 
     /// Adds a block's sum; false, and nothing is added, where one of its lanes is not finite.
     #[inline(always)]
-    pub(crate) fn join<S: Simd, C: Real>(&mut self, at: usize, sum: Lanes<S, C>) -> bool {
-        let simd = sum.simd;
-        let both = <C as Vectors>::add(simd, sum.pair[0], sum.pair[1]);
-        let zero = <C as Vectors>::splat(simd, C::zero());
-        if !C::all_equal(simd, <C as Vectors>::mul(simd, both, zero), zero) {
+    pub(crate) fn join<S: Simd, C: Real>(&mut self, simd: S, at: usize, sum: C::Vector<S>) -> bool {
+        let zero = C::splat(simd, C::zero());
+        if !C::all_equal(simd, <C as Vectors>::mul(simd, sum, zero), zero) {
             return false;
         }
-        let lanes: &[C] = bytemuck::cast_slice(std::slice::from_ref(&both));
+        let lanes: &[C] = bytemuck::cast_slice(std::slice::from_ref(&sum));
         let slot = &mut self.lanes[at * SLOT..(at + 1) * SLOT];
         slot.iter_mut().zip(lanes).for_each(|(total, lane)| *total += lane.wide());
         true
@@ -91,51 +96,69 @@ impl<S: Simd, C: Real> Lanes<S, C> {
 
 /// A number for each place.
 #[inline(always)]
-pub(crate) fn each<T: Copy, const N: usize>(_: &[usize; N], value: T) -> [T; N] {
-    [value; N]
+pub(crate) fn each<T: Copy, const N: usize, const M: usize>(_: &[[usize; N]; M], value: T) -> [[T; N]; M] {
+    [[value; N]; M]
 }
 
-/// Adds the values at the pairs `0..count` to sums, several at once. Where a vector is one number,
+/// Adds rows of values at the pairs `0..count` to sums, all at once, by `short` or `long` loops. Where a vector is one number,
 /// whose lanes would add up many, or the sum of a block is beyond the type, adds number by number
 /// in `f64`.
 macro_rules! add_up {
-    ($simd:expr, $sums:expr, $places:expr, $count:expr, |$i:ident| $values:expr) => {{
+    ($loops:ident, $simd:expr, $sums:expr, $places:expr, $count:expr, |$i:ident| $rows:expr) => {{
         let (simd, places, count) = ($simd, $places, $count);
         // −0, which the compiler drops, as −0 + x is x.
-        let start = crate::sums::each(&places, crate::simd::Lanes::of(simd, -C::zero()));
+        let start = crate::sums::each(&places, C::splat(simd, -C::zero()));
         let mut all = start;
         if S::IS_SCALAR {
             let mut totals = crate::sums::each(&places, 0.0);
             for $i in 0..count {
-                let values = $values;
-                for (total, value) in totals.iter_mut().zip(values) {
-                    *total += value.total();
+                let rows = $rows;
+                for (totals, row) in totals.iter_mut().zip(&rows) {
+                    for (total, value) in totals.iter_mut().zip(row) {
+                        *total += value.total();
+                    }
                 }
             }
-            for (at, total) in places.into_iter().zip(totals).filter(|(at, _)| *at != crate::sums::NOWHERE) {
+            let totals = places.into_iter().flatten().zip(totals.into_iter().flatten());
+            for (at, total) in totals.filter(|(at, _)| *at != crate::sums::NOWHERE) {
                 $sums.totals[at] += total;
             }
         } else {
-            crate::sums::in_runs!(count, |from, LENGTH| {
-                let mut run = start;
-                for $i in from..from + LENGTH {
-                    let values = $values;
-                    for (run, value) in run.iter_mut().zip(values) {
-                        *run = *run + value;
+            let mut run = start;
+            crate::sums::in_runs!(
+                $loops,
+                count,
+                |$i| {
+                    let rows = $rows;
+                    for (run, row) in run.iter_mut().zip(&rows) {
+                        for (run, value) in run.iter_mut().zip(row) {
+                            let pair = <C as crate::simd::Vectors>::add(simd, value.pair[0], value.pair[1]);
+                            *run = <C as crate::simd::Vectors>::add(simd, *run, pair);
+                        }
                     }
+                },
+                {
+                    for (all, run) in all.iter_mut().zip(&run) {
+                        for (all, &run) in all.iter_mut().zip(run) {
+                            *all = <C as crate::simd::Vectors>::add(simd, *all, run);
+                        }
+                    }
+                    run = start;
                 }
-                for (all, run) in all.iter_mut().zip(run) {
-                    *all = *all + run;
-                }
-            });
+            );
             let mut beyond = crate::sums::each(&places, false);
-            for ((at, sum), beyond) in places.into_iter().zip(all).zip(&mut beyond) {
-                *beyond = at != crate::sums::NOWHERE && !$sums.join(at, sum);
+            let mut any = false;
+            for ((places, row), beyond) in places.into_iter().zip(all).zip(&mut beyond) {
+                for ((at, sum), beyond) in places.into_iter().zip(row).zip(beyond) {
+                    *beyond = at != crate::sums::NOWHERE && !$sums.join::<S, C>(simd, at, sum);
+                    any |= *beyond;
+                }
             }
-            if beyond.contains(&true) {
+            if any {
                 for $i in 0..count {
-                    let values = $values;
-                    for ((at, value), _) in places.into_iter().zip(values).zip(beyond).filter(|(_, beyond)| *beyond) {
+                    let values = $rows.into_iter().flatten();
+                    let values = places.into_iter().flatten().zip(values).zip(beyond.into_iter().flatten());
+                    for ((at, value), _) in values.filter(|(_, beyond)| *beyond) {
                         $sums.totals[at] += value.total();
                     }
                 }

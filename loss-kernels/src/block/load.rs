@@ -5,7 +5,6 @@ use pulp::Simd;
 
 use super::{Block, MapColumns, Span};
 use crate::columns::{Columns, GridMut};
-use crate::real::{MANY, few};
 use crate::simd::{Lanes, apart, write_column};
 use crate::{Problem, Real};
 
@@ -110,26 +109,42 @@ impl<C: Real> Block<C> {
             }
         }
         if self.needs.softmax {
-            let Geometry { classes, pixels, .. } = problem.geometry;
-            let first = span.sample * classes * pixels + span.start;
             let pairs = self.weight.lanes(simd, 0).len();
-            // Read where they are stored, if no pixel is left out and none is padding.
-            let direct = self.all_valid && self.padded() == span.len;
-            let stored = direct.then(|| logits.own(first, (classes.max(1) - 1) * pixels + span.len)).flatten();
-            check = if let Some(stored) = stored {
-                let planes = Planes { simd, stored, pixels };
-                depths_of(simd, classes, planes, self.depth.grid_mut(simd), pairs)
+            let planes = if let Some(stored) = self.stored(problem, logits, span) {
+                Planes { simd, stored, pixels: problem.geometry.pixels }
             } else {
-                let valid = (!self.all_valid).then_some(&self.weight);
-                for k in 0..classes {
-                    // Into the columns of powers, which are not in use yet.
-                    copy_plane(simd, self.power.column_mut(k), valid, logits, first + k * pixels, span.len);
-                }
+                self.copy_planes(simd, problem, logits, span);
                 let (stored, stride) = self.power.stored();
-                depths_of(simd, classes, Planes { simd, stored, pixels: stride }, self.depth.grid_mut(simd), pairs)
+                Planes { simd, stored, pixels: stride }
             };
+            check = apart!(simd, depths(planes, self.depth.grid_mut(simd), pairs));
         }
         if check.all_equal(zero) { Ok(()) } else { Err(self.first_not_finite(problem, logits, span)) }
+    }
+
+    /// The logits of all classes of a span, plane after plane, where they are stored: if no pixel
+    /// is left out and none is padding.
+    #[inline(always)]
+    pub(crate) fn stored<'a>(&self, problem: &Problem<'_>, logits: &'a dyn Logits<C>, span: Span) -> Option<&'a [C]> {
+        let Geometry { classes, pixels, .. } = problem.geometry;
+        let first = span.sample * classes * pixels + span.start;
+        self.is_whole().then(|| logits.own(first, (classes.max(1) - 1) * pixels + span.len)).flatten()
+    }
+
+    /// Copies them to the columns of powers, which are not in use yet.
+    #[inline(always)]
+    pub(crate) fn copy_planes<S: Simd>(&mut self, simd: S, problem: &Problem<'_>, logits: &dyn Logits<C>, span: Span) {
+        let Geometry { classes, pixels, .. } = problem.geometry;
+        let first = span.sample * classes * pixels + span.start;
+        let valid = (!self.all_valid).then_some(&self.weight);
+        for k in 0..classes {
+            copy_plane(simd, self.power.column_mut(k), valid, logits, first + k * pixels, span.len);
+        }
+    }
+
+    /// Those copies, and the distance from one class to the next.
+    pub(crate) fn copied_planes(&self) -> (&[C], usize) {
+        self.power.stored()
     }
 
     /// Copies the logits of a sigmoid channel to its column.
@@ -185,25 +200,9 @@ impl<S: Simd, C: Real> Planes<'_, S, C> {
 /// Writes the largest logit of each pixel less its logits. The result becomes NaN where one is not
 /// finite.
 #[inline(always)]
-fn depths_of<S: Simd, C: Real>(
-    simd: S,
-    classes: usize,
-    z: Planes<'_, S, C>,
-    to: GridMut<'_, S, C>,
-    pairs: usize,
-) -> Lanes<S, C> {
-    match few::<S, C>(classes) {
-        2 => apart!(simd, depths::<S, C, 2>(z, to, pairs)),
-        3 => apart!(simd, depths::<S, C, 3>(z, to, pairs)),
-        4 => apart!(simd, depths::<S, C, 4>(z, to, pairs)),
-        _ => apart!(simd, depths::<S, C, MANY>(z, to, pairs)),
-    }
-}
-
-#[inline(always)]
-fn depths<S: Simd, C: Real, const K: usize>(z: Planes<'_, S, C>, mut to: GridMut<'_, S, C>, pairs: usize) -> Lanes<S, C> {
+fn depths<S: Simd, C: Real>(z: Planes<'_, S, C>, mut to: GridMut<'_, S, C>, pairs: usize) -> Lanes<S, C> {
     let zero = Lanes::of(z.simd, C::zero());
-    let (classes, mut check) = (if K == MANY { to.rows() } else { K }, zero);
+    let (classes, mut check) = (to.rows(), zero);
     for b in 0..pairs {
         let mut max = zero.splat(C::neg_infinity());
         for k in 0..classes {
