@@ -147,7 +147,11 @@ fn pass<E: Element, G: Element<Compute = E::Compute>>(
         problem.logits_fit(output.len())?;
     }
     let groups = Groups::new(plan, |i| summed || upstreams.iter().any(|upstream| matches!(upstream.get(i), Some(Some(_)))));
-    let of_sample = |sample| upstreams.iter().map(|upstream| derivatives(plan, &groups, upstream, sample)).collect();
+    let units: Vec<f64> = upstreams.iter().map(|upstream| unit(upstream)).collect();
+    let of_sample = |sample| {
+        let all = upstreams.iter().zip(&units);
+        all.map(|(upstream, &unit)| derivatives(plan, &groups, upstream, unit, sample)).collect()
+    };
     let handed: Vec<Vec<Derivatives<E::Compute>>> = (0..samples).map(of_sample).collect();
 
     let width = plan.statistics().len() * classes;
@@ -190,9 +194,8 @@ fn pass<E: Element, G: Element<Compute = E::Compute>>(
     Ok(Sums { statistics, gradients })
 }
 
-/// The derivatives of an output for the pixels of a sample.
-fn derivatives<C: Real>(plan: &Plan, groups: &Groups, upstream: &[Option<Table>], sample: usize) -> Derivatives<C> {
-    let unit = unit(upstream);
+/// The derivatives of an output for the pixels of a sample, in a unit.
+fn derivatives<C: Real>(plan: &Plan, groups: &Groups, upstream: &[Option<Table>], unit: f64, sample: usize) -> Derivatives<C> {
     let at = |i: usize, k| {
         let table = upstream.get(i)?.as_ref()?;
         Some(C::of(table.get(sample, k).unwrap_or(f64::NAN) / unit))
