@@ -24,9 +24,9 @@ fn the_tables_of_the_page_are_those_of_the_runs() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
     let page = std::fs::read_to_string(root.join("docs/evidence.md")).unwrap();
     let mut rows = 0;
-    for study in ["lesions", "folders"] {
+    for (study, of) in [("lesions", "lesions"), ("folders", "folders"), ("others-lesions", "lesions"), ("others", "folders")] {
         let folder = Folder::new();
-        copy(&root.join("evidence").join(study).join("runs"), &folder.path("runs"));
+        copy(&root.join("evidence").join(of).join("runs"), &folder.path("runs"));
         let plan = root.join("evidence").join(format!("{study}.toml"));
         folder.printed(&["study", plan.to_str().unwrap(), "--out", ".", "--report"]);
         for (i, table) in folder.text("tables.md").split("\n**").enumerate() {

@@ -100,9 +100,9 @@ pub(crate) fn each<T: Copy, const N: usize, const M: usize>(_: &[[usize; N]; M],
     [[value; N]; M]
 }
 
-/// Adds rows of values at the pairs `0..count` to sums, all at once, by `short` or `long` loops. Where a vector is one number,
-/// whose lanes would add up many, or the sum of a block is beyond the type, adds number by number
-/// in `f64`.
+/// Adds rows of values at the pairs `0..count` to sums, all at once, in `short` or `long` loops.
+/// Where a vector is one number, whose lanes would add up many, or the sum of a block is beyond the
+/// type, adds number by number in `f64`.
 macro_rules! add_up {
     ($loops:ident, $simd:expr, $sums:expr, $places:expr, $count:expr, |$i:ident| $rows:expr) => {{
         let (simd, places, count) = ($simd, $places, $count);

@@ -78,6 +78,8 @@ pub(crate) struct OfLoss {
     pub(crate) means: Vec<Mean>,
     /// The size it prefers of each class, means over seeds.
     pub(crate) preferred: Vec<PreferredMean>,
+    /// Dice of all test pixels together, by class and seed; none of a class that no image has.
+    pub(crate) pooled: Vec<Vec<f64>>,
 }
 
 impl OfCondition {
@@ -181,6 +183,7 @@ fn of_condition(plan: &Plan, study: &Study<'_>, condition: &Condition) -> Result
             seconds: runs.iter().map(|record| record.seconds).sum::<f64>() / runs.len() as f64,
             means: means.iter().filter_map(|all| all.iter().find(|mean| mean.loss == *loss).cloned()).collect(),
             preferred: (0..first.classes.len()).map(|k| preferred(&runs, k)).collect(),
+            pooled: (0..first.classes.len()).map(|k| pooled(&runs, k)).collect(),
         }
     };
     let share = |k: usize| {
@@ -301,6 +304,13 @@ fn preferred(runs: &[&&Record], k: usize) -> PreferredMean {
     PreferredMean { seeds: predicted.len(), predicted: over(&predicted), decided: over(&decided), ..mean }
 }
 
+fn pooled(runs: &[&&Record], k: usize) -> Vec<f64> {
+    let classes = runs.iter().filter_map(|record| record.classes.get(k));
+    let sums = classes.map(|class| [&class.both, &class.target, &class.predicted].map(|all| all.iter().sum::<u64>()));
+    let there = sums.filter(|[_, target, _]| *target > 0);
+    there.map(|[both, target, predicted]| 2.0 * both as f64 / (target + predicted) as f64).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -322,6 +332,7 @@ mod tests {
             seconds: 1.0,
             means: METRICS.iter().map(mean).collect(),
             preferred: vec![PreferredMean { seeds: 1, decided: Some(decided), ..PreferredMean::default() }],
+            pooled: Vec::new(),
         }
     }
 

@@ -33,7 +33,33 @@ fn of_condition(analysis: &Analysis, condition: &OfCondition) -> String {
         let order = minus(format!("{order:+.2}"));
         lines.push(format!("Rank correlation, over losses, of size error and preferred size: {order}"));
     }
+    if condition.classes.len() > 1 {
+        lines.extend(by_class(condition));
+    }
     lines.join("\n") + "\n"
+}
+
+/// Dice of all test pixels of each class: the mean over seeds, and the least and the greatest.
+fn by_class(condition: &OfCondition) -> Vec<String> {
+    let mut lines = vec![
+        String::new(),
+        format!("| Dice of all pixels | {} |", condition.classes.join(" | ")),
+        format!("|---|{}", "---|".repeat(condition.classes.len())),
+    ];
+    for loss in &condition.losses {
+        let cells = loss.pooled.iter().map(|seeds| {
+            let mean = seeds.iter().sum::<f64>() / seeds.len() as f64;
+            let [least, greatest] = [f64::min, f64::max].map(|of| seeds.iter().copied().reduce(of).unwrap_or(mean));
+            if seeds.is_empty() { "–".into() } else { format!("{mean:.2} ({least:.2} to {greatest:.2})") }
+        });
+        lines.push(format!("| {} | {} |", name(loss), cells.collect::<Vec<String>>().join(" | ")));
+    }
+    lines
+}
+
+/// A loss as a cell of a table.
+fn name(loss: &OfLoss) -> String {
+    format!("`{}`", loss.loss.replace('|', "\\|"))
 }
 
 /// A number with the sign for print; losses keep the one that is read.
@@ -55,7 +81,7 @@ fn row(loss: &OfLoss, beside: &str) -> String {
         })
         .collect();
     let cells = [
-        format!("`{}`", loss.loss.replace('|', "\\|")),
+        name(loss),
         loss.rate.map_or("–".into(), |rate| rate.to_string()),
         loss.runs.to_string(),
         format!("{}{}", number(value(DICE), 3), range(interval(DICE), 1.0, 3)),
