@@ -24,7 +24,7 @@ fn the_tables_of_the_page_are_those_of_the_runs() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
     let page = std::fs::read_to_string(root.join("docs/evidence.md")).unwrap();
     let mut rows = 0;
-    for (study, of) in [("lesions", "lesions"), ("folders", "folders"), ("others-lesions", "lesions"), ("others", "folders")] {
+    for (study, of) in [("lesions", "lesions"), ("folders", "folders"), ("others-lesions", "lesions")] {
         let folder = Folder::new();
         copy(&root.join("evidence").join(of).join("runs"), &folder.path("runs"));
         let plan = root.join("evidence").join(format!("{study}.toml"));
