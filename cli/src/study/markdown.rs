@@ -13,8 +13,10 @@ pub(crate) fn markdown(analysis: &Analysis) -> String {
 fn of_condition(analysis: &Analysis, condition: &OfCondition) -> String {
     let OfCondition { name, losses, order, comparisons, .. } = condition;
     let reference = &analysis.reference;
+    // Many classes make a long line.
+    let what = condition.what().replacen("; ", if condition.classes.len() > 1 { ";\n" } else { "; " }, 1);
     let mut lines = vec![
-        format!("**{name}**: {}", condition.what()),
+        format!("**{name}**: {what}"),
         String::new(),
         format!("| loss | rate | seeds | Dice | size error | HD95 | missed | preferred size | Dice beside `{reference}` |"),
         "|---|---|---|---|---|---|---|---|---|".into(),
